@@ -1,0 +1,34 @@
+/**
+ * What a virtual device is handed, and what it offers. Devices know neither processors nor monitors: natively and under
+ * every monitor they see the same accesses and raise the same lines.
+ */
+
+/** Time as a device sees it, in cycles of the host clock at `cyclesPerSecond`. */
+export interface VirtualClock {
+  readonly nowCycles: number;
+  readonly cyclesPerSecond: number;
+  /** Calls `callback` once at the first opportunity at or after `atCycles`; replaces nothing. Returns a handle to cancel. */
+  at(atCycles: number, callback: (nowCycles: number) => void): TimerHandle;
+}
+
+export interface TimerHandle {
+  cancel(): void;
+}
+
+/** An interrupt request line into the controller. */
+export interface IrqLine {
+  set(level: boolean): void;
+}
+
+export type PortWidth = 1 | 2 | 4;
+
+export interface PortDevice {
+  /** `offset` from the device's own base port. Values are unsigned. */
+  readPort(offset: number, width: PortWidth): number;
+  writePort(offset: number, width: PortWidth, value: number): void;
+}
+
+export interface MmioDevice {
+  readMmio(offset: number, width: PortWidth): number;
+  writeMmio(offset: number, width: PortWidth, value: number): void;
+}

@@ -1,0 +1,114 @@
+/**
+ * The only door into the hypervisor. `createHost` builds a host; commands go in, samples and events come out.
+ *
+ * Everything is deterministic: the host's clock counts cycles of the simulated processors. Time advances in whole quanta
+ * (`QUANTUM_NS`), and commands take effect between quanta, so the way in which callers cut their `advance` calls cannot
+ * change what happens. The list of commands with the cycle at which each took effect is the recording.
+ */
+import { VmHost } from './vm/host.js';
+import type { Mode, Sample } from './stats/sample.js';
+
+export { MonitorBug, UsageError } from './base/assert.js';
+export { overrideCosts } from './machine/costs/define.js';
+export type { CostProfile } from './machine/costs/profile.js';
+export { COST_PROFILES } from './machine/costs/index.js';
+export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles } from './stats/causes.js';
+export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
+export type * from './stats/sample.js';
+
+/** Length of a quantum of virtual time. */
+export const QUANTUM_NS = 1_000_000;
+
+/** What a VM is made of: the part of a .vmx file that matters so far. */
+export interface VmConfig {
+  readonly name: string;
+  readonly memoryMib: number;
+  /** Monitor: 'bt' is the monitor of ESX, with or without VMI; 'native' gives the guest a machine of its own. */
+  readonly monitor: 'bt' | 'native';
+  /** `vmi.present`: offer the VMI ROM to the guest. */
+  readonly vmi: boolean;
+  /** Key into `HostConfig.images`. */
+  readonly image: string;
+  /** Kernel command line. */
+  readonly append: string;
+  readonly cpuShares?: number;
+  readonly powerOn?: boolean;
+}
+
+export interface HostConfig {
+  readonly name: string;
+  readonly pcpus: number;
+  readonly memoryMib: number;
+  /** Name of a built-in cost profile. */
+  readonly costs: string;
+  /** Figures that replace the profile's (what-if). */
+  readonly costOverrides?: Readonly<Record<string, number>>;
+  /** Guest images by name: multiboot ELF32 files. */
+  readonly images: Readonly<Record<string, Uint8Array>>;
+  readonly vms: readonly VmConfig[];
+  /** Sampling interval in ms of virtual time. */
+  readonly sampleIntervalMs: number;
+  /** Run the audits of every VM each so many quanta (tests); 0 or absent: never. */
+  readonly auditEveryQuanta?: number;
+}
+
+export type Command =
+  | { readonly kind: 'addVm'; readonly config: VmConfig }
+  | { readonly kind: 'removeVm'; readonly vm: string }
+  | { readonly kind: 'powerOn'; readonly vm: string }
+  | { readonly kind: 'powerOff'; readonly vm: string }
+  | { readonly kind: 'reset'; readonly vm: string }
+  /** At once while the VM is off; at the next power-on otherwise. */
+  | { readonly kind: 'setVmi'; readonly vm: string; readonly enabled: boolean }
+  /** Bytes for the guest's serial console, as typed. */
+  | { readonly kind: 'type'; readonly vm: string; readonly text: string }
+  | { readonly kind: 'setSampleInterval'; readonly ms: number };
+
+/** `ok: false` carries one readable line; nothing has changed then. */
+export type CommandResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+export interface LoggedCommand {
+  readonly atCycles: number;
+  readonly command: Command;
+}
+
+export type HostEvent =
+  | { readonly kind: 'power'; readonly atCycles: number; readonly vm: string; readonly state: 'on' | 'off' | 'crashed'; readonly reason: string }
+  /** A line of the VM's log file (vmware.log): guest log messages, VMI, unimplemented instructions, crashes. */
+  | { readonly kind: 'log'; readonly atCycles: number; readonly vm: string; readonly line: string }
+  /** Output of COM1, in order. */
+  | { readonly kind: 'console'; readonly atCycles: number; readonly vm: string; readonly text: string }
+  /** VMI Init succeeded, or a guest state change ('booting', 'idle', program name). */
+  | { readonly kind: 'guest'; readonly atCycles: number; readonly vm: string; readonly state: string }
+  | { readonly kind: 'audit'; readonly atCycles: number; readonly vm: string; readonly finding: string };
+
+export interface Host {
+  readonly nowCycles: number;
+  readonly cyclesPerSecond: number;
+  readonly quantumCycles: number;
+  /** Takes effect now, between two quanta, and is logged. */
+  execute(command: Command): CommandResult;
+  /** Runs whole quanta until `nowCycles >= untilCycles`, or until one of the events in `stopOn` happens. */
+  advance(untilCycles: number): void;
+  /** The current state; does not change anything. */
+  sample(): Sample;
+  /** Samples taken at the sampling interval since the last call, oldest first. */
+  drainSamples(): Sample[];
+  /** Events since the last call, oldest first. */
+  drainEvents(): HostEvent[];
+  /** Every command so far. */
+  readonly commandLog: readonly LoggedCommand[];
+  /** Guest memory and registers of a VM, digested (tests compare them between modes). */
+  guestDigest(vm: string): string;
+  /** Runs the audits of a VM now; an empty list is a clean bill. */
+  audit(vm: string): string[];
+  /** True when a VM is on. */
+  readonly anyPoweredOn: boolean;
+}
+
+export type { Mode };
+
+/** Throws `UsageError` when the configuration cannot be used. */
+export function createHost(config: HostConfig): Host {
+  return new VmHost(config);
+}

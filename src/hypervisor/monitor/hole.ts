@@ -1,0 +1,45 @@
+/**
+ * The monitor's hole at the top of linear space: what every shadow page directory maps there besides the guest.
+ *
+ *     0xFC000000  vCPU page (one page; `vcpu-page.ts`)            the only part that ring 1 of a VMI guest may reach
+ *     0xFC100000  monitor's GDT (16 pages), IDT, TSS
+ *     0xFC400000  translation cache (BT)
+ *     0xFC800000  hash of indirect targets (BT)
+ *     0xFFFFFFFF
+ *
+ * All of it is mapped supervisor-only. Paging does not protect it from a guest kernel in ring 1, segment limits do: every
+ * guest descriptor is truncated to end below the hole (VMI: below the end of the vCPU page).
+ */
+export const HOLE_BASE = 0xfc000000;
+/** `virtual_top` of the VMI ROM header. */
+export const VMI_VIRTUAL_TOP = HOLE_BASE;
+export const VCPU_PAGE_LINEAR = HOLE_BASE;
+export const MONITOR_GDT_LINEAR = 0xfc100000;
+export const MONITOR_GDT_BYTES = 0x10000;
+export const MONITOR_IDT_LINEAR = 0xfc110000;
+export const MONITOR_TSS_LINEAR = 0xfc111000;
+export const TC_LINEAR = 0xfc400000;
+export const TC_BYTES = 0x400000;
+export const TARGET_HASH_LINEAR = 0xfc800000;
+
+/** Last byte that a guest segment may reach. */
+export const GUEST_LIMIT_BT = HOLE_BASE - 1;
+export const GUEST_LIMIT_VMI = HOLE_BASE + 0xfff;
+
+/** First page-directory entry of the hole. */
+export const HOLE_PDE = HOLE_BASE >>> 22;
+
+/** Selectors of the monitor, at the end of its GDT, where no guest table reaches. */
+export const MonitorSelector = {
+  /** Ring-1 code, base 0, limit 4 GiB: CPL 1 in the TC. */
+  TC_CODE: 0xffe1,
+  /** Ring-1 data, base 0, limit 4 GiB: what GS holds while translated code runs. */
+  TC_DATA: 0xffe9,
+  TSS: 0xfff0,
+  /** Ring-0 code: target of every gate that leads to the monitor. */
+  MONITOR_CODE: 0xfff8,
+} as const;
+
+/** INT n by which ring-1 code asks the monitor; its gates have DPL 1, so ring 3 gets #GP. */
+export const CALLOUT_VECTOR = 0xf0;
+export const HYPERCALL_VECTOR = 0xf1;

@@ -1,0 +1,42 @@
+/**
+ * The seam between what all monitors share (loop, shadow paging, injection, devices) and what makes a technique: how guest
+ * kernel code is executed. `bt/` and `vmi/` implement it and do not know each other; a VM that was offered the VMI ROM
+ * starts under BT, and the `vmiInit` outcome makes the loop swap the technique.
+ *
+ * Who holds the guest's state: the general registers always live in the hardware thread. Everything that differs between
+ * what the guest believes and what hardware holds (EIP in the TC, CPL, CS and SS selectors, EFLAGS.IF and IOPL, control and
+ * descriptor-table registers) lives in `VirtualCpu` whenever the guest is *out*; `enter` loads it into hardware and
+ * `capture` takes it back.
+ */
+import type { Exit } from '../machine/cpu/state.js';
+
+export type Outcome =
+  /** Handled: enter again. */
+  | { readonly kind: 'resume' }
+  /** The guest is halted until an interrupt. */
+  | { readonly kind: 'halted' }
+  /** The ROM's Init asks to go on under VMI. Guest state is captured, EIP behind the hypercall. */
+  | { readonly kind: 'vmiInit' }
+  /** The VM cannot go on: one readable line. */
+  | { readonly kind: 'stopped'; readonly reason: string };
+
+export interface Technique {
+  readonly mode: 'bt' | 'vmi';
+  /**
+   * Loads hardware from `VirtualCpu` (if the guest is out) and runs until an exit. Returning to the guest charges `vmmExit`
+   * and the IRET.
+   */
+  enter(deadlineCycles: number): Exit;
+  /** Takes the guest's state out of hardware into `VirtualCpu`, exactly (BT: TC address to guest EIP). Idempotent. */
+  capture(): void;
+  /** An exit other than page faults, deadline and shutdown: callouts, hypercalls, exceptions, software interrupts. */
+  handle(exit: Exit): Outcome;
+  /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */
+  onTraceHit(): void;
+  /** The guest stored into a page that holds code it may have translated; byte range within the page. */
+  onCodeWritten(ppn: number, offset: number, length: number): void;
+  /** The mapping of a linear page changed (invlpg, new address space): drop what was derived from it. */
+  onMappingChanged(): void;
+  /** One finding a line; empty when all derived state is consistent. */
+  audit(): string[];
+}

@@ -1,0 +1,138 @@
+/**
+ * One sample: all counters at one instant of virtual time, immutable. The console, the batch export and recordings see
+ * nothing else. Everything that rises is cumulative since the host started (worlds, pCPUs) or since the VM's power-on
+ * (VM counters, `causes`); rates are differences between two samples.
+ *
+ * Times are in cycles of the host clock (`cyclesPerSecond`), sizes in the unit that the name ends with.
+ */
+import type { CauseCycles } from './causes.js';
+import type { Counters } from './counters.js';
+
+export type Mode = 'native' | 'bt' | 'vmi';
+export type PowerState = 'off' | 'on' | 'crashed';
+
+export interface Sample {
+  readonly sequence: number;
+  readonly atCycles: number;
+  readonly cyclesPerSecond: number;
+  readonly host: HostSample;
+  readonly pcpus: readonly PcpuSample[];
+  /** In the order in which the VMs were added. */
+  readonly vms: readonly VmSample[];
+}
+
+export interface HostSample {
+  readonly name: string;
+  readonly cpuModel: string;
+  /** Exponential averages over 1, 5 and 15 minutes of virtual time; 1.00 is every pCPU busy. */
+  readonly loadAverages: readonly [number, number, number];
+  readonly worldCount: number;
+  readonly memory: HostMemorySample;
+}
+
+export interface HostMemorySample {
+  readonly totalKb: number;
+  /** The vmkernel's own. */
+  readonly kernelKb: number;
+  /** VMs and their overhead. */
+  readonly otherKb: number;
+  readonly freeKb: number;
+  readonly minFreeKb: number;
+  readonly reservedKb: number;
+  readonly state: 'high' | 'soft' | 'hard' | 'low';
+}
+
+export interface PcpuSample {
+  readonly id: number;
+  readonly usedCycles: number;
+  readonly idleCycles: number;
+  /** World that ran there last, or undefined. */
+  readonly world: string | undefined;
+  readonly switches: number;
+}
+
+export interface VmSample {
+  /** Group id, stable while the VM exists. */
+  readonly gid: number;
+  readonly name: string;
+  readonly power: PowerState;
+  /** Why it crashed: one readable line. */
+  readonly crashReason: string | undefined;
+  /** Technique that runs the guest now (a VMI VM starts under BT until its kernel calls Init); last one while off. */
+  readonly mode: Mode;
+  /** `vmi.present` in force since the last power-on. */
+  readonly vmiEnabled: boolean;
+  /** `vmi.present` as configured, for the next power-on. */
+  readonly vmiConfigured: boolean;
+  /** The guest has called VMI Init and runs paravirtualized. */
+  readonly vmiActive: boolean;
+  /** 'off', 'booting', 'idle', 'crashed', or the name of the running program. */
+  readonly guestState: string;
+  readonly poweredOnAtCycles: number;
+  /** From power-on to the end of rc.local; undefined until then. */
+  readonly bootCycles: number | undefined;
+  readonly worlds: readonly WorldSample[];
+  readonly counters: Counters;
+  /** Cycles by cause; they sum to `chargedCycles`. */
+  readonly causes: CauseCycles;
+  readonly chargedCycles: number;
+  readonly memory: VmMemorySample;
+  readonly timer: VmTimerSample;
+  readonly cpu: VmCpuAllocation;
+}
+
+export interface WorldSample {
+  readonly id: number;
+  readonly name: string;
+  readonly kind: 'vmm' | 'vcpu' | 'vmx';
+  readonly state: 'run' | 'ready' | 'wait' | 'idle' | 'off';
+  readonly pcpu: number | undefined;
+  readonly usedCycles: number;
+  readonly runCycles: number;
+  readonly sysCycles: number;
+  readonly waitCycles: number;
+  readonly idleCycles: number;
+  readonly readyCycles: number;
+  readonly overlapCycles: number;
+  readonly costopCycles: number;
+  readonly maxLimitedCycles: number;
+  readonly switches: number;
+  readonly migrations: number;
+  readonly quantumExpiries: number;
+  readonly wakeups: number;
+}
+
+export interface VmMemorySample {
+  readonly sizeKb: number;
+  readonly grantedKb: number;
+  readonly targetKb: number;
+  /** Guest pages touched in the last sampling periods. */
+  readonly touchedKb: number;
+  readonly overheadKb: number;
+  readonly overheadMaxKb: number;
+  /** Of the overhead: shadow tables, translation cache with its maps. */
+  readonly shadowKb: number;
+  readonly tcKb: number;
+}
+
+export interface VmTimerSample {
+  /** 'pit', 'vmi-alarm' or 'none'. */
+  readonly source: string;
+  /** Rate that the guest programmed now, per second; 0 while stopped. */
+  readonly requestedHz: number;
+  /** Interrupts delivered since power-on. */
+  readonly delivered: number;
+  /** Ticks owed and not delivered yet. */
+  readonly backlog: number;
+  /** How far the guest's tick count is behind real time, in cycles. */
+  readonly lagCycles: number;
+  readonly stolenCycles: number;
+  readonly wakeups: number;
+}
+
+export interface VmCpuAllocation {
+  readonly shares: number;
+  readonly minMhz: number;
+  /** undefined: no limit. */
+  readonly maxMhz: number | undefined;
+}
