@@ -1,0 +1,46 @@
+/**
+ * What the console knows of a running host: the newest samples, the events, and a way to send commands. The console never
+ * touches a `Host`; whoever runs one (in a worker thread, or a script in a test) implements this interface.
+ */
+import type { Command, CommandResult, HostEvent, Sample } from '../hypervisor/index.js';
+
+export interface Session {
+  /** The newest sample; undefined until the first one arrives. The same object until a newer one replaces it. */
+  latest(): Sample | undefined;
+  /** The sample before `latest()`: rates are differences between the two. Undefined until there are two. */
+  previous(): Sample | undefined;
+  /**
+   * Calls `listener` after anything that the other methods return has changed (a sample, events, console text, the speed).
+   * Returns the function that ends the subscription.
+   */
+  subscribe(listener: () => void): () => void;
+  /** The newest events except `console` ones, oldest first; bounded. A new array whenever it changed. */
+  events(): readonly HostEvent[];
+  /** COM1 output of a VM since it was added, bounded by dropping the oldest; '' for an unknown name. */
+  consoleText(vm: string): string;
+  /** Virtual seconds per real second, measured over the last moments; 0 while nothing moves. */
+  speed(): number;
+  /** Sends a command; resolves when it took effect or was refused. Rejects only when the host itself is gone. */
+  execute(command: Command): Promise<CommandResult>;
+  /** Takes a sample now, outside the interval; it arrives through `subscribe`. */
+  refresh(): void;
+  /** Ends the host. Resolves when nothing runs any more. */
+  close(): Promise<void>;
+  /** Why the host stopped by itself (one readable line), or undefined while it runs. */
+  failure?(): string | undefined;
+}
+
+/** A program that the console offers to start in a guest by typing its name at the guest's shell. */
+export interface GuestProgram {
+  readonly name: string;
+  readonly help: string;
+}
+
+/** Contract of `runConsole(session, options)`, exported by `src/tui/app.tsx`. Resolves when the user quits. */
+export interface ConsoleOptions {
+  /** Sampling interval at the start, ms of virtual time. `s` changes it with a `setSampleInterval` command. */
+  readonly intervalMs: number;
+  readonly programs: readonly GuestProgram[];
+  readonly stdout: NodeJS.WriteStream;
+  readonly stdin: NodeJS.ReadStream;
+}
