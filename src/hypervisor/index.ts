@@ -5,13 +5,14 @@
  * (`QUANTUM_NS`), and commands take effect between quanta, so the way in which callers cut their `advance` calls cannot
  * change what happens. The list of commands with the cycle at which each took effect is the recording.
  */
-import { VmHost } from './vm/host.js';
+
 import type { Mode, Sample } from './stats/sample.js';
+import { VmHost } from './vm/host.js';
 
 export { MonitorBug, UsageError } from './base/assert.js';
 export { overrideCosts } from './machine/costs/define.js';
-export type { CostProfile } from './machine/costs/profile.js';
 export { COST_PROFILES } from './machine/costs/index.js';
+export type { CostProfile } from './machine/costs/profile.js';
 export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles } from './stats/causes.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
 export type * from './stats/sample.js';
@@ -73,7 +74,13 @@ export interface LoggedCommand {
 }
 
 export type HostEvent =
-  | { readonly kind: 'power'; readonly atCycles: number; readonly vm: string; readonly state: 'on' | 'off' | 'crashed'; readonly reason: string }
+  | {
+      readonly kind: 'power';
+      readonly atCycles: number;
+      readonly vm: string;
+      readonly state: 'on' | 'off' | 'crashed';
+      readonly reason: string;
+    }
   /** A line of the VM's log file (vmware.log): guest log messages, VMI, unimplemented instructions, crashes. */
   | { readonly kind: 'log'; readonly atCycles: number; readonly vm: string; readonly line: string }
   /** Output of COM1, in order. */

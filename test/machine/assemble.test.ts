@@ -99,7 +99,7 @@ test('labels, data and both jump lengths', () => {
   expect(disassemble(bytes.subarray(0, 11), 0x1000)).toEqual([
     'nop',
     'jne near 00001000h',
-    'jecxz short 00001013h',
+    'jecxz 00001013h',
     'jmp short 00001013h',
   ]);
   expect([...bytes.subarray(11, 19)]).toEqual([0x13, 0x10, 0, 0, 0x04, 0x10, 0, 0]);

@@ -180,7 +180,7 @@ const MEMORY_KINDS: ReadonlyMap<K, number> = new Map([
 ]);
 
 /** How well an operand fits a kind: undefined not at all, else the immediate's width in bytes (0 for other operands). */
-function fit(kind: K, operand: Operand, operandSize: number): number | undefined {
+function matchOperand(kind: K, operand: Operand, operandSize: number): number | undefined {
   if (operand.kind === 'reg') {
     if (FIXED.has(kind)) return FIXED.get(kind) === operand.reg ? 0 : undefined;
     const name = Register[operand.reg]!;
@@ -384,7 +384,7 @@ function choose(mnemonic: string, operands: readonly Operand[], line: Line): For
     if (/^(Push|Pop)w_|^Retnw|^Enterw|^Leavew|^Nopw|_16$|_CX$/.test(name)) continue;
     let cost = 0;
     for (let i = 0; i < operands.length; i++) {
-      const width = fit(form.kinds[i]!, operands[i]!, operandSize);
+      const width = matchOperand(form.kinds[i]!, operands[i]!, operandSize);
       if (width === undefined) {
         cost = Infinity;
         break;
@@ -477,9 +477,11 @@ export function assemble(origin: number, source: string, symbols: Readonly<Recor
   lines.forEach((raw, at) => {
     const line = new Line(raw, at + 1);
     let text = raw.replace(/[;#].*$/, '').trim();
-    for (let match; (match = /^([a-z_.$][\w.$]*):(?!\S*\])\s*(.*)$/i.exec(text)) !== null; text = match[2]!) {
-      if (REGISTER_SIZES.has(match[1]!.toLowerCase())) break;
+    for (;;) {
+      const match = /^([a-z_.$][\w.$]*):(?!\S*\])\s*(.*)$/i.exec(text);
+      if (match === null || REGISTER_SIZES.has(match[1]!.toLowerCase())) break;
       layout.push({ label: match[1]! });
+      text = match[2]!;
     }
     if (text !== '') {
       layout.push({ statement: statements.length });
