@@ -22,6 +22,12 @@ export interface HardwareThread {
    * interruptibility, at I/O, between pages of a repeated string instruction, and at HLT.
    */
   run(deadlineCycles: number): Exit;
+  /**
+   * Deadline of the `run` in progress (set by `run`). A port or MMIO callback may lower it, never raise it: the run then
+   * ends at the event point behind the access. Natively this is how a timer that the guest has just programmed, or a power
+   * port, ends the run in time.
+   */
+  deadlineCycles: number;
   /** Executes exactly one instruction (one iteration at most of a `rep`), taking no interrupt. Faults as in `run`. */
   step(): Exit;
 
