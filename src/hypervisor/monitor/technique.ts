@@ -29,6 +29,11 @@ export interface Technique {
   enter(deadlineCycles: number): Exit;
   /** Takes the guest's state out of hardware into `VirtualCpu`, exactly (BT: TC address to guest EIP). Idempotent. */
   capture(): void;
+  /**
+   * Applies what the guest has handed over and the monitor has not looked at yet (VMI: queued page-table and CPU-state
+   * updates). The loop calls it before it classifies a page fault, and before audits. Charges what it does; idempotent.
+   */
+  settle?(): void;
   /** An exit other than page faults, deadline and shutdown: callouts, hypercalls, exceptions, software interrupts. */
   handle(exit: Exit): Outcome;
   /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */

@@ -26,6 +26,9 @@ export const VcpuPage = {
   SCRATCH_WORDS: 16,
   /** VMI SetLinearMapping: four slots of {va, pages, pfn}. */
   LINEAR_MAP: 0x080,
+  /** Private to the VMI ROM and its technique (`vmi/rom-layout.ts`). */
+  VMI: 0x0c0,
+  VMI_BYTES: 0x140,
   /** Updates that the ROM queued: {entry linear address, flags} pairs. */
   QUEUE: 0x200,
   QUEUE_ENTRIES: 192,
