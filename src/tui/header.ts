@@ -1,0 +1,119 @@
+/**
+ * The lines above the table, in the manner of esxtop 3.5. Only figures that samples hold: no console OS, no page sharing, no
+ * swap and no balloon yet, hence no CCPU, COSMEM, PSHARE, SWAP and MEMCTL lines.
+ */
+import type { Sample } from '../hypervisor/index.js';
+import type { ScreenId } from './columns.js';
+import { clock, left, megabytes, short, uptime } from './format.js';
+import { elapsedCycles, rise, vmGroups } from './rows.js';
+
+/** Line 1: virtual clock and uptime, worlds, load averages, virtual seconds per real second. The first shape that fits. */
+export function firstLine(now: Sample, speed: number, width: number): string {
+  const seconds = now.atCycles / now.cyclesPerSecond;
+  const up = `${clock(seconds).padStart(8)} up ${uptime(seconds)}, ${now.host.worldCount} worlds`;
+  const load = now.host.loadAverages.map(average => average.toFixed(2)).join(', ');
+  const pace = `speed ${speed.toFixed(2)}x`;
+  const shapes = [`${up}; CPU load average: ${load}; ${pace}`, `${up}; load: ${load}; ${pace}`, `${up}; ${pace}`, up];
+  return left(shapes.find(shape => shape.length <= width) ?? up, width);
+}
+
+/** `PCPU(%):` with one figure per pCPU and their mean, on as many lines as they need. */
+export function pcpuLines(now: Sample, before: Sample | undefined, width: number): string[] {
+  const elapsed = elapsedCycles(now, before);
+  const used = now.pcpus.map(pcpu => {
+    const usedBefore = before?.pcpus.find(candidate => candidate.id === pcpu.id)?.usedCycles;
+    return elapsed > 0 ? (100 * rise(pcpu.usedCycles, usedBefore)) / elapsed : 0;
+  });
+  const mean = used.reduce((sum, percent) => sum + percent, 0) / Math.max(1, used.length);
+  const pieces = used.map((percent, index) => `${percent.toFixed(2).padStart(7)}${index < used.length - 1 ? ',' : ' '}`);
+  pieces.push(`;   used total: ${mean.toFixed(2).padStart(6)}`);
+  const lines: string[] = [];
+  let line = 'PCPU(%):';
+  for (const piece of pieces) {
+    if (line.length + piece.length > width) {
+      lines.push(left(line, width));
+      line = ' '.repeat('PCPU(%):'.length);
+    }
+    line += piece;
+  }
+  return [...lines, left(line, width)];
+}
+
+const labelled = (label: string, kb: number, unit: string): string => `${label}${megabytes(kb).padStart(6)} ${unit}`;
+const figure = (kb: number, unit: string): string => `${megabytes(kb).padStart(6)} ${unit}`;
+
+/** PMEM and VMKMEM as in esxtop; OVHD, the monitors' memory and what it holds, is ours. */
+export function memoryLines(now: Sample, width: number): string[] {
+  const memory = now.host.memory;
+  const managedKb = memory.totalKb - memory.kernelKb;
+  const vms = now.vms.map(vm => vm.memory);
+  const total = (pick: (vm: (typeof vms)[number]) => number) => vms.reduce((sum, vm) => sum + pick(vm), 0);
+  return [
+    [
+      labelled('PMEM  /MB:', memory.totalKb, '  total:'),
+      figure(memory.kernelKb, '    vmk,'),
+      figure(memory.otherKb, 'other,'),
+      figure(memory.freeKb, '  free'),
+    ],
+    [
+      labelled('VMKMEM/MB:', managedKb, 'managed:'),
+      figure(memory.minFreeKb, 'minfree,'),
+      figure(memory.reservedKb, ' rsvd,'),
+      figure(managedKb - memory.reservedKb, ' ursvd,'),
+      ` ${memory.state} state`,
+    ],
+    [
+      labelled(
+        'OVHD  /MB:',
+        total(vm => vm.overheadKb),
+        '   curr:',
+      ),
+      figure(
+        total(vm => vm.overheadMaxKb),
+        '    max,',
+      ),
+      figure(
+        total(vm => vm.shadowKb),
+        'shadow,',
+      ),
+      figure(
+        total(vm => vm.tcKb),
+        '   tc',
+      ),
+    ],
+  ].map(pieces => left(pieces.join(''), width));
+}
+
+/** Sums over the VMs that are on. */
+export function timerLines(now: Sample, before: Sample | undefined, width: number): string[] {
+  const rows = vmGroups(now, before, new Set()).map(group => group.row);
+  const total = (pick: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + pick(row), 0);
+  const sources = new Map<string, number>();
+  for (const { vm } of rows) {
+    if (vm.power === 'on') sources.set(vm.timer.source, (sources.get(vm.timer.source) ?? 0) + 1);
+  }
+  const rate = (value: number) => value.toFixed(0).padStart(6);
+  return [
+    `TIMER /s: ${rate(total(row => row.vm.timer.requestedHz))} requested:${rate(total(row => row.timer.deliveredPerSecond))} dlvd,` +
+      `${rate(total(row => row.timer.wakeupsPerSecond))} wake-ups;  backlog: ${short(total(row => row.vm.timer.backlog))}`,
+    `SOURCES : ${[...sources].map(([source, count]) => `${count} ${source}`).join(', ') || 'no VM is on'}`,
+  ].map(line => left(line, width));
+}
+
+export function headerLines(
+  screen: ScreenId,
+  now: Sample,
+  before: Sample | undefined,
+  speed: number,
+  width: number,
+): string[] {
+  const first = firstLine(now, speed, width);
+  switch (screen) {
+    case 'cpu':
+      return [first, ...pcpuLines(now, before, width)];
+    case 'memory':
+      return [first, ...memoryLines(now, width)];
+    case 'timer':
+      return [first, ...timerLines(now, before, width)];
+  }
+}

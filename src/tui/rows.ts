@@ -1,0 +1,136 @@
+/**
+ * Rows of the screens: what two samples say about a VM or a world. Every rate is (value now - value before) / time between,
+ * as in esxtop. Without a sample before, the host's start is the baseline: everything began at zero there.
+ */
+import type { Sample, VmSample, WorldSample } from '../hypervisor/index.js';
+
+/** Shares of one pCPU, in percent of the time between the samples; a VM's are the sums over its worlds. */
+export interface CpuShares {
+  readonly used: number;
+  readonly run: number;
+  readonly sys: number;
+  readonly wait: number;
+  readonly ready: number;
+  readonly idle: number;
+  readonly overlap: number;
+  readonly costop: number;
+  readonly maxLimited: number;
+}
+
+export interface TimerRates {
+  readonly deliveredPerSecond: number;
+  readonly wakeupsPerSecond: number;
+  /** Stolen time between the samples, ms. */
+  readonly stolenMs: number;
+  readonly stolenPercent: number;
+  readonly lagMs: number;
+}
+
+export interface VmRow {
+  readonly kind: 'vm';
+  /** Identifies the row from sample to sample. */
+  readonly key: string;
+  readonly vm: VmSample;
+  readonly cpu: CpuShares;
+  readonly timer: TimerRates;
+  readonly expanded: boolean;
+}
+
+export interface WorldRow {
+  readonly kind: 'world';
+  readonly key: string;
+  readonly vm: VmSample;
+  readonly world: WorldSample;
+  readonly cpu: CpuShares;
+}
+
+export type Row = VmRow | WorldRow;
+
+/** Cycles between two samples; 0 when no time passed (a refresh while the host stands still). */
+export const elapsedCycles = (now: Sample, before: Sample | undefined): number => now.atCycles - (before?.atCycles ?? 0);
+
+/** A counter's rise; a counter that fell began again at zero in between. */
+export const rise = (now: number, before: number | undefined): number =>
+  before === undefined || now < before ? now : now - before;
+
+const ratio = (part: number, whole: number): number => (whole > 0 ? part / whole : 0);
+
+/** The VM in the sample before, if it is still the same power-on; its counters began again otherwise. */
+export function sameRun(now: VmSample, before: Sample | undefined): VmSample | undefined {
+  const vm = before?.vms.find(candidate => candidate.gid === now.gid);
+  return vm !== undefined && vm.poweredOnAtCycles === now.poweredOnAtCycles ? vm : undefined;
+}
+
+function worldShares(now: WorldSample, before: WorldSample | undefined, elapsed: number): CpuShares {
+  const percent = (cycles: number, cyclesBefore: number | undefined) => 100 * ratio(rise(cycles, cyclesBefore), elapsed);
+  return {
+    used: percent(now.usedCycles, before?.usedCycles),
+    run: percent(now.runCycles, before?.runCycles),
+    sys: percent(now.sysCycles, before?.sysCycles),
+    wait: percent(now.waitCycles, before?.waitCycles),
+    ready: percent(now.readyCycles, before?.readyCycles),
+    idle: percent(now.idleCycles, before?.idleCycles),
+    overlap: percent(now.overlapCycles, before?.overlapCycles),
+    costop: percent(now.costopCycles, before?.costopCycles),
+    maxLimited: percent(now.maxLimitedCycles, before?.maxLimitedCycles),
+  };
+}
+
+const NO_SHARES: CpuShares = {
+  used: 0,
+  run: 0,
+  sys: 0,
+  wait: 0,
+  ready: 0,
+  idle: 0,
+  overlap: 0,
+  costop: 0,
+  maxLimited: 0,
+};
+
+function sum(shares: readonly CpuShares[]): CpuShares {
+  const total = { ...NO_SHARES };
+  for (const share of shares) {
+    for (const name of Object.keys(total) as (keyof CpuShares)[]) total[name] += share[name];
+  }
+  return total;
+}
+
+function timerRates(now: Sample, vm: VmSample, before: VmSample | undefined, elapsed: number): TimerRates {
+  const seconds = elapsed / now.cyclesPerSecond;
+  const stolen = rise(vm.timer.stolenCycles, before?.timer.stolenCycles);
+  return {
+    deliveredPerSecond: ratio(rise(vm.timer.delivered, before?.timer.delivered), seconds),
+    wakeupsPerSecond: ratio(rise(vm.timer.wakeups, before?.timer.wakeups), seconds),
+    stolenMs: (stolen / now.cyclesPerSecond) * 1000,
+    stolenPercent: 100 * ratio(stolen, elapsed),
+    lagMs: (vm.timer.lagCycles / now.cyclesPerSecond) * 1000,
+  };
+}
+
+/** One row per VM in the sample's order, each with the rows of its worlds (shown when the VM is expanded). */
+export interface VmGroup {
+  readonly row: VmRow;
+  readonly worlds: readonly WorldRow[];
+}
+
+export function vmGroups(now: Sample, before: Sample | undefined, expanded: ReadonlySet<string>): VmGroup[] {
+  const elapsed = elapsedCycles(now, before);
+  return now.vms.map(vm => {
+    // World counters rise since the host started, whatever the VM's power-ons: a world is found again by its id.
+    const worldsBefore = before?.vms.find(candidate => candidate.gid === vm.gid)?.worlds;
+    const worlds = vm.worlds.map((world): WorldRow => {
+      const worldBefore = worldsBefore?.find(candidate => candidate.id === world.id);
+      return { kind: 'world', key: `world ${world.id}`, vm, world, cpu: worldShares(world, worldBefore, elapsed) };
+    });
+    const row: VmRow = {
+      kind: 'vm',
+      key: `vm ${vm.name}`,
+      vm,
+      cpu: sum(worlds.map(world => world.cpu)),
+      timer: timerRates(now, vm, sameRun(vm, before), elapsed),
+      expanded: expanded.has(vm.name),
+    };
+    return { row, worlds };
+  });
+}

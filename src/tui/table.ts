@@ -1,0 +1,83 @@
+/** A table of columns as lines of text: which columns fit, the heading, the rows, their order. */
+import type { Sample } from '../hypervisor/index.js';
+import { type Column, SCREENS, type ScreenId } from './columns.js';
+import { left, right } from './format.js';
+import { type Row, type VmRow, vmGroups } from './rows.js';
+import { PLAIN_THEME, type Theme } from './theme.js';
+
+export interface PlacedColumn {
+  readonly column: Column;
+  readonly width: number;
+}
+
+/** A text column is as wide as its widest text needs, between `textWidthMin` and `width`. */
+function widthOf(column: Column, rows: readonly Row[]): number {
+  if (column.textWidthMin === undefined) return column.width;
+  const widest = rows.reduce((most, row) => Math.max(most, [...column.cell(row)].length), column.title.length);
+  return Math.min(column.width, Math.max(column.textWidthMin, widest + 1));
+}
+
+/**
+ * The columns that fit into `width` cells, in declared order: the ones with the lowest `keep` leave first, never a part of one.
+ * Text columns get their full width back where room is left, so that a wide terminal looks the same whatever the names.
+ */
+export function placeColumns(columns: readonly Column[], rows: readonly Row[], width: number): PlacedColumn[] {
+  const leaving = [...columns].sort((a, b) => a.keep - b.keep);
+  const staying = new Set(columns);
+  const narrow = new Map(columns.map(column => [column, widthOf(column, rows)]));
+  const total = () => [...staying].reduce((sum, column) => sum + narrow.get(column)!, 0);
+  while (total() > width && staying.size > 1) staying.delete(leaving.shift()!);
+  let spare = width - total();
+  return columns
+    .filter(column => staying.has(column))
+    .map(column => {
+      const extra = Math.min(Math.max(0, spare), column.width - narrow.get(column)!);
+      spare -= extra;
+      return { column, width: narrow.get(column)! + extra };
+    });
+}
+
+const place = ({ column, width }: PlacedColumn, text: string): string =>
+  column.textWidthMin === undefined ? right(text, width) : ` ${left(text, width - 1)}`;
+
+/** The heading over the full width; the title of the sorting column is marked by the caller's theme, not here. */
+export function headingLine(columns: readonly PlacedColumn[], width: number): string {
+  return left(columns.map(placed => place(placed, placed.column.title)).join(''), width);
+}
+
+/** One row over the full width. */
+export function rowLine(columns: readonly PlacedColumn[], row: Row, width: number, theme: Theme = PLAIN_THEME): string {
+  let used = 0;
+  const cells = columns.map(placed => {
+    used += placed.width;
+    const text = place(placed, placed.column.cell(row));
+    return placed.column.alarm?.(row) ? theme.alarm(text) : text;
+  });
+  return cells.join('') + ' '.repeat(Math.max(0, width - used));
+}
+
+/** Rows of a screen: VMs in the order of `sortId`, on the CPU screen with the worlds of the expanded ones below them. */
+export function screenRows(
+  screen: ScreenId,
+  now: Sample,
+  before: Sample | undefined,
+  sortId: string,
+  expanded: ReadonlySet<string>,
+): Row[] {
+  const groups = vmGroups(now, before, expanded);
+  const column: Column | undefined = SCREENS[screen].columns.find(candidate => candidate.id === sortId);
+  const sort = column?.sort;
+  if (sort) {
+    const sign = column.rising ? 1 : -1;
+    // Array.sort is stable: equal figures keep the order of the inventory, so rows do not dance.
+    groups.sort((a, b) => sign * (sort(a.row) - sort(b.row)));
+  }
+  return groups.flatMap(({ row, worlds }): Row[] => (screen === 'cpu' && row.expanded ? [row, ...worlds] : [row]));
+}
+
+/** The screen's table as plain lines of at most `width` cells (samples on a pipe, batch text). */
+export function textTable(screen: ScreenId, now: Sample, before: Sample | undefined, width: number): string[] {
+  const rows = screenRows(screen, now, before, SCREENS[screen].sort, new Set()) as VmRow[];
+  const columns = placeColumns(SCREENS[screen].columns, rows, width);
+  return [headingLine(columns, width), ...rows.map(row => rowLine(columns, row, width))].map(line => line.trimEnd());
+}

@@ -1,0 +1,33 @@
+/**
+ * What text means, and how a terminal shows it. esxtop uses reverse video and no colour; here colour only repeats what a word
+ * or a figure already says, so that nothing is lost without it.
+ */
+export interface Theme {
+  readonly heading: (text: string) => string;
+  readonly selected: (text: string) => string;
+  readonly key: (text: string) => string;
+  readonly alarm: (text: string) => string;
+  readonly cursor: (text: string) => string;
+}
+
+const sgr = (on: number, off: number) => (text: string) => (text === '' ? '' : `\u001b[${on}m${text}\u001b[${off}m`);
+const same = (text: string): string => text;
+
+export const PLAIN_THEME: Theme = { heading: same, selected: same, key: same, alarm: same, cursor: same };
+
+/** Written as escape sequences here: Ink's colour library drops reverse video, too, when it is told not to use colour. */
+export const REVERSE_THEME: Theme = {
+  heading: sgr(7, 27),
+  selected: sgr(7, 27),
+  key: sgr(1, 22),
+  alarm: sgr(1, 22),
+  cursor: sgr(7, 27),
+};
+
+export const COLOUR_THEME: Theme = { ...REVERSE_THEME, alarm: sgr(33, 39) };
+
+/** NO_COLOR (no-color.org: any value but the empty one) takes colour away, TERM=dumb everything. */
+export function themeFor(env: Readonly<Record<string, string | undefined>>): Theme {
+  if (env['TERM'] === 'dumb') return PLAIN_THEME;
+  return env['NO_COLOR'] ? REVERSE_THEME : COLOUR_THEME;
+}
