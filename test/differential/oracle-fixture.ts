@@ -1,0 +1,15 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+
+/** What the committed recording was made from. Change it only together with a new recording. */
+export const ORACLE_SEED = 20080222;
+export const ORACLE_VARIANTS = 3;
+
+export const oracleFixturePath = fileURLToPath(new URL('../../fixtures/oracle/instructions.bin.gz', import.meta.url));
+
+/** The table of results that QEMU left, as little-endian words. */
+export function readOracleFixture(): Uint32Array {
+  const bytes = gunzipSync(readFileSync(oracleFixturePath));
+  return new Uint32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
