@@ -1,0 +1,157 @@
+/**
+ * A walk of the guest's own page tables by software (SDM vol. 3, 4.3): two levels, 4 KiB and 4 MiB pages.
+ *
+ * `walk` answers in full and touches nothing; the shadow, injection, the debugger and the audits share it. `markUsed` is the
+ * other half of what hardware does: it sets accessed and dirty bits.
+ */
+import type { Ppn } from '../base/pages.js';
+import { Cr0, Cr4, PfError } from '../machine/cpu/state.js';
+
+/** Bits of a page-directory or page-table entry (SDM vol. 3, tables 4-4 to 4-6). */
+export const Pte = {
+  P: 1,
+  W: 2,
+  U: 4,
+  PWT: 8,
+  PCD: 16,
+  A: 32,
+  D: 64,
+  /** Page size, in a directory entry. */
+  PS: 128,
+  G: 256,
+  FRAME: 0xfffff000 | 0,
+  LARGE_FRAME: 0xffc00000 | 0,
+} as const;
+
+/** Bits of a 4 MiB entry that must be zero without PSE-36 (bit 12 is PAT). */
+export const LARGE_RESERVED = 0x003fe000;
+
+export const pdeIndex = (linear: number): number => linear >>> 22;
+export const pteIndex = (linear: number): number => (linear >>> 12) & 1023;
+
+/** Where the tables are read from: guest-physical memory. Changes nothing, costs nothing. */
+export interface TableReader {
+  /** As a signed 32-bit integer. `physical` is a multiple of 4. */
+  peek32(physical: number): number;
+}
+
+/** The control-register bits that decide how a linear address is translated. */
+export interface PagingState {
+  readonly cr0: number;
+  readonly cr3: number;
+  readonly cr4: number;
+}
+
+export interface Access {
+  readonly write: boolean;
+  /** Made at CPL 3, and not an implicit supervisor access (descriptor tables, TSS). */
+  readonly user: boolean;
+}
+
+export interface MappedWalk {
+  readonly kind: 'mapped';
+  readonly ppn: Ppn;
+  /** 0 with paging off. */
+  readonly pde: number;
+  /** The page-table entry; for a 4 MiB page the directory entry again; 0 with paging off. */
+  readonly pte: number;
+  /** Guest-physical address of the directory entry, -1 with paging off. */
+  readonly pdeAt: number;
+  /** Guest-physical address of the page-table entry, -1 for a 4 MiB page or with paging off. */
+  readonly pteAt: number;
+  readonly large: boolean;
+  /** Both levels allow writes (CR0.WP is not applied). */
+  readonly writable: boolean;
+  readonly user: boolean;
+  readonly dirty: boolean;
+  readonly global: boolean;
+  /** Table levels read: 0, 1 or 2. */
+  readonly levels: number;
+}
+
+export interface FaultWalk {
+  readonly kind: 'fault';
+  readonly level: 'pde' | 'pte';
+  /** As the processor would report it (SDM vol. 3, 4.7). */
+  readonly errorCode: number;
+  readonly levels: number;
+}
+
+export type Walk = MappedWalk | FaultWalk;
+
+const IDENTITY = {
+  pde: 0,
+  pte: 0,
+  pdeAt: -1,
+  pteAt: -1,
+  large: false,
+  writable: true,
+  user: true,
+  dirty: true,
+} as const;
+
+/** Translates `linear` for `access`, in the guest's own tables. */
+export function walk(tables: TableReader, state: PagingState, linear: number, access: Access): Walk {
+  if ((state.cr0 & Cr0.PG) === 0) {
+    return { kind: 'mapped', ppn: (linear >>> 12) as Ppn, ...IDENTITY, global: false, levels: 0 };
+  }
+  const wanted = (access.write ? PfError.W : 0) | (access.user ? PfError.U : 0);
+  const pdeAt = ((state.cr3 & Pte.FRAME) >>> 0) + pdeIndex(linear) * 4;
+  const pde = tables.peek32(pdeAt);
+  if ((pde & Pte.P) === 0) return { kind: 'fault', level: 'pde', errorCode: wanted, levels: 1 };
+
+  const large = (pde & Pte.PS) !== 0 && (state.cr4 & Cr4.PSE) !== 0;
+  let pte = pde;
+  let pteAt = -1;
+  if (large) {
+    if ((pde & LARGE_RESERVED) !== 0) {
+      return { kind: 'fault', level: 'pde', errorCode: wanted | PfError.P | PfError.RSVD, levels: 1 };
+    }
+  } else {
+    pteAt = ((pde & Pte.FRAME) >>> 0) + pteIndex(linear) * 4;
+    pte = tables.peek32(pteAt);
+    if ((pte & Pte.P) === 0) return { kind: 'fault', level: 'pte', errorCode: wanted, levels: 2 };
+  }
+
+  const both = pde & pte;
+  const writable = (both & Pte.W) !== 0;
+  const user = (both & Pte.U) !== 0;
+  const levels = large ? 1 : 2;
+  const readOnly = access.write && !writable && (access.user || (state.cr0 & Cr0.WP) !== 0);
+  if ((access.user && !user) || readOnly) {
+    return { kind: 'fault', level: large ? 'pde' : 'pte', errorCode: wanted | PfError.P, levels };
+  }
+  const frame = large ? (pde & Pte.LARGE_FRAME) | (linear & 0x003ff000) : pte & Pte.FRAME;
+  return {
+    kind: 'mapped',
+    ppn: (frame >>> 12) as Ppn,
+    pde,
+    pte,
+    pdeAt,
+    pteAt,
+    large,
+    writable,
+    user,
+    dirty: (pte & Pte.D) !== 0,
+    global: (pte & Pte.G) !== 0 && (state.cr4 & Cr4.PGE) !== 0,
+    levels,
+  };
+}
+
+/** Where accessed and dirty bits are set. */
+export interface TableWriter {
+  /** Ors `bits` into a table entry without waking traces: accessed and dirty bits only ever widen what a shadow may hold. */
+  setEntryBits(physical: number, bits: number): void;
+}
+
+/** Sets accessed bits, and for a write the dirty bit, as hardware does when it uses the translation (SDM vol. 3, 4.8). */
+export function markUsed(tables: TableWriter, found: MappedWalk, write: boolean): void {
+  if (found.pdeAt < 0) return;
+  const leaf = Pte.A | (write ? Pte.D : 0);
+  if (found.large) {
+    if ((found.pde & leaf) !== leaf) tables.setEntryBits(found.pdeAt, leaf);
+    return;
+  }
+  if ((found.pde & Pte.A) === 0) tables.setEntryBits(found.pdeAt, Pte.A);
+  if ((found.pte & leaf) !== leaf) tables.setEntryBits(found.pteAt, leaf);
+}

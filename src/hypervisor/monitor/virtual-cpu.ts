@@ -1,0 +1,275 @@
+/**
+ * The virtual CPU: what the guest believes about its processor, and the account of where its cycles went.
+ *
+ * The general registers, CR2's last fault address, the arithmetic flags, DF, TF, AC and ID always live in the hardware thread.
+ * IF, IOPL and NT are virtual: the vCPU page holds them, so that ring-1 code can change them without the monitor. All the rest
+ * is here. EIP, CPL and the segment registers are valid here only while the guest is *out* (`inHardware` false): `enter` of a
+ * technique loads them into hardware, `capture` takes them back.
+ *
+ *     guest in  --exit--> monitor --capture--> guest out --(inject, emulate)--> --enter--> guest in
+ *
+ * Segment registers hold the guest's selectors. Hidden parts may be the guest's own (set by injection and emulation) or as
+ * hardware had them (captured): `descriptors.harden` turns either into what hardware may hold.
+ */
+import { assert } from '../base/assert.js';
+import type { Mpn } from '../base/pages.js';
+import type { CostName } from '../machine/costs/profile.js';
+import type { HardwareThread } from '../machine/cpu/processor.js';
+import { Flag, S, Seg } from '../machine/cpu/state.js';
+import { CAUSE_NAMES, type Cause } from '../stats/causes.js';
+import { Descriptors } from './descriptors.js';
+import { GuestMemory, GuestPhysical } from './guest-memory.js';
+import type { MonitoredVm } from './monitored-vm.js';
+import { ShadowMmu } from './shadow.js';
+import { Traces } from './traces.js';
+import { VcpuPage } from './vcpu-page.js';
+
+/** EFLAGS bits that the vCPU page holds: IF in `VIF`, the others in `VFLAGS`. */
+const VIRTUAL_FLAGS = Flag.IOPL | Flag.NT;
+
+export class VirtualCpu {
+  readonly vm: MonitoredVm;
+  readonly thread: HardwareThread;
+  /** Cycles by name of cost: `thread.charge(costs.shadowFill)`. */
+  readonly costs: Readonly<Record<CostName, number>>;
+  readonly traces: Traces;
+  readonly physical: GuestPhysical;
+  readonly memory: GuestMemory;
+  readonly shadow: ShadowMmu;
+  readonly descriptors: Descriptors;
+
+  /** Machine page of the vCPU page, and its machine address. */
+  readonly pageMpn: Mpn;
+  readonly page: number;
+
+  /** True between `enter` and `capture`: EIP, CPL and segment registers live in hardware. Techniques keep it. */
+  inHardware = false;
+  eip = 0;
+  /** Privilege level that the guest believes to have: 0 or 3 under BT, 1 or 3 under VMI. */
+  cpl = 0;
+  /** Level at which the guest's kernel believes to run: 0 until a technique lowers it openly (VMI: 1). */
+  kernelCpl: 0 | 1 = 0;
+  /** Four words per segment register in `Seg` order: selector, base, limit in bytes, attributes (`Attr`). Valid while out. */
+  readonly segments = new Int32Array(8 * 4);
+
+  gdtBase = 0;
+  gdtLimit = 0xffff;
+  idtBase = 0;
+  idtLimit = 0x3ff;
+  sysenterCs = 0;
+  sysenterEsp = 0;
+  sysenterEip = 0;
+  readonly debugRegisters = new Int32Array(8);
+  /** Ring-0 stack for events from user mode where it is not read from the guest's TSS (VMI UpdateKernelStack). */
+  kernelStack: { readonly ss: number; readonly esp: number } | undefined;
+  /** STI or MOV SS was the last instruction: no interrupt before the next one has completed (SDM vol. 3, 6.8.3). */
+  interruptShadow = false;
+
+  #cr0 = 0x60000010 | 0;
+  #cr2 = 0;
+  #cr3 = 0;
+  #cr4 = 0;
+  #cause: Cause = 'interrupt';
+  readonly #accounted = new Float64Array(4);
+  #instructions: number;
+  #tlbMisses: number;
+  /** Cycles charged since this vCPU was made: what the causes must sum to. */
+  chargedCycles = 0;
+
+  constructor(vm: MonitoredVm, thread: HardwareThread) {
+    this.vm = vm;
+    this.thread = thread;
+    this.costs = vm.costs.cycles;
+    this.#accounted.set(thread.cyclesByRing);
+    this.#instructions = thread.instructions;
+    this.#tlbMisses = thread.counters.tlbMisses;
+    this.pageMpn = vm.allocateMonitorPage('tables');
+    this.page = this.pageMpn << 12;
+    this.traces = new Traces();
+    this.physical = new GuestPhysical(vm, this.traces);
+    this.memory = new GuestMemory(this);
+    this.shadow = new ShadowMmu(this);
+    this.descriptors = new Descriptors(this);
+    this.cr0 = this.#cr0;
+  }
+
+  /** Gives every machine page of the monitor back. The vCPU is of no use afterwards. */
+  destroy(): void {
+    this.shadow.destroy();
+    this.descriptors.destroy();
+    this.vm.freeMonitorPage(this.pageMpn, 'tables');
+  }
+
+  // Control registers: mirrored into the vCPU page, where the ROM reads them. Setting one has no further effect: see `privileged.ts`.
+
+  get cr0(): number {
+    return this.#cr0;
+  }
+  set cr0(value: number) {
+    this.#cr0 = value | 0;
+    this.vm.memory.write32(this.page + VcpuPage.CR0, value);
+  }
+  get cr2(): number {
+    return this.#cr2;
+  }
+  set cr2(value: number) {
+    this.#cr2 = value | 0;
+    this.vm.memory.write32(this.page + VcpuPage.CR2, value);
+  }
+  get cr3(): number {
+    return this.#cr3;
+  }
+  set cr3(value: number) {
+    this.#cr3 = value | 0;
+    this.vm.memory.write32(this.page + VcpuPage.CR3, value);
+  }
+  get cr4(): number {
+    return this.#cr4;
+  }
+  set cr4(value: number) {
+    this.#cr4 = value | 0;
+    this.vm.memory.write32(this.page + VcpuPage.CR4, value);
+  }
+
+  /** The virtual interrupt flag. */
+  get interruptsEnabled(): boolean {
+    return this.vm.memory.readI32(this.page + VcpuPage.VIF) !== 0;
+  }
+  set interruptsEnabled(enabled: boolean) {
+    this.vm.memory.write32(this.page + VcpuPage.VIF, enabled ? Flag.IF : 0);
+  }
+  /** Whoever sets VIF in ring 1 tests this word and asks the monitor when it is set. */
+  get pending(): boolean {
+    return this.vm.memory.readI32(this.page + VcpuPage.PENDING) !== 0;
+  }
+  set pending(waiting: boolean) {
+    this.vm.memory.write32(this.page + VcpuPage.PENDING, waiting ? 1 : 0);
+  }
+
+  /** EFLAGS as the guest would see it, whether it is in or out. */
+  get eflags(): number {
+    const hardware = this.thread.readEflags() & ~(Flag.IF | VIRTUAL_FLAGS | Flag.VIF | Flag.VIP);
+    const virtual = this.vm.memory.readI32(this.page + VcpuPage.VFLAGS) & VIRTUAL_FLAGS;
+    return hardware | virtual | (this.interruptsEnabled ? Flag.IF : 0) | Flag.FIXED;
+  }
+  /** Sets every bit without privilege checks. Hardware's own IF stays set, its IOPL 0 and NT clear. */
+  set eflags(value: number) {
+    this.vm.memory.write32(this.page + VcpuPage.VFLAGS, value & VIRTUAL_FLAGS);
+    this.interruptsEnabled = (value & Flag.IF) !== 0;
+    const hardware = value & ~(VIRTUAL_FLAGS | Flag.VM | Flag.VIF | Flag.VIP);
+    this.thread.writeEflags(hardware | Flag.IF | Flag.FIXED);
+  }
+  get iopl(): number {
+    return (this.vm.memory.readI32(this.page + VcpuPage.VFLAGS) >> 12) & 3;
+  }
+
+  get esp(): number {
+    return this.thread.s[S.ESP]!;
+  }
+  set esp(value: number) {
+    this.thread.s[S.ESP] = value;
+  }
+
+  /** True when the guest's user code runs: accesses are user accesses. */
+  get isUser(): boolean {
+    return this.cpl === 3;
+  }
+
+  selector(seg: number): number {
+    return this.segments[seg * 4]!;
+  }
+  base(seg: number): number {
+    return this.segments[seg * 4 + 1]!;
+  }
+  /** In bytes, unsigned. */
+  limit(seg: number): number {
+    return this.segments[seg * 4 + 2]! >>> 0;
+  }
+  attr(seg: number): number {
+    return this.segments[seg * 4 + 3]!;
+  }
+  setSegment(seg: number, selector: number, base: number, limit: number, attr: number): void {
+    const at = seg * 4;
+    this.segments[at] = selector;
+    this.segments[at + 1] = base;
+    this.segments[at + 2] = limit;
+    this.segments[at + 3] = attr;
+  }
+  setSelector(seg: number, selector: number): void {
+    this.segments[seg * 4] = selector;
+  }
+
+  /** Copies segment registers of hardware here, as they are. SS loses the RPL by which hardware differs from the guest. */
+  pullSegments(segs: readonly number[]): void {
+    const s = this.thread.s;
+    for (const seg of segs) {
+      const at = S.SEG + seg * 4;
+      for (let word = 0; word < 4; word++) this.segments[seg * 4 + word] = s[at + word]!;
+      if (seg === Seg.SS && this.cpl === 0) this.segments[seg * 4]! &= ~3;
+    }
+  }
+
+  /** Loads segment registers into hardware: limits truncated, DPL 0 and the RPL of CS and SS raised to 1. */
+  pushSegments(segs: readonly number[]): void {
+    for (const seg of segs) {
+      const at = seg * 4;
+      const hard = this.descriptors.harden(this.segments[at + 1]!, this.segments[at + 2]!, this.segments[at + 3]!);
+      let selector = this.segments[at]!;
+      if ((seg === Seg.CS || seg === Seg.SS) && (selector & 0xfffc) !== 0 && this.cpl < 3)
+        selector = (selector & ~3) | 1;
+      this.thread.setSegment(seg, selector, hard.base, hard.limit, hard.attr);
+    }
+  }
+
+  // Accounting.
+
+  /**
+   * Charges the way back into the guest (`vmmExit` and the IRET to an outer ring) and books everything that ring 0 has cost so
+   * far on the cause named last. Every `enter` of a technique calls it once, right before `thread.run`.
+   */
+  chargeEntry(): void {
+    this.thread.charge(this.costs.vmmExit + this.costs.iretToOuter);
+    this.account(this.#cause);
+  }
+
+  /**
+   * Books the ring-0 cycles since the last booking on `cause`, and names it for what follows up to the next call. Cycles of
+   * rings 1 to 3 go to the guest, always.
+   */
+  account(cause: Cause): void {
+    const rings = this.thread.cyclesByRing;
+    const booked = this.#accounted;
+    const causes = this.vm.causes;
+    const monitor = rings[0]! - booked[0]!;
+    const kernel = rings[1]! - booked[1]! + (rings[2]! - booked[2]!);
+    const user = rings[3]! - booked[3]!;
+    causes[cause] += monitor;
+    causes.guestKernel += kernel;
+    causes.guestUser += user;
+    this.chargedCycles += monitor + kernel + user;
+    booked.set(rings);
+    this.#cause = cause;
+    const counters = this.vm.counters;
+    counters.instructions += this.thread.instructions - this.#instructions;
+    this.#instructions = this.thread.instructions;
+    counters.tlbMisses += this.thread.counters.tlbMisses - this.#tlbMisses;
+    this.#tlbMisses = this.thread.counters.tlbMisses;
+  }
+
+  /** Names the cause of what follows without booking what was before. */
+  get cause(): Cause {
+    return this.#cause;
+  }
+
+  /** True when ring-0 cycles wait to be booked. */
+  get hasUnaccounted(): boolean {
+    return this.thread.cyclesByRing[0] !== this.#accounted[0];
+  }
+
+  /** Throws `MonitorBug` unless the causes sum to every cycle that was charged to this vCPU since it was made. */
+  checkAccount(causesBefore: number): void {
+    let sum = 0;
+    for (const name of CAUSE_NAMES) sum += this.vm.causes[name];
+    assert(sum - causesBefore === this.chargedCycles, 'causes do not sum to the cycles charged');
+  }
+}
