@@ -1,0 +1,119 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Pic } from '../../src/hypervisor/devices/pic.js';
+
+describe('8259 pair', () => {
+  let pic: Pic;
+  const write = (chip: 'master' | 'slave', offset: number, value: number) => pic.port(chip).writePort(offset, 1, value);
+  const read = (chip: 'master' | 'slave', offset: number) => pic.port(chip).readPort(offset, 1);
+
+  beforeEach(() => {
+    pic = new Pic();
+    for (const [chip, base, wiring] of [
+      ['master', 0x20, 4],
+      ['slave', 0x28, 2],
+    ] as const) {
+      write(chip, 0, 0x11);
+      write(chip, 1, base);
+      write(chip, 1, wiring);
+      write(chip, 1, 0x01);
+      write(chip, 1, 0x00);
+    }
+  });
+
+  test('an edge raises INT and is delivered once', () => {
+    pic.line(3).set(true);
+    expect(pic.output).toBe(true);
+    expect(pic.acknowledge()).toBe(0x23);
+    expect(pic.output).toBe(false);
+    write('master', 0, 0x20);
+    expect(pic.output).toBe(false);
+    pic.line(3).set(true);
+    expect(pic.output).toBe(false);
+    pic.line(3).set(false);
+    pic.line(3).set(true);
+    expect(pic.output).toBe(true);
+  });
+
+  test('a line of lower priority waits for the end of interrupt, a higher one nests', () => {
+    pic.line(4).set(true);
+    expect(pic.acknowledge()).toBe(0x24);
+    pic.line(5).set(true);
+    expect(pic.output).toBe(false);
+    pic.line(0).set(true);
+    expect(pic.acknowledge()).toBe(0x20);
+    write('master', 0, 0x0b);
+    expect(read('master', 0)).toBe(0b0001_0001);
+    write('master', 0, 0x20);
+    expect(read('master', 0)).toBe(0b0001_0000);
+    expect(pic.output).toBe(false);
+    write('master', 0, 0x60 | 4);
+    expect(pic.acknowledge()).toBe(0x25);
+  });
+
+  test('the mask holds a request back without losing it', () => {
+    write('master', 1, 0x02);
+    expect(pic.isMasked(1)).toBe(true);
+    pic.line(1).set(true);
+    expect(pic.output).toBe(false);
+    expect(read('master', 0)).toBe(0x02);
+    write('master', 1, 0x00);
+    expect(pic.output).toBe(true);
+  });
+
+  test('the slave interrupts through line 2 and needs both ends of interrupt', () => {
+    const seen: number[] = [];
+    pic.onAcknowledged = irq => seen.push(irq);
+    pic.line(12).set(true);
+    pic.line(9).set(true);
+    expect(pic.acknowledge()).toBe(0x29);
+    write('slave', 0, 0x20);
+    expect(pic.output).toBe(false);
+    write('master', 0, 0x20);
+    expect(pic.acknowledge()).toBe(0x2c);
+    expect(seen).toEqual([9, 12]);
+  });
+
+  test('a request that falls before it is acknowledged gives the spurious vector without an in-service bit', () => {
+    pic.line(6).set(true);
+    pic.line(6).set(false);
+    expect(pic.output).toBe(false);
+    expect(pic.acknowledge()).toBe(0x27);
+    write('master', 0, 0x0b);
+    expect(read('master', 0)).toBe(0);
+  });
+
+  test('initialization clears masks and requests', () => {
+    pic.line(1).set(true);
+    write('master', 1, 0xff);
+    write('master', 0, 0x11);
+    expect(read('master', 0)).toBe(0);
+    write('master', 1, 0x40);
+    write('master', 1, 4);
+    write('master', 1, 1);
+    expect(read('master', 1)).toBe(0);
+    pic.line(1).set(false);
+    pic.line(1).set(true);
+    expect(pic.acknowledge()).toBe(0x41);
+  });
+
+  test('automatic end of interrupt leaves nothing in service', () => {
+    write('master', 0, 0x11);
+    write('master', 1, 0x20);
+    write('master', 1, 4);
+    write('master', 1, 0x03);
+    pic.line(4).set(true);
+    pic.acknowledge();
+    pic.line(5).set(true);
+    expect(pic.output).toBe(true);
+  });
+
+  test('rotation makes the ended line the last', () => {
+    pic.line(3).set(true);
+    pic.acknowledge();
+    write('master', 0, 0xa0);
+    pic.line(3).set(false);
+    pic.line(3).set(true);
+    pic.line(4).set(true);
+    expect(pic.acknowledge()).toBe(0x24);
+  });
+});
