@@ -36,7 +36,11 @@ export function consoleLines(text: string, width: number): { lines: string[]; cu
 }
 
 /** The `height` lines that end `scroll` lines above the newest; `scroll` limited to what there is. */
-export function visibleLines(lines: readonly string[], height: number, scroll: number): { from: number; scroll: number } {
+export function visibleLines(
+  lines: readonly string[],
+  height: number,
+  scroll: number,
+): { from: number; scroll: number } {
   const scrollMax = Math.max(0, lines.length - height);
   const limited = Math.min(Math.max(0, scroll), scrollMax);
   return { from: Math.max(0, scrollMax - limited), scroll: limited };

@@ -25,7 +25,9 @@ export function pcpuLines(now: Sample, before: Sample | undefined, width: number
     return elapsed > 0 ? (100 * rise(pcpu.usedCycles, usedBefore)) / elapsed : 0;
   });
   const mean = used.reduce((sum, percent) => sum + percent, 0) / Math.max(1, used.length);
-  const pieces = used.map((percent, index) => `${percent.toFixed(2).padStart(7)}${index < used.length - 1 ? ',' : ' '}`);
+  const pieces = used.map(
+    (percent, index) => `${percent.toFixed(2).padStart(7)}${index < used.length - 1 ? ',' : ' '}`,
+  );
   pieces.push(`;   used total: ${mean.toFixed(2).padStart(6)}`);
   const lines: string[] = [];
   let line = 'PCPU(%):';

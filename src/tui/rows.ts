@@ -47,7 +47,8 @@ export interface WorldRow {
 export type Row = VmRow | WorldRow;
 
 /** Cycles between two samples; 0 when no time passed (a refresh while the host stands still). */
-export const elapsedCycles = (now: Sample, before: Sample | undefined): number => now.atCycles - (before?.atCycles ?? 0);
+export const elapsedCycles = (now: Sample, before: Sample | undefined): number =>
+  now.atCycles - (before?.atCycles ?? 0);
 
 /** A counter's rise; a counter that fell began again at zero in between. */
 export const rise = (now: number, before: number | undefined): number =>
@@ -62,7 +63,8 @@ export function sameRun(now: VmSample, before: Sample | undefined): VmSample | u
 }
 
 function worldShares(now: WorldSample, before: WorldSample | undefined, elapsed: number): CpuShares {
-  const percent = (cycles: number, cyclesBefore: number | undefined) => 100 * ratio(rise(cycles, cyclesBefore), elapsed);
+  const percent = (cycles: number, cyclesBefore: number | undefined) =>
+    100 * ratio(rise(cycles, cyclesBefore), elapsed);
   return {
     used: percent(now.usedCycles, before?.usedCycles),
     run: percent(now.runCycles, before?.runCycles),

@@ -1,0 +1,136 @@
+/**
+ * What the keys do to VMs. Every action checks what the newest sample can tell, says why it cannot be done, asks before a
+ * guest's state is lost, and otherwise leaves the judgement to the host: a refusal's reason is shown as it came.
+ */
+import type { Command, VmSample } from '../hypervisor/index.js';
+import { printable } from './format.js';
+import type { GuestProgram } from './session.js';
+import type { MenuItem } from './state.js';
+
+/** What an action may do with the console; the controller implements it. */
+export interface Desk {
+  say(text: string, alarm?: boolean): void;
+  ask(question: string, yes: () => void): void;
+  openMenu(title: string, columns: readonly string[], items: readonly MenuItem[]): void;
+  /** Sends a command; false after a refusal, whose reason is on the screen then. */
+  send(command: Command): Promise<boolean>;
+}
+
+/** Sends commands one after another while they succeed, then says `done`. */
+async function inOrder(desk: Desk, commands: readonly Command[], done: string): Promise<void> {
+  for (const command of commands) {
+    if (!(await desk.send(command))) return;
+  }
+  desk.say(done);
+}
+
+/** Off: at once. On: the monitor reads `vmi.present` at power-on, so the change waits, and a restart is offered. */
+export async function toggleVmi(desk: Desk, vm: VmSample): Promise<void> {
+  const enabled = !vm.vmiConfigured;
+  const word = enabled ? 'on' : 'off';
+  const name = printable(vm.name);
+  if (!(await desk.send({ kind: 'setVmi', vm: vm.name, enabled }))) return;
+  if (vm.power !== 'on') {
+    desk.say(`${name}: VMI: ${word}`);
+  } else if (vm.vmiEnabled === enabled) {
+    desk.say(`${name}: VMI stays ${word} at next power-on`);
+  } else {
+    desk.say(`${name}: VMI: ${word} at next power-on`);
+    desk.ask(`${name}: VMI: ${word} at next power-on. Restart it now, losing its state? (y/n)`, () => {
+      void inOrder(
+        desk,
+        [
+          { kind: 'powerOff', vm: vm.name },
+          { kind: 'powerOn', vm: vm.name },
+        ],
+        `${name} restarted with VMI ${word}`,
+      );
+    });
+  }
+}
+
+/** What `p` offers in each power state. `loses`: the guest's state is gone afterwards, so ask. */
+const POWER_ACTIONS = [
+  { name: 'power on', kinds: ['powerOn'], states: ['off'], done: 'is on', loses: false, help: 'boot the guest' },
+  {
+    name: 'power off',
+    kinds: ['powerOff'],
+    states: ['on', 'crashed'],
+    done: 'is off',
+    loses: true,
+    help: 'pull the plug',
+  },
+  { name: 'reset', kinds: ['reset'], states: ['on'], done: 'was reset', loses: true, help: 'press the reset button' },
+  {
+    name: 'restart',
+    kinds: ['powerOff', 'powerOn'],
+    states: ['on', 'crashed'],
+    done: 'restarted',
+    loses: true,
+    help: 'power off and on: a changed VMI setting takes effect',
+  },
+] as const;
+
+export function openPowerMenu(desk: Desk, vm: VmSample): void {
+  const name = printable(vm.name);
+  const items = POWER_ACTIONS.filter(action => (action.states as readonly string[]).includes(vm.power)).map(
+    (action): MenuItem => ({
+      cells: [action.name, action.help],
+      choose: () => {
+        const go = () =>
+          void inOrder(
+            desk,
+            action.kinds.map(kind => ({ kind, vm: vm.name })),
+            `${name} ${action.done}`,
+          );
+        if (action.loses && vm.power === 'on')
+          desk.ask(`${action.name} ${name}: its guest's state is lost. Sure? (y/n)`, go);
+        else go();
+      },
+    }),
+  );
+  desk.openMenu(`Power of ${name} (${vm.power})`, ['action', 'meaning'], items);
+}
+
+/** Why a program cannot be typed at the guest's shell now; undefined when it can. */
+export function runRefusal(vm: VmSample): string | undefined {
+  const name = printable(vm.name);
+  if (vm.power !== 'on') return `${name} is ${vm.power}: power it on first (p)`;
+  if (vm.guestState === 'booting') return `${name} is still booting: no shell yet`;
+  if (vm.guestState !== 'idle')
+    return `${name} is running ${printable(vm.guestState)}: wait for its end, or attach (a)`;
+  return undefined;
+}
+
+export function openRunMenu(desk: Desk, vm: VmSample, programs: readonly GuestProgram[]): void {
+  const refusal = runRefusal(vm);
+  if (refusal !== undefined) {
+    desk.say(refusal, true);
+    return;
+  }
+  const items = programs.map(
+    (program): MenuItem => ({
+      cells: [program.name, program.help],
+      choose: () =>
+        void inOrder(
+          desk,
+          [{ kind: 'type', vm: vm.name, text: `${program.name}\n` }],
+          `${program.name} typed at the shell of ${printable(vm.name)}`,
+        ),
+    }),
+  );
+  if (items.length === 0) desk.say('no programs are known for this guest', true);
+  else desk.openMenu(`Run a program in ${printable(vm.name)}`, ['program', 'what it does'], items);
+}
+
+/** A delay as typed, in ms; or the reason why it cannot be used. */
+export function parseDelay(text: string): { ok: true; ms: number } | { ok: false; reason: string } {
+  const seconds = Number(text.trim().replace(',', '.'));
+  if (text.trim() === '' || !Number.isFinite(seconds)) return { ok: false, reason: `not a number: ${printable(text)}` };
+  if (seconds < DELAY_MIN_S || seconds > DELAY_MAX_S) {
+    return { ok: false, reason: `the delay can be ${DELAY_MIN_S} to ${DELAY_MAX_S} seconds` };
+  }
+  return { ok: true, ms: Math.round(seconds * 1000) };
+}
+const DELAY_MIN_S = 0.1;
+const DELAY_MAX_S = 3600;

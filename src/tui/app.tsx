@@ -1,0 +1,148 @@
+/** The console on a terminal: Ink for the frames, raw input for the keys, and the terminal as it was when it is over. */
+import { render } from 'ink';
+import { useSyncExternalStore } from 'react';
+import { FrameView } from './components/frame-view.js';
+import { ConsoleController } from './controller.js';
+import { flushKeys, type Key, splitKeys } from './input.js';
+import type { ConsoleOptions, Session } from './session.js';
+import { type Theme, themeFor } from './theme.js';
+
+/** A lone ESC is the Escape key when nothing follows in this time. */
+const ESCAPE_WAIT_MS = 30;
+/** Sizes of one drag of a window's corner arrive in a burst. */
+const RESIZE_SETTLE_MS = 20;
+const CLEAR_AND_HOME = '\u001b[2J\u001b[H';
+
+interface AppProps {
+  readonly controller: Pick<ConsoleController, 'subscribe' | 'frame'>;
+  readonly theme: Theme;
+  /** Draw nothing: the step between two sizes. */
+  readonly blank?: boolean;
+}
+
+export function App({ controller, theme, blank = false }: AppProps) {
+  const frame = useSyncExternalStore(controller.subscribe, controller.frame);
+  return blank ? null : <FrameView frame={frame} theme={theme} />;
+}
+
+/** Reads keys from a terminal in raw mode; the returned function gives the terminal back. */
+function readKeys(stdin: NodeJS.ReadStream, onKeys: (keys: readonly Key[]) => void): () => void {
+  let rest = '';
+  let timer: NodeJS.Timeout | undefined;
+  const onData = (chunk: string | Buffer) => {
+    clearTimeout(timer);
+    const split = splitKeys(rest + chunk.toString());
+    rest = split.rest;
+    if (split.keys.length > 0) onKeys(split.keys);
+    if (rest !== '') {
+      timer = setTimeout(() => {
+        const keys = flushKeys(rest);
+        rest = '';
+        onKeys(keys);
+      }, ESCAPE_WAIT_MS);
+    }
+  };
+  stdin.setEncoding('utf8');
+  if (stdin.isTTY) stdin.setRawMode(true);
+  stdin.on('data', onData);
+  stdin.resume();
+  return () => {
+    clearTimeout(timer);
+    stdin.off('data', onData);
+    if (stdin.isTTY) stdin.setRawMode(false);
+    stdin.pause();
+  };
+}
+
+/**
+ * Runs the console until the user quits, a signal ends it (then `process.exitCode` is 128 + the signal's number), stdin ends, or
+ * something throws: then the terminal is restored first and the promise rejects with the error. The session stays open: whoever
+ * opened it closes it.
+ */
+export async function runConsole(session: Session, options: ConsoleOptions): Promise<void> {
+  const { stdout, stdin } = options;
+  const theme = themeFor(process.env);
+  let finish: (error?: Error) => void = () => {};
+  const finished = new Promise<Error | undefined>(resolve => {
+    finish = resolve;
+  });
+  const size = () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 });
+
+  const controller = new ConsoleController(session, {
+    intervalMs: options.intervalMs,
+    programs: options.programs,
+    theme,
+    ...size(),
+    quit: () => finish(),
+    redraw: () => drawAnew(),
+  });
+  const app = (blank: boolean) => <App controller={controller} theme={theme} blank={blank} />;
+  const instance = render(app(false), {
+    stdout,
+    stdin,
+    interactive: Boolean(stdout.isTTY),
+    alternateScreen: true,
+    incrementalRendering: true,
+    exitOnCtrlC: false,
+  });
+
+  /**
+   * Ink draws changed lines only and trusts the screen to be as it left it. After a resize (or a stray line from elsewhere)
+   * that is not so: clear, draw an empty frame, wait until it is out, then the full one.
+   */
+  let settle: NodeJS.Timeout | undefined;
+  const drawAnew = () => {
+    stdout.write(CLEAR_AND_HOME);
+    instance.rerender(app(true));
+    clearTimeout(settle);
+    settle = setTimeout(() => {
+      void instance.waitUntilRenderFlush().then(() => {
+        controller.resize(size().columns, size().rows);
+        instance.rerender(app(false));
+      });
+    }, RESIZE_SETTLE_MS);
+  };
+  // Before Ink's own listener, which draws the frame at once: it must find the empty one.
+  stdout.prependListener('resize', drawAnew);
+
+  const stopReading = readKeys(stdin, keys => {
+    try {
+      controller.keys(keys);
+    } catch (error) {
+      finish(asError(error));
+    }
+  });
+  const onEnd = () => finish();
+  stdin.once('end', onEnd);
+  const signals = Object.entries({ SIGTERM: 143, SIGHUP: 129, SIGINT: 130 }).map(([signal, code]) => {
+    const onSignal = () => {
+      process.exitCode = code;
+      finish();
+    };
+    process.on(signal, onSignal);
+    return () => process.off(signal, onSignal);
+  });
+  const onFault = (error: unknown) => finish(asError(error));
+  process.on('uncaughtException', onFault);
+  process.on('unhandledRejection', onFault);
+  // A component that throws makes Ink end by itself.
+  instance.waitUntilExit().then(
+    () => finish(),
+    (error: unknown) => finish(asError(error)),
+  );
+
+  const error = await finished;
+  clearTimeout(settle);
+  stdout.off('resize', drawAnew);
+  stdin.off('end', onEnd);
+  for (const stop of signals) stop();
+  stopReading();
+  controller.close();
+  instance.unmount();
+  await instance.waitUntilExit().catch(() => {});
+  process.off('uncaughtException', onFault);
+  process.off('unhandledRejection', onFault);
+  if (error) throw error;
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

@@ -1,0 +1,312 @@
+/**
+ * The console without its drawing: holds the state, takes keys, sends commands, and gives frames to whoever draws. Lives
+ * outside React, which only asks for `frame()` when told that it changed.
+ */
+import type { Command, HostEvent } from '../hypervisor/index.js';
+import { type Desk, openPowerMenu, openRunMenu, parseDelay, toggleVmi } from './actions.js';
+import { printable } from './format.js';
+import { buildFrame, type Frame } from './frame.js';
+import type { Key } from './input.js';
+import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
+import type { Row } from './rows.js';
+import type { GuestProgram, Session } from './session.js';
+import { type ConsoleState, type Dialog, initialState, type MenuItem, selectedIndex, selectedVm } from './state.js';
+import { screenRows } from './table.js';
+import type { Theme } from './theme.js';
+
+/** At most one new frame in this time when the host reports changes; keys are always drawn at once. */
+const UPDATE_MIN_MS = 40;
+const PAGE = 10;
+
+export interface ControllerOptions {
+  readonly intervalMs: number;
+  readonly programs: readonly GuestProgram[];
+  readonly theme: Theme;
+  readonly columns: number;
+  readonly rows: number;
+  readonly quit: () => void;
+  readonly redraw: () => void;
+}
+
+export class ConsoleController implements Desk {
+  readonly #session: Session;
+  readonly #options: ControllerOptions;
+  readonly #listeners = new Set<() => void>();
+  readonly #unsubscribe: () => void;
+  #state: ConsoleState;
+  #size: { columns: number; rows: number };
+  #frame: Frame | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastEvent: HostEvent | undefined;
+
+  constructor(session: Session, options: ControllerOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#state = initialState(options.intervalMs);
+    this.#size = { columns: options.columns, rows: options.rows };
+    this.#lastEvent = session.events().at(-1);
+    this.#unsubscribe = session.subscribe(() => this.#hostChanged());
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    clearTimeout(this.#timer);
+  }
+
+  // What React uses: stable functions, and the same frame until something changed.
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly frame = (): Frame => {
+    this.#frame ??= buildFrame({
+      state: this.#state,
+      now: this.#session.latest(),
+      before: this.#session.previous(),
+      speed: this.#session.speed(),
+      failure: this.#session.failure?.(),
+      consoleText: vm => this.#session.consoleText(vm),
+      theme: this.#options.theme,
+      ...this.#size,
+    });
+    return this.#frame;
+  };
+
+  resize(columns: number, rows: number): void {
+    this.#size = { columns, rows };
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#frame = undefined;
+    for (const listener of this.#listeners) listener();
+  }
+
+  #hostChanged(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#announce();
+      this.#changed();
+    }, UPDATE_MIN_MS);
+  }
+
+  /** Trouble in a VM that the operator did not cause is said once, wherever the selection is. */
+  #announce(): void {
+    const events = this.#session.events();
+    const seen = this.#lastEvent === undefined ? -1 : events.lastIndexOf(this.#lastEvent);
+    this.#lastEvent = events.at(-1) ?? this.#lastEvent;
+    for (const event of events.slice(seen + 1)) {
+      if (event.kind === 'power' && event.state === 'crashed') {
+        this.say(`${printable(event.vm)} crashed: ${printable(event.reason)}`, true);
+      } else if (event.kind === 'audit') {
+        this.say(`audit of ${printable(event.vm)}: ${printable(event.finding)}`, true);
+      }
+    }
+  }
+
+  #set(change: Partial<ConsoleState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#changed();
+  }
+
+  #dialog(dialog: Dialog | undefined): void {
+    this.#set({ dialog });
+  }
+
+  // What actions use.
+
+  say(text: string, alarm = false): void {
+    this.#set({ message: { text, alarm } });
+  }
+
+  ask(question: string, yes: () => void): void {
+    // A question that comes up while the operator does something else must not take the next key for its answer.
+    if (this.#state.dialog === undefined) this.#dialog({ kind: 'confirm', question, yes });
+  }
+
+  openMenu(title: string, columns: readonly string[], items: readonly MenuItem[]): void {
+    this.#dialog({ kind: 'menu', title, columns, items, index: 0 });
+  }
+
+  async send(command: Command): Promise<boolean> {
+    try {
+      const result = await this.#session.execute(command);
+      if (!result.ok) this.say(printable(result.reason), true);
+      else if (command.kind !== 'type') this.#session.refresh();
+      return result.ok;
+    } catch (error) {
+      this.say(`the host does not answer: ${printable(error instanceof Error ? error.message : String(error))}`, true);
+      return false;
+    }
+  }
+
+  // Keys.
+
+  /** Keys of one chunk of input. An attached guest gets what it is to get as one command. */
+  keys(keys: readonly Key[]): void {
+    let typed = '';
+    const flush = () => {
+      const dialog = this.#state.dialog;
+      if (typed !== '' && dialog?.kind === 'attach') void this.send({ kind: 'type', vm: dialog.vm, text: typed });
+      typed = '';
+    };
+    for (const key of keys) {
+      if (this.#state.dialog?.kind === 'attach' && !ATTACH_KEYS.has(key.name)) {
+        typed += key.raw;
+        continue;
+      }
+      flush();
+      this.#key(key);
+    }
+    flush();
+  }
+
+  #key(key: Key): void {
+    const dialog = this.#state.dialog;
+    // A message stays until the next key; what is behind a question stays until the key after the answer.
+    if (dialog?.kind !== 'confirm') this.#state = { ...this.#state, message: undefined };
+    if (dialog) this.#dialogKey(dialog, key);
+    else this.#tableKey(key);
+    this.#changed();
+  }
+
+  #dialogKey(dialog: Dialog, key: Key): void {
+    switch (dialog.kind) {
+      case 'confirm':
+        this.#dialog(undefined);
+        if (key.name === 'y' || key.name === 'Y') dialog.yes();
+        break;
+      case 'prompt':
+        this.#promptKey(dialog, key);
+        break;
+      case 'menu':
+        this.#menuKey(dialog, key);
+        break;
+      case 'help':
+        this.#helpKey(key);
+        break;
+      case 'attach':
+        if (key.name === DETACH_KEY) this.#dialog(undefined);
+        else this.#dialog({ ...dialog, scroll: this.#scrolled(key.name === 'pageup' ? PAGE : -PAGE) });
+        break;
+    }
+  }
+
+  /** The scroll position that is on the screen (limited to what there is), moved. */
+  #scrolled(step: number): number {
+    return Math.max(0, this.frame().scroll + step);
+  }
+
+  #helpKey({ name }: Key): void {
+    const steps: Readonly<Record<string, number>> = { space: PAGE, pagedown: PAGE, down: 1, pageup: -PAGE, up: -1 };
+    const step = steps[name];
+    this.#dialog(step === undefined ? undefined : { kind: 'help', top: this.#scrolled(step) });
+  }
+
+  #promptKey(dialog: Extract<Dialog, { kind: 'prompt' }>, { name, raw }: Key): void {
+    if (name === 'enter') {
+      this.#dialog(undefined);
+      dialog.accept(dialog.text);
+    } else if (name === 'escape' || name === 'ctrl-c') this.#dialog(undefined);
+    else if (name === 'backspace') this.#dialog({ ...dialog, text: dialog.text.slice(0, -1) });
+    else if (raw.length === 1 && raw > ' ') this.#dialog({ ...dialog, text: dialog.text + raw });
+  }
+
+  #menuKey(menu: Extract<Dialog, { kind: 'menu' }>, { name }: Key): void {
+    const last = menu.items.length - 1;
+    const number = /^[1-9]$/.test(name) ? Number(name) - 1 : -1;
+    if (name === 'up') this.#dialog({ ...menu, index: Math.max(0, menu.index - 1) });
+    else if (name === 'down') this.#dialog({ ...menu, index: Math.min(last, menu.index + 1) });
+    else if (name === 'enter' || (number >= 0 && number <= last)) {
+      this.#dialog(undefined);
+      menu.items[number >= 0 ? number : menu.index]?.choose();
+    } else if (name === 'escape' || name === 'q' || name === 'ctrl-c') this.#dialog(undefined);
+  }
+
+  #tableKey(key: Key): void {
+    const binding = bindingFor(key.name, this.#state.screen);
+    if (binding) this.#commands[binding.command](binding);
+    else if (key.name.length === 1) this.say(`no command on key ${printable(key.name)}; h shows the keys`);
+  }
+
+  #rows(): Row[] {
+    const now = this.#session.latest();
+    const { screen, sort, expanded } = this.#state;
+    return now ? screenRows(screen, now, this.#session.previous(), sort[screen], expanded) : [];
+  }
+
+  #select(step: number): void {
+    const rows = this.#rows();
+    const index = selectedIndex(rows, this.#state.selected) + step;
+    this.#set({ selected: rows[Math.max(0, Math.min(rows.length - 1, index))]?.key, top: this.frame().top });
+  }
+
+  /** Runs `act` for the VM of the selected row. */
+  #withVm(act: (vm: NonNullable<ReturnType<typeof selectedVm>>) => void): void {
+    const vm = selectedVm(this.#rows(), this.#state.selected);
+    if (vm) act(vm);
+    else this.say('no VM is selected');
+  }
+
+  #screen(screen: ConsoleState['screen']): void {
+    // A selected world is not on the other screens: its VM is.
+    const vm = selectedVm(this.#rows(), this.#state.selected);
+    this.#set({ screen, top: 0, ...(vm ? { selected: `vm ${vm.name}` } : {}) });
+  }
+
+  readonly #commands: Readonly<Record<CommandId, (binding: KeyBinding) => void>> = {
+    'screen.cpu': () => this.#screen('cpu'),
+    'screen.memory': () => this.#screen('memory'),
+    'screen.timer': () => this.#screen('timer'),
+    'vm.vmi': () => this.#withVm(vm => void toggleVmi(this, vm)),
+    'vm.power': () => this.#withVm(vm => openPowerMenu(this, vm)),
+    'vm.run': () => this.#withVm(vm => openRunMenu(this, vm, this.#options.programs)),
+    'vm.attach': () => this.#withVm(vm => this.#dialog({ kind: 'attach', vm: vm.name, scroll: 0 })),
+    'row.expand': () => this.#withVm(vm => this.#expand(vm.name)),
+    'row.previous': () => this.#select(-1),
+    'row.next': () => this.#select(1),
+    'row.first': () => this.#select(-Infinity),
+    'row.last': () => this.#select(Infinity),
+    sort: ({ column }) => {
+      if (column !== undefined) this.#set({ sort: { ...this.#state.sort, [this.#state.screen]: column }, top: 0 });
+    },
+    'sort.balloon': () => this.say('MCTLSZ: no guest has a balloon driver yet, so there is nothing to sort by'),
+    delay: () => this.#askDelay(),
+    refresh: () => this.#session.refresh(),
+    redraw: () => this.#options.redraw(),
+    help: () => this.#dialog({ kind: 'help', top: 0 }),
+    quit: () => this.#options.quit(),
+  };
+
+  #expand(name: string): void {
+    if (this.#state.screen !== 'cpu') {
+      this.say('worlds are shown on the CPU screen (c) only');
+      return;
+    }
+    const expanded = new Set(this.#state.expanded);
+    if (!expanded.delete(name)) expanded.add(name);
+    this.#set({ expanded, selected: `vm ${name}` });
+  }
+
+  #askDelay(): void {
+    const label = `Change delay from ${this.#state.intervalMs / 1000} to: `;
+    const accept = (text: string): void => {
+      const delay = parseDelay(text);
+      if (!delay.ok) {
+        this.say(delay.reason, true);
+        return;
+      }
+      void this.send({ kind: 'setSampleInterval', ms: delay.ms }).then(ok => {
+        if (ok) this.#set({ intervalMs: delay.ms, message: { text: `delay ${delay.ms / 1000} s`, alarm: false } });
+      });
+    };
+    this.#dialog({ kind: 'prompt', label, text: '', accept });
+  }
+}
+
+/** As telnet and virsh do: Ctrl-] leaves the guest's console. */
+const DETACH_KEY = 'ctrl-]';
+/** Keys that an attached console keeps for itself. */
+const ATTACH_KEYS: ReadonlySet<string> = new Set([DETACH_KEY, 'pageup', 'pagedown']);

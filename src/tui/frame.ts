@@ -1,0 +1,169 @@
+/**
+ * One frame of the console as lines of text, from a state and two samples. Pure: the same input gives the same frame, which is
+ * how the tests look at it. A menu is not text yet: ink-table draws it between `above` and `below`.
+ */
+import type { Sample } from '../hypervisor/index.js';
+import { modeText, SCREENS } from './columns.js';
+import { detailLine } from './detail.js';
+import { cut, left, printable } from './format.js';
+import { consoleLines, visibleLines } from './guest-console.js';
+import { firstLine, headerLines } from './header.js';
+import { helpLines } from './help.js';
+import { footerLine } from './keys.js';
+import { vmGroups } from './rows.js';
+import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex } from './state.js';
+import { headingLine, placeColumns, rowLine, screenRows } from './table.js';
+import type { Theme } from './theme.js';
+
+export const COLUMNS_MIN = 80;
+export const ROWS_MIN = 24;
+
+export interface FrameInput {
+  readonly state: ConsoleState;
+  readonly now: Sample | undefined;
+  readonly before: Sample | undefined;
+  readonly speed: number;
+  /** Why the host stopped by itself. */
+  readonly failure: string | undefined;
+  readonly consoleText: (vm: string) => string;
+  readonly theme: Theme;
+  /** Size of the terminal; a frame has one line less, since Ink clears the whole terminal for a frame as high as it. */
+  readonly columns: number;
+  readonly rows: number;
+}
+
+export interface MenuView {
+  readonly headings: readonly string[];
+  readonly rows: readonly { readonly marker: string; readonly cells: readonly string[] }[];
+}
+
+export interface Frame {
+  readonly height: number;
+  readonly above: readonly string[];
+  readonly menu: MenuView | undefined;
+  readonly below: readonly string[];
+  /** The scroll positions that this frame shows; the next one begins with them. */
+  readonly top: number;
+  readonly scroll: number;
+}
+
+function frameOf(input: FrameInput, above: string[], below: string[], extra: Partial<Frame> = {}): Frame {
+  const height = input.rows - 1;
+  const menuHeight = extra.menu ? extra.menu.rows.length + 1 : 0;
+  const missing = height - above.length - menuHeight - below.length;
+  const filler = Array.from({ length: Math.max(0, missing) }, () => '');
+  return { height, above, menu: undefined, below: [...filler, ...below], top: input.state.top, scroll: 0, ...extra };
+}
+
+export function buildFrame(input: FrameInput): Frame {
+  const { state, now, columns, rows } = input;
+  if (columns < COLUMNS_MIN || rows < ROWS_MIN) {
+    const lines = [
+      `vmitop needs ${COLUMNS_MIN}x${ROWS_MIN} cells,`,
+      `this terminal has ${columns}x${rows}.`,
+      'q quits.',
+    ];
+    return frameOf(
+      input,
+      lines.slice(0, Math.max(1, rows - 1)).map(line => cut(line, columns)),
+      [],
+    );
+  }
+  if (!now) return frameOf(input, [input.failure ?? 'Waiting for the first sample ...'], [footer(input)]);
+  switch (state.dialog?.kind) {
+    case 'help':
+      return helpFrame(input, state.dialog.top);
+    case 'attach':
+      return attachFrame(input, now, state.dialog.vm, state.dialog.scroll);
+    case 'menu':
+      return menuFrame(input, now, state.dialog);
+    default:
+      return tableFrame(input, now);
+  }
+}
+
+const footer = ({ columns, theme }: FrameInput): string => footerLine(columns, theme.key);
+
+/** The line for messages and prompts, between header and heading. */
+function messageLine({ state, failure, theme, columns }: FrameInput): string {
+  if (state.dialog?.kind === 'confirm') return theme.alarm(cut(state.dialog.question, columns));
+  if (state.dialog?.kind === 'prompt')
+    return cut(`${state.dialog.label}${state.dialog.text}`, columns - 1) + theme.cursor(' ');
+  if (failure !== undefined) return theme.alarm(cut(printable(failure), columns));
+  if (state.message === undefined) return '';
+  const text = cut(state.message.text, columns);
+  return state.message.alarm ? theme.alarm(text) : text;
+}
+
+function tableFrame(input: FrameInput, now: Sample): Frame {
+  const { state, before, columns: width, theme } = input;
+  const rows = screenRows(state.screen, now, before, state.sort[state.screen], state.expanded);
+  const index = selectedIndex(rows, state.selected);
+  const placed = placeColumns(SCREENS[state.screen].columns, rows, width);
+  const above = [...headerLines(state.screen, now, before, input.speed, width), messageLine(input)];
+  above.push(theme.heading(headingLine(placed, width)));
+  const selected = rows[index];
+  const below = [selected ? detailLine(selected.vm.name, now, before, width) : '', footer(input)];
+  // A host with so many pCPUs that their lines leave no room still shows the selected row.
+  const height = Math.max(1, input.rows - 1 - above.length - below.length - 1);
+  const top = scrolledTop(state.top, index, rows.length, height);
+  rows.slice(top, top + height).forEach((row, offset) => {
+    above.push(
+      top + offset === index ? theme.selected(rowLine(placed, row, width)) : rowLine(placed, row, width, theme),
+    );
+  });
+  if (rows.length === 0) above.push('No VM is on this host.');
+  return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });
+}
+
+function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {
+  const { state, before, columns: width, theme } = input;
+  const above = [...headerLines(state.screen, now, before, input.speed, width), messageLine(input)];
+  above.push(theme.heading(left(` ${menu.title}`, width)), '');
+  const below = [
+    left(`${theme.key('up down')}:select  ${theme.key('Enter 1-9')}:choose  ${theme.key('Esc')}:close`, width),
+  ];
+  const height = Math.max(1, input.rows - 1 - above.length - below.length - 1);
+  const from = scrolledTop(0, menu.index, menu.items.length, height);
+  // ink-table makes a column as wide as its text, so the last one is cut here: what is before it, and three cells each for
+  // padding and border.
+  const textWidth = (column: number) =>
+    Math.max(menu.columns[column]!.length, ...menu.items.map(item => [...item.cells[column]!].length));
+  const last = menu.columns.length - 1;
+  let lastWidth = width - 6 - 3 * menu.columns.length;
+  for (let column = 0; column < last; column++) lastWidth -= textWidth(column);
+  const rows = menu.items.slice(from, from + height).map((item, offset) => ({
+    marker: `${from + offset === menu.index ? '>' : ' '}${from + offset < 9 ? from + offset + 1 : ' '}`,
+    cells: item.cells.map((cell, column) => (column === last ? cut(cell, Math.max(8, lastWidth)) : cell)),
+  }));
+  return frameOf(input, above, below, { menu: { headings: menu.columns, rows } });
+}
+
+function helpFrame(input: FrameInput, top: number): Frame {
+  const { columns: width, theme } = input;
+  const lines = helpLines(input.state.screen);
+  const height = input.rows - 2;
+  const from = Math.max(0, Math.min(top, lines.length - height));
+  const above = lines.slice(from, from + height).map(line => cut(line, width));
+  const more = from + height < lines.length ? 'space or down: more; ' : '';
+  return frameOf(input, above, [theme.heading(left(` ${more}any other key: back`, width))], { scroll: from });
+}
+
+function attachFrame(input: FrameInput, now: Sample, name: string, scroll: number): Frame {
+  const { columns: width, theme } = input;
+  const row = vmGroups(now, undefined, new Set()).find(group => group.row.vm.name === name)?.row;
+  const height = input.rows - 1 - 3;
+  const { lines, cursor } = consoleLines(input.consoleText(name), width);
+  const view = visibleLines(lines, height, scroll);
+  const about = row ? `${modeText(row)}, ${printable(row.vm.guestState)}` : 'removed';
+  const title = ` Console of ${printable(name)} (${about})${view.scroll > 0 ? `, ${view.scroll} lines back` : ''}`;
+  const shown = lines.slice(view.from, view.from + height);
+  if (view.scroll === 0) {
+    const line = shown.length - 1;
+    const text = left(shown[line] ?? '', width);
+    shown[line] = text.slice(0, cursor) + theme.cursor(text[cursor] ?? ' ') + text.slice(cursor + 1);
+  }
+  const above = [firstLine(now, input.speed, width), theme.heading(left(title, width)), ...shown];
+  const keys = `${theme.key('Ctrl-]')}:detach  ${theme.key('PgUp PgDn')}:scroll  all other keys go to the guest`;
+  return frameOf(input, above, [input.state.message ? messageLine(input) : keys], { scroll: view.scroll });
+}

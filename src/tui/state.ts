@@ -1,0 +1,78 @@
+/** What the console itself remembers: screen, order, selection, and the dialog that has the keyboard. Immutable values. */
+import type { VmSample } from '../hypervisor/index.js';
+import { SCREENS, type ScreenId } from './columns.js';
+import type { Row } from './rows.js';
+
+export interface Message {
+  readonly text: string;
+  readonly alarm: boolean;
+}
+
+export interface MenuItem {
+  /** Cells of the row under the menu's columns. */
+  readonly cells: readonly string[];
+  readonly choose: () => void;
+}
+
+export interface MenuDialog {
+  readonly kind: 'menu';
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly items: readonly MenuItem[];
+  readonly index: number;
+}
+
+/** The dialog that gets the keys; without one the table of keys does. */
+export type Dialog =
+  | { readonly kind: 'confirm'; readonly question: string; readonly yes: () => void }
+  | { readonly kind: 'prompt'; readonly label: string; readonly text: string; readonly accept: (text: string) => void }
+  | MenuDialog
+  | { readonly kind: 'help'; readonly top: number }
+  | { readonly kind: 'attach'; readonly vm: string; readonly scroll: number };
+
+export interface ConsoleState {
+  readonly screen: ScreenId;
+  /** Sort column of each screen. */
+  readonly sort: Readonly<Record<ScreenId, string>>;
+  /** Key of the selected row; undefined selects the first. */
+  readonly selected: string | undefined;
+  /** Names of VMs whose worlds are shown. */
+  readonly expanded: ReadonlySet<string>;
+  /** First table row on the screen. */
+  readonly top: number;
+  readonly message: Message | undefined;
+  readonly dialog: Dialog | undefined;
+  readonly intervalMs: number;
+}
+
+export function initialState(intervalMs: number): ConsoleState {
+  return {
+    screen: 'cpu',
+    // GID order, as in the manuals of ESX 3: rows stand still while one controls VMs.
+    sort: { cpu: SCREENS.cpu.sort, memory: SCREENS.memory.sort, timer: SCREENS.timer.sort },
+    selected: undefined,
+    expanded: new Set(),
+    top: 0,
+    message: undefined,
+    dialog: undefined,
+    intervalMs,
+  };
+}
+
+/** Index of the selected row. A selected world that is not shown any more gives its place to the first row. */
+export function selectedIndex(rows: readonly Row[], key: string | undefined): number {
+  return Math.max(
+    0,
+    rows.findIndex(row => row.key === key),
+  );
+}
+
+export const selectedVm = (rows: readonly Row[], key: string | undefined): VmSample | undefined =>
+  rows[selectedIndex(rows, key)]?.vm;
+
+/** First visible row: `top`, moved as little as needed to show row `index` of `count` in `height` lines. */
+export function scrolledTop(top: number, index: number, count: number, height: number): number {
+  const most = Math.max(0, count - height);
+  const within = Math.min(Math.max(top, index - height + 1), index);
+  return Math.max(0, Math.min(within, most));
+}
