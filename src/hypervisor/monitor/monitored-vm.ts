@@ -42,6 +42,12 @@ export interface MonitoredVm {
   /** Most machine pages that shadow tables may occupy; at least 16. */
   readonly shadowPagesMax: number;
 
+  /**
+   * True once a device has switched the machine off or asked for a reset: `MonitorLoop.run` then returns `deadline` as soon as
+   * the access is done, and runs nothing more.
+   */
+  readonly stopRequested?: boolean;
+
   /** Cycle at which the next device timer is due; Infinity when none is. */
   nextTimerAt(): number;
   /** Runs every timer that is due at `nowCycles`, in order of its time. Returns how many fired. */
