@@ -1,0 +1,99 @@
+/** Collects one unit: code, the guest state at each TC instruction, callouts and ways out. */
+import type { GuestInstruction } from './classify.js';
+import { Emitter, Reg } from './emit.js';
+import { Slot } from './layout.js';
+import { type Callout, type CalloutSite, Continuation, type PointKind, type TcPoint, type TuCode } from './unit.js';
+
+export class UnitBuilder {
+  readonly emit: Emitter;
+  readonly #points: TcPoint[] = [];
+  readonly #callouts: CalloutSite[] = [];
+  readonly #continuations: Continuation[] = [];
+  readonly #instructions: { readonly guest: GuestInstruction; readonly at: number }[] = [];
+  readonly #tails: (() => void)[] = [];
+  #shadow = false;
+
+  /** `tcStart`: linear address in the TC; `lookupAt`: of the shared lookup code; `cs`: the guest's code selector. */
+  constructor(
+    tcStart: number,
+    readonly lookupAt: number,
+    readonly cs: number,
+  ) {
+    this.emit = new Emitter(tcStart);
+  }
+
+  begin(guest: GuestInstruction, shadow: boolean): void {
+    this.#instructions.push({ guest, at: this.emit.offset });
+    this.#shadow = shadow;
+  }
+
+  /** Declares the guest state before the TC instruction that is emitted next. */
+  point(kind: PointKind, eip: number, restore: TcPoint['restore'] = 'none'): Emitter {
+    this.#points.push({ at: this.emit.offset, kind, eip, restore, shadow: this.#shadow });
+    return this.emit;
+  }
+
+  exact(eip: number): Emitter {
+    return this.point('exact', eip);
+  }
+
+  spilled(eip: number): Emitter {
+    return this.point('spilled', eip, 'ecx');
+  }
+
+  inside(eip: number): Emitter {
+    return this.point('inside', eip);
+  }
+
+  /** A callout where the guest state is exact. */
+  callout(eip: number, callout: Callout): void {
+    this.#callouts.push({ at: this.exact(eip).callout(), callout });
+  }
+
+  /** A direct way out to `eip`. */
+  exit(eip: number, conditionAt?: number): void {
+    const continuation = new Continuation(eip, this.emit.offset, conditionAt);
+    this.#continuations.push(continuation);
+    this.#callouts.push({ at: this.exact(eip).exit(), callout: { kind: 'exit', continuation } });
+  }
+
+  /** Code for the end of the unit: rare paths, reached by forward jumps. */
+  atEnd(tail: () => void): void {
+    this.#tails.push(tail);
+  }
+
+  /**
+   * Calls out with `callout` if an event is pending. The guest state is exact at `eip` before and behind. `alsoTestVif`: only
+   * when VIF is set, too.
+   */
+  testPending(eip: number, callout: Callout, alsoTestVif: boolean): void {
+    const quiet: number[] = [];
+    this.exact(eip).storeSlot(Slot.ECX, Reg.ECX);
+    if (alsoTestVif) {
+      this.exact(eip).loadSlot(Reg.ECX, Slot.VIF);
+      quiet.push(this.spilled(eip).jecxz());
+      this.spilled(eip).loadSlot(Reg.ECX, Slot.PENDING);
+    } else {
+      this.exact(eip).loadSlot(Reg.ECX, Slot.PENDING);
+    }
+    quiet.push(this.spilled(eip).jecxz());
+    this.spilled(eip).loadSlot(Reg.ECX, Slot.ECX);
+    this.callout(eip, callout);
+    const done = this.exact(eip).shortJump(0xeb);
+    for (const from of quiet) this.emit.landShort(from);
+    this.spilled(eip).loadSlot(Reg.ECX, Slot.ECX);
+    this.emit.landShort(done);
+  }
+
+  finish(): TuCode {
+    this.#shadow = false;
+    for (const tail of this.#tails) tail();
+    return {
+      bytes: this.emit.take(),
+      instructions: this.#instructions,
+      points: this.#points,
+      callouts: this.#callouts,
+      continuations: this.#continuations,
+    };
+  }
+}
