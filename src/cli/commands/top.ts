@@ -1,0 +1,140 @@
+/** `vmitop top`, the default: the console over a host that boots its inventory; without a terminal, a few samples as text. */
+import type { Argv, CommandModule } from 'yargs';
+import { GUEST_PROGRAMS } from '../../guest/image.js';
+import { createHost, type HostConfig, type Sample } from '../../hypervisor/index.js';
+import { openSession, type SessionOptions } from '../../session/client.js';
+import type { Pace, Progress } from '../../session/protocol.js';
+import { Runner } from '../../session/runner.js';
+import { WhenIdle } from '../../session/when-idle.js';
+import { ExitCode } from '../exit.js';
+import { hostConfig, loadInventory, typedWhenIdle } from '../inventory.js';
+import {
+  COST_OPTION,
+  INVENTORY_OPTION,
+  parseCosts,
+  parsePace,
+  positive,
+  SPEED_OPTION,
+  wholeNumber,
+} from '../options.js';
+import { sampleText } from '../sample-text.js';
+import type { Streams } from '../streams.js';
+
+export interface ConsoleArguments {
+  inventory: string | undefined;
+  delay: string;
+  speed: string;
+  cost: string[] | undefined;
+}
+
+interface TopArguments extends ConsoleArguments {
+  iterations: string;
+}
+
+export const topCommand = (streams: Streams): CommandModule<object, TopArguments> => ({
+  command: ['top', '$0'],
+  describe: 'the console (default)',
+  builder: yargs =>
+    consoleOptions(yargs)
+      .option('iterations', {
+        alias: 'n',
+        type: 'string',
+        requiresArg: true,
+        default: '3',
+        describe: 'without a terminal: samples to print',
+      })
+      .example('$0', 'six VMs, half of them with VMI')
+      .example('$0 top --inventory lab.json --speed max', 'your own host, as fast as the computer can')
+      .example('$0 top -n 5 -d 0.5 | less', 'five samples as text'),
+  handler: async argv => {
+    process.exitCode = hasTerminal(streams)
+      ? await runConsoleSession(argv, streams)
+      : await printSamples(argv, streams);
+  },
+});
+
+export const consoleOptions = <T>(yargs: Argv<T>) =>
+  yargs
+    .option('inventory', INVENTORY_OPTION)
+    .option('delay', {
+      alias: 'd',
+      type: 'string',
+      requiresArg: true,
+      default: '1',
+      describe: 'seconds of virtual time between samples',
+    })
+    .option('speed', { ...SPEED_OPTION, default: '1' })
+    .option('cost', COST_OPTION);
+
+export const hasTerminal = ({ stdin, stdout }: Streams): boolean => stdin.isTTY === true && stdout.isTTY === true;
+
+/** What the arguments of a console ask for. Throws `UsageError`. */
+export function consoleSetup(argv: ConsoleArguments): {
+  readonly config: HostConfig;
+  readonly typeWhenIdle: Readonly<Record<string, string>>;
+  readonly pace: Pace;
+  readonly intervalMs: number;
+} {
+  const intervalMs = Math.round(positive(argv.delay, '--delay', 'at least 0.001 seconds') * 1000);
+  wholeNumber(intervalMs, '--delay (in ms)', 1, 3_600_000);
+  const pace = parsePace(argv.speed);
+  const costs = parseCosts(argv.cost);
+  const inventory = loadInventory(argv.inventory);
+  return { config: hostConfig(inventory, intervalMs, costs), typeWhenIdle: typedWhenIdle(inventory), pace, intervalMs };
+}
+
+/** Opens the console on a host of its own and stays until the user quits. Errors of the host come out of the promise. */
+export async function runConsoleSession(
+  argv: ConsoleArguments,
+  streams: Streams,
+  onProgress?: (progress: Progress, session: SessionOptions) => void,
+): Promise<ExitCode> {
+  const { config, typeWhenIdle, pace, intervalMs } = consoleSetup(argv);
+  const options: SessionOptions = {
+    config,
+    typeWhenIdle,
+    pace,
+    ...(onProgress ? { onProgress: progress => onProgress(progress, options) } : {}),
+  };
+  const session = await openSession(options);
+  try {
+    // Loaded late: React and Ink are of no use to the other commands.
+    const { runConsole } = await import('../../tui/app.js');
+    await runConsole(session, { intervalMs, programs: GUEST_PROGRAMS, stdout: streams.stdout, stdin: streams.stdin });
+  } finally {
+    await session.close();
+  }
+  const error = session.error();
+  if (error) throw error;
+  return ExitCode.OK;
+}
+
+/** As fast as the computer can, in this thread: nobody presses keys. */
+async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitCode> {
+  const wanted = wholeNumber(argv.iterations, '--iterations', 1, 1_000_000);
+  const { config, typeWhenIdle } = consoleSetup(argv);
+  const host = createHost(config);
+  const whenIdle = new WhenIdle(host, typeWhenIdle);
+  let printed = 0;
+  let before: Sample | undefined;
+  let readerGone = false;
+  streams.stdout.on('error', () => {
+    readerGone = true;
+  });
+  whenIdle.take(host.drainEvents());
+  const runner = new Runner(host, 'max', {
+    onQuantum: events => {
+      whenIdle.take(events);
+      for (const sample of host.drainSamples()) {
+        // A first sample at the very start has nothing to tell yet.
+        if (sample.atCycles === 0 || printed === wanted) continue;
+        streams.stdout.write(sampleText(sample, before, runner.speed, streams.stdout.columns ?? 132));
+        before = sample;
+        printed += 1;
+      }
+      return printed === wanted || readerGone ? 'stop' : 'go';
+    },
+  });
+  await runner.run();
+  return ExitCode.OK;
+}

@@ -1,0 +1,60 @@
+/** Files that the user names: guest images, texts, outputs. Whatever is wrong with one is a single line that names it. */
+import { openSync, readFileSync, statSync } from 'node:fs';
+import { loadGuestImage } from '../guest/image.js';
+import { UsageError } from '../hypervisor/index.js';
+
+export const OWN_GUEST = 'guest';
+
+/** No kernel is larger; a slip of the finger (a disk image) should not be read into memory, bytes. */
+const IMAGE_BYTES_MAX = 64 * 1024 * 1024;
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  EISDIR: 'is a directory',
+  EACCES: 'permission denied',
+  ENOTDIR: 'a part of its path is not a directory',
+};
+
+/** Why a file could not be used, in words. */
+export function fileReason(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  return (code && REASONS[code]) ?? code ?? String(error);
+}
+
+/** A whole text file. Throws `UsageError` that says what the file was wanted for. */
+export function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${what} ${path}: ${fileReason(error)}`, { cause: error });
+  }
+}
+
+/** Opened before the work, so that a bad path is found before hours of it. Throws `UsageError`. */
+export function openOutput(path: string, option: string): number {
+  try {
+    return openSync(path, 'w');
+  } catch (error) {
+    throw new UsageError(`${option} ${path}: ${fileReason(error)}`, { cause: error });
+  }
+}
+
+/** The bytes of one image. Throws `UsageError` with one line that names the file and the reason. */
+export function loadImage(word: string): Uint8Array {
+  if (word === OWN_GUEST) return loadGuestImage();
+  try {
+    const stat = statSync(word);
+    if (stat.isDirectory()) throw new UsageError(`image ${word}: is a directory`);
+    if (stat.size > IMAGE_BYTES_MAX)
+      throw new UsageError(`image ${word}: ${stat.size} bytes are too many for a kernel`);
+    return new Uint8Array(readFileSync(word));
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`image ${word}: ${fileReason(error)}`, { cause: error });
+  }
+}
+
+/** All images that a set of VMs names, each loaded once. */
+export function loadImages(words: Iterable<string>): Record<string, Uint8Array> {
+  return Object.fromEntries([...new Set(words)].map(word => [word, loadImage(word)]));
+}

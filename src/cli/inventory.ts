@@ -1,0 +1,106 @@
+/**
+ * What the host runs: a host and its VMs as data, from a JSON file or from the default below. The default is the paper's
+ * system A (two Xeon 5160, 5 GB) with six small Linux guests, half of them paravirtualized.
+ */
+import { z } from 'zod';
+import { COST_PROFILES, type HostConfig, UsageError } from '../hypervisor/index.js';
+import { loadImages, OWN_GUEST, readText } from './files.js';
+
+const vmSchema = z.strictObject({
+  name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
+  memoryMib: z.int().min(8).max(1024).default(64),
+  monitor: z.enum(['bt', 'native']).default('bt'),
+  vmi: z.boolean().default(false),
+  image: z.string().min(1).default(OWN_GUEST),
+  append: z.string().max(1024).default(''),
+  cpuShares: z.int().min(1).max(1_000_000).optional(),
+  powerOn: z.boolean().default(true),
+  /** Typed on the console, with a newline, when the guest is idle for the first time after power-on. */
+  start: z.string().max(256).optional(),
+});
+
+const inventorySchema = z
+  .strictObject({
+    name: z.string().min(1).max(64).default('esx01'),
+    pcpus: z.int().min(1).max(32).default(4),
+    memoryMib: z.int().min(256).max(65_536).default(5_120),
+    costs: z.enum(Object.keys(COST_PROFILES) as [string, ...string[]]).default('xeon-5160'),
+    costOverrides: z.record(z.string(), z.int().min(0)).default({}),
+    vms: z.array(vmSchema).min(1).max(64),
+  })
+  .superRefine((inventory, context) => {
+    const seen = new Set<string>();
+    for (const [index, vm] of inventory.vms.entries()) {
+      if (seen.has(vm.name)) {
+        context.addIssue({ code: 'custom', path: ['vms', index, 'name'], message: `"${vm.name}" is there twice` });
+      }
+      seen.add(vm.name);
+      if (vm.monitor === 'native' && vm.vmi) {
+        context.addIssue({ code: 'custom', path: ['vms', index, 'vmi'], message: 'needs monitor "bt"' });
+      }
+    }
+  });
+
+export type Inventory = z.output<typeof inventorySchema>;
+
+/** What a user may write: everything but the names of the VMs has a default. */
+export type InventoryInput = z.input<typeof inventorySchema>;
+
+const DEFAULT: InventoryInput = {
+  vms: [
+    { name: 'web01', vmi: true, append: 'hz=250' },
+    { name: 'web02', vmi: false, append: 'hz=250' },
+    { name: 'db01', vmi: true, append: 'hz=1000', memoryMib: 128 },
+    { name: 'legacy01', vmi: false, append: 'hz=1000', memoryMib: 128 },
+    { name: 'build01', vmi: true, append: 'hz=250', start: 'nforkwait; javaswitch; getppid' },
+    { name: 'build02', vmi: false, append: 'hz=250', start: 'nforkwait; javaswitch; getppid' },
+  ],
+};
+
+/** The inventory of a host that nobody described. */
+export const defaultInventory = (): Inventory => inventorySchema.parse(DEFAULT);
+
+/** Throws `UsageError` with one line that names `source`, the field and the reason. */
+export function parseInventory(text: string, source: string): Inventory {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`inventory ${source}: not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  const result = inventorySchema.safeParse(json);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const where = issue.path.length > 0 ? `${issue.path.join('.')}: ` : '';
+  throw new UsageError(`inventory ${source}: ${where}${issue.message}`);
+}
+
+/** The user's inventory, or the default one. */
+export function loadInventory(path: string | undefined): Inventory {
+  return path === undefined ? defaultInventory() : parseInventory(readText(path, 'inventory'), path);
+}
+
+/** The configuration of a host with this inventory; reads the images. `costOverrides` win over the inventory's. */
+export function hostConfig(
+  inventory: Inventory,
+  sampleIntervalMs: number,
+  costOverrides: Readonly<Record<string, number>> = {},
+): HostConfig {
+  return {
+    name: inventory.name,
+    pcpus: inventory.pcpus,
+    memoryMib: inventory.memoryMib,
+    costs: inventory.costs,
+    costOverrides: { ...inventory.costOverrides, ...costOverrides },
+    images: loadImages(inventory.vms.map(vm => vm.image)),
+    vms: inventory.vms.map(({ start: _start, cpuShares, ...vm }) => ({
+      ...vm,
+      ...(cpuShares === undefined ? {} : { cpuShares }),
+    })),
+    sampleIntervalMs,
+  };
+}
+
+/** What the session types by itself, by VM. */
+export const typedWhenIdle = (inventory: Inventory): Record<string, string> =>
+  Object.fromEntries(inventory.vms.flatMap(vm => (vm.start === undefined ? [] : [[vm.name, `${vm.start}\n`]])));

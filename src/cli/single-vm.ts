@@ -1,0 +1,37 @@
+/** The smallest host: one VM on one pCPU. What `boot` and `bench` run. */
+import type { HostConfig, Mode } from '../hypervisor/index.js';
+
+export interface SingleVm {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly memoryMib: number;
+  /** The word by which the image is known, for messages. */
+  readonly image: string;
+  readonly bytes: Uint8Array;
+  readonly append: string;
+  readonly costOverrides: Readonly<Record<string, number>>;
+}
+
+/** The VM is off. */
+export function singleVmHost(vm: SingleVm): HostConfig {
+  return {
+    name: 'vmitop',
+    pcpus: 1,
+    memoryMib: 2_048,
+    costs: 'xeon-5160',
+    costOverrides: vm.costOverrides,
+    images: { [vm.image]: vm.bytes },
+    vms: [
+      {
+        name: vm.name,
+        memoryMib: vm.memoryMib,
+        monitor: vm.mode === 'native' ? 'native' : 'bt',
+        vmi: vm.mode === 'vmi',
+        image: vm.image,
+        append: vm.append,
+        powerOn: false,
+      },
+    ],
+    sampleIntervalMs: 1_000,
+  };
+}

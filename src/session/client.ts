@@ -1,0 +1,232 @@
+/** The near end of a host that runs in a worker thread: keeps the newest samples and events, sends commands. */
+import { Worker } from 'node:worker_threads';
+import {
+  type Command,
+  type CommandResult,
+  type HostConfig,
+  type HostEvent,
+  MonitorBug,
+  type Sample,
+  UsageError,
+} from '../hypervisor/index.js';
+import type { Session } from '../tui/session.js';
+import type { Failed, FromWorker, Pace, Progress, ToWorker, WorkerStart } from './protocol.js';
+
+/** Newest events that are kept. */
+const EVENTS_MAX = 500;
+/** Console text that is kept of each VM, characters. */
+const CONSOLE_CHARS_MAX = 256 * 1024;
+
+export interface SessionOptions {
+  readonly config: HostConfig;
+  /** Default: real time at most. */
+  readonly pace?: Pace;
+  /** Text to type on a VM's console, once after each power-on, when its guest is idle for the first time. */
+  readonly typeWhenIdle?: Readonly<Record<string, string>>;
+  /** Sees everything that happened, in order and before the session's subscribers: what a recorder needs. */
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+/**
+ * Starts a host in a worker thread. Resolves when the host stands. Rejects with `UsageError` when the configuration cannot
+ * be used, and with `MonitorBug` or `Error` for anything else.
+ */
+export async function openSession(options: SessionOptions): Promise<HostSession> {
+  const session = new HostSession(options);
+  await session.ready;
+  return session;
+}
+
+/** An error of the worker as the same kind of error here. */
+function revive(failed: Failed): Error {
+  if (failed.name === 'UsageError') return new UsageError(failed.message);
+  const error = failed.name === 'MonitorBug' ? new MonitorBug(failed.message) : new Error(failed.message);
+  if (failed.stack !== undefined) error.stack = failed.stack;
+  return error;
+}
+
+/** Node 20 cannot load TypeScript into a worker by itself: from sources, a bootstrap registers the loader first. */
+function startWorker(start: WorkerStart): Worker {
+  const here = import.meta.url;
+  if (!here.endsWith('.ts')) return new Worker(new URL('./worker.js', here), { workerData: start });
+  const url = JSON.stringify(new URL('./worker.ts', here).href);
+  const code = `import('tsx/esm/api').then(({ register }) => { register(); return import(${url}); });`;
+  return new Worker(code, { eval: true, workerData: start });
+}
+
+export class HostSession implements Session {
+  /** Resolves when the host stands; rejects when it cannot be built. */
+  readonly ready: Promise<void>;
+  /** Resolves when the worker is gone. */
+  readonly #ended: Promise<void>;
+  readonly #worker: Worker;
+  readonly #listeners = new Set<() => void>();
+  readonly #waiting = new Map<number, { resolve(result: CommandResult): void; reject(error: Error): void }>();
+  readonly #console = new Map<string, string>();
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
+  #latest: Sample | undefined;
+  #previous: Sample | undefined;
+  #events: readonly HostEvent[] = [];
+  #speed = 0;
+  #nowCycles = 0;
+  #nextId = 1;
+  #gone = false;
+  #error: Error | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#onProgress = options.onProgress;
+    this.#worker = startWorker({
+      config: options.config,
+      pace: options.pace ?? 1,
+      typeWhenIdle: options.typeWhenIdle ?? {},
+    });
+    let onReady: () => void = () => {};
+    let onFailed: (error: Error) => void = () => {};
+    this.ready = new Promise((resolve, reject) => {
+      onReady = resolve;
+      onFailed = reject;
+    });
+    // Who only looks at `failure()` later must not die of an unhandled rejection now.
+    this.ready.catch(() => {});
+    this.#ended = new Promise(resolve => {
+      this.#worker.on('exit', code => {
+        if (code !== 0 && !this.#gone) this.#fail(new Error(`the host's thread ended with code ${code}`));
+        this.#gone = true;
+        onFailed(this.#error ?? new Error('the host ended before it stood'));
+        resolve();
+      });
+    });
+    this.#worker.on('error', error => {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+      onFailed(this.#error!);
+    });
+    this.#worker.on('message', (message: FromWorker) => {
+      switch (message.kind) {
+        case 'ready':
+          onReady();
+          break;
+        case 'result':
+          this.#waiting.get(message.id)?.resolve(message.result);
+          this.#waiting.delete(message.id);
+          break;
+        case 'snapshot':
+          this.#show(message.sample);
+          this.#tell();
+          break;
+        case 'progress':
+          this.#progress(message);
+          break;
+        case 'failed':
+          this.#fail(revive(message));
+          onFailed(this.#error!);
+          break;
+        case 'closed':
+          this.#gone = true;
+          break;
+      }
+    });
+  }
+
+  latest(): Sample | undefined {
+    return this.#latest;
+  }
+
+  previous(): Sample | undefined {
+    return this.#previous;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  events(): readonly HostEvent[] {
+    return this.#events;
+  }
+
+  consoleText(vm: string): string {
+    return this.#console.get(vm) ?? '';
+  }
+
+  speed(): number {
+    return this.#speed;
+  }
+
+  /** Virtual time of the last message, cycles. */
+  nowCycles(): number {
+    return this.#nowCycles;
+  }
+
+  /** Rejects when the host is gone. */
+  execute(command: Command): Promise<CommandResult> {
+    if (this.#gone) return Promise.reject(this.#error ?? new Error('the host has been closed'));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#send({ kind: 'execute', id, command });
+    });
+  }
+
+  refresh(): void {
+    if (!this.#gone) this.#send({ kind: 'refresh' });
+  }
+
+  /** Everything that happened before the end has been handed to `onProgress` when this resolves. */
+  async close(): Promise<void> {
+    if (!this.#gone) this.#send({ kind: 'close' });
+    await this.#ended;
+    for (const { reject } of this.#waiting.values()) reject(new Error('the host has been closed'));
+    this.#waiting.clear();
+  }
+
+  failure(): string | undefined {
+    return this.#error?.message;
+  }
+
+  /** The error behind `failure()`. */
+  error(): Error | undefined {
+    return this.#error;
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #progress(progress: Progress): void {
+    this.#onProgress?.(progress);
+    for (const sample of progress.samples) this.#show(sample);
+    const kept: HostEvent[] = [];
+    for (const event of progress.events) {
+      if (event.kind === 'console') {
+        const text = this.consoleText(event.vm) + event.text;
+        this.#console.set(event.vm, text.length > CONSOLE_CHARS_MAX ? text.slice(-CONSOLE_CHARS_MAX / 2) : text);
+      } else {
+        kept.push(event);
+      }
+    }
+    if (kept.length > 0) this.#events = [...this.#events, ...kept].slice(-EVENTS_MAX);
+    this.#speed = progress.speed;
+    this.#nowCycles = progress.nowCycles;
+    this.#tell();
+  }
+
+  #show(sample: Sample): void {
+    // A snapshot replaces what is shown, but rates over no time at all would be noise.
+    if (this.#latest && sample.atCycles > this.#latest.atCycles) this.#previous = this.#latest;
+    this.#latest = sample;
+  }
+
+  #fail(error: Error): void {
+    this.#error ??= error;
+    this.#gone = true;
+    for (const { reject } of this.#waiting.values()) reject(this.#error);
+    this.#waiting.clear();
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * What the console's thread and the host's thread say to each other. Everything is plain data that structured cloning
+ * carries; a message never means anything different for having been read late.
+ */
+import type { Command, CommandResult, HostConfig, HostEvent, LoggedCommand, Sample } from '../hypervisor/index.js';
+
+/** Virtual seconds per real second at most, or as fast as the computer can. */
+export type Pace = number | 'max';
+
+/** What the worker is started with (`workerData`). */
+export interface WorkerStart {
+  readonly config: HostConfig;
+  readonly pace: Pace;
+  /** Text to type on a VM's console, once after each power-on, when its guest is idle for the first time. */
+  readonly typeWhenIdle: Readonly<Record<string, string>>;
+}
+
+export type ToWorker =
+  | { readonly kind: 'execute'; readonly id: number; readonly command: Command }
+  /** Wants a `snapshot` of the current state. */
+  | { readonly kind: 'refresh' }
+  /** Stop between two quanta, hand over what is left, answer `closed`. */
+  | { readonly kind: 'close' };
+
+/** What has happened since the message before, in order. */
+export interface Progress {
+  readonly kind: 'progress';
+  readonly nowCycles: number;
+  readonly samples: readonly Sample[];
+  readonly events: readonly HostEvent[];
+  readonly commands: readonly LoggedCommand[];
+  /** Virtual seconds per real second over the last moments. */
+  readonly speed: number;
+}
+
+/** The host is gone. `name` is the class of the error: `UsageError`, `MonitorBug` or another. */
+export interface Failed {
+  readonly kind: 'failed';
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string | undefined;
+}
+
+export type FromWorker =
+  | { readonly kind: 'ready'; readonly cyclesPerSecond: number }
+  | { readonly kind: 'result'; readonly id: number; readonly result: CommandResult }
+  /** Outside the sampling interval, at the user's wish: not part of the series, so not part of a recording. */
+  | { readonly kind: 'snapshot'; readonly sample: Sample }
+  | Progress
+  | Failed
+  | { readonly kind: 'closed' };
