@@ -1,4 +1,4 @@
-/** Thousands of single instructions, executed by our processor and by QEMU: same registers, flags, memory and faults. */
+/** Thousands of single instructions, and all of protection, by our processor and by QEMU: same registers, flags, memory, faults. */
 import { expect, test } from 'vitest';
 import { XEON_5160 } from '../../src/hypervisor/machine/costs/xeon-5160.js';
 import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
@@ -7,6 +7,13 @@ import { Attr, Cr0, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
 import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { ORACLE_SEED, ORACLE_VARIANTS, readOracleFixture } from './oracle-fixture.js';
 import { buildOracleImage, LOAD_ADDRESS, RECORD_FIELDS, RECORD_WORDS, RESULTS } from './oracle-image.js';
+import {
+  buildProtectionImage,
+  PAGING_CASES,
+  PAGING_FIELDS,
+  PROTECTION_WORDS,
+  RING3_FIELDS,
+} from './protection-image.js';
 
 const RAM_BYTES = 32 * 1024 * 1024;
 
@@ -50,7 +57,7 @@ const hex = (value: number) => `0x${value.toString(16)}`;
 
 test('every recorded instruction does what it does in QEMU', () => {
   const { bytes, cases } = buildOracleImage(ORACLE_SEED, ORACLE_VARIANTS);
-  const theirs = readOracleFixture();
+  const theirs = readOracleFixture('instructions');
   expect(theirs.length).toBe(cases.length * RECORD_WORDS);
   const ours = runImage(bytes, theirs.length);
   const differences: string[] = [];
@@ -66,5 +73,23 @@ test('every recorded instruction does what it does in QEMU', () => {
       if (a !== b) differences.push(`case ${index} "${oracleCase.text}": ${field} ours ${hex(a)} QEMU ${hex(b)}`);
     });
   });
+  expect(differences.slice(0, 40).join('\n')).toBe('');
+});
+
+test('every combination of page permissions and every ring-3 instruction does what it does in QEMU', () => {
+  const { bytes, ring3Cases } = buildProtectionImage();
+  const theirs = readOracleFixture('protection');
+  expect(theirs.length).toBe((PAGING_CASES + ring3Cases.length) * PROTECTION_WORDS);
+  const ours = runImage(bytes, theirs.length);
+  const differences: string[] = [];
+  for (let word = 0; word < theirs.length; word++) {
+    const index = Math.floor(word / PROTECTION_WORDS);
+    const paging = index < PAGING_CASES;
+    const field = (paging ? PAGING_FIELDS : RING3_FIELDS)[word % PROTECTION_WORDS];
+    const name = paging ? `paging ${index.toString(2).padStart(10, '0')}` : ring3Cases[index - PAGING_CASES];
+    if (ours[word] !== theirs[word]) {
+      differences.push(`${name}: ${field} ours ${hex(ours[word]!)} QEMU ${hex(theirs[word]!)}`);
+    }
+  }
   expect(differences.slice(0, 40).join('\n')).toBe('');
 });

@@ -6,10 +6,11 @@ import { gunzipSync } from 'node:zlib';
 export const ORACLE_SEED = 20080222;
 export const ORACLE_VARIANTS = 3;
 
-export const oracleFixturePath = fileURLToPath(new URL('../../fixtures/oracle/instructions.bin.gz', import.meta.url));
+export const oracleFixturePath = (name: string): string =>
+  fileURLToPath(new URL(`../../fixtures/oracle/${name}.bin.gz`, import.meta.url));
 
 /** The table of results that QEMU left, as little-endian words. */
-export function readOracleFixture(): Uint32Array {
-  const bytes = gunzipSync(readFileSync(oracleFixturePath));
+export function readOracleFixture(name: 'instructions' | 'protection'): Uint32Array {
+  const bytes = gunzipSync(readFileSync(oracleFixturePath(name)));
   return new Uint32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }

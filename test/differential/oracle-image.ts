@@ -245,7 +245,6 @@ function templates(prng: Prng): Template[] {
   add('mov eax, 0\nmov ss, eax'); // null SS
   add('mov eax, 0x1b\nmov ss, eax'); // RPL 3 at CPL 0
   add('mov eax, 0x28\nmov ss, eax'); // not present: #SS
-  add('mov ecx, 0\nmov fs, ecx\nmov eax, fs:[0]'); // null data segment
   add('int3');
   add('int 0x21');
   add('into', { repeat: 4 });
@@ -318,7 +317,7 @@ class Bytes {
 }
 
 /** Multiboot header with address fields (Multiboot 0.6.96, 3.1.3), then `code`, which begins at `LOAD_ADDRESS + 32`. */
-function multiboot(code: Uint8Array): Uint8Array {
+export function multiboot(code: Uint8Array): Uint8Array {
   const header = new Bytes();
   const flags = 0x10000;
   for (const word of [0x1badb002, flags, -(0x1badb002 + flags), LOAD_ADDRESS, LOAD_ADDRESS, 0, 0, LOAD_ADDRESS + 32])
