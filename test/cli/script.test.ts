@@ -5,7 +5,10 @@ import { FakeHost } from '../session/fake-host.js';
 
 describe('parseScript', () => {
   test('reads conditions and commands, skips comments and empty lines', () => {
-    const steps = parseScript('# a boot\n\nat 0 power-on web01\nwhen web01 idle run web01 echo a; ps\nat 50 end\n', 's');
+    const steps = parseScript(
+      '# a boot\n\nat 0 power-on web01\nwhen web01 idle run web01 echo a; ps\nat 50 end\n',
+      's',
+    );
     expect(steps).toEqual([
       { line: 3, condition: { kind: 'at', ms: 0 }, action: { kind: 'powerOn', vm: 'web01' }, stirs: true },
       {
@@ -19,7 +22,11 @@ describe('parseScript', () => {
   });
 
   test('type takes a JSON string, so that any byte can be typed', () => {
-    expect(parseScript('at 1 type vm "a b\\u0003"', 's')[0]!.action).toEqual({ kind: 'type', vm: 'vm', text: 'a b\u0003' });
+    expect(parseScript('at 1 type vm "a b\\u0003"', 's')[0]!.action).toEqual({
+      kind: 'type',
+      vm: 'vm',
+      text: 'a b\u0003',
+    });
   });
 
   test.each([
@@ -71,7 +78,9 @@ describe('runScript', () => {
 
   test('an unknown VM is refused before anything runs', async () => {
     const host = new FakeHost();
-    await expect(run(host, 'at 0 reset vm\nwhen ghost idle end')).rejects.toThrow('script s:2: no VM is called "ghost"');
+    await expect(run(host, 'at 0 reset vm\nwhen ghost idle end')).rejects.toThrow(
+      'script s:2: no VM is called "ghost"',
+    );
     expect(host.commandLog).toEqual([]);
   });
 

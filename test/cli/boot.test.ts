@@ -1,0 +1,62 @@
+/** `vmitop boot` with hand-made guests: how it ends, and what goes where. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Sample } from '../../src/hypervisor/index.js';
+import { runCli } from './run-cli.js';
+import { POWER_OFF, print, SPIN, STACK, TRIPLE_FAULT, tinyImage } from './tiny-image.js';
+
+let folder: string;
+const file = (name: string): string => join(folder, name);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'vmitop-boot-'));
+  writeFileSync(file('hello.elf'), tinyImage([...print('hello\n'), ...POWER_OFF]));
+  writeFileSync(file('crash.elf'), tinyImage([...STACK, ...print('oh'), ...TRIPLE_FAULT]));
+  writeFileSync(file('spin.elf'), tinyImage([...print('going round\n'), ...SPIN]));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.each(['native', 'bt'])('in mode %s', mode => {
+  test('0 when the guest powers off; its console is stdout', async () => {
+    const { code, stdout, stderr } = await runCli(['boot', file('hello.elf'), '--mode', mode, '--quiet']);
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'hello\n', stderr: '' });
+  });
+
+  test('3 when it crashes, with the reason', async () => {
+    const { code, stdout, stderr } = await runCli(['boot', file('crash.elf'), '--mode', mode, '--quiet']);
+    expect({ code, stdout }).toEqual({ code: 3, stdout: 'oh' });
+    expect(stderr).toMatch(/^vmitop: the guest crashed: .*triple fault.*\n$/i);
+  });
+
+  test('4 at the limit of virtual time, and the statistics say how far it came', async () => {
+    const stats = file(`stats-${mode}.json`);
+    const words = ['boot', file('spin.elf'), '--mode', mode, '--limit', '0.005', '--stats', stats, '--quiet'];
+    const { code, stderr } = await runCli(words);
+    expect(code).toBe(4);
+    expect(stderr).toBe('vmitop: the limit of 0.005 s of virtual time is reached\n');
+    const sample = JSON.parse(readFileSync(stats, 'utf8')) as Sample;
+    expect(sample.atCycles / sample.cyclesPerSecond).toBeCloseTo(0.005, 3);
+    const vm = sample.vms[0]!;
+    expect(vm.mode).toBe(mode);
+    const sum = Object.values(vm.causes).reduce((total, cycles) => total + cycles, 0);
+    expect(sum).toBe(vm.chargedCycles);
+    // Nothing but a jump to itself: the guest kernel's own cycles are nearly all there is.
+    expect(vm.causes.guestKernel / vm.chargedCycles).toBeGreaterThan(0.9);
+  });
+
+  test('0 as soon as the text appears', async () => {
+    const { code, stdout } = await runCli(['boot', file('spin.elf'), '--mode', mode, '--until', 'round', '--quiet']);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'going round\n' });
+  });
+});
+
+test('130 after SIGINT', async () => {
+  const { code } = await runCli(['boot', file('spin.elf'), '--mode', 'native'], {
+    onStdout: (text, kill) => {
+      if (text.includes('round\n')) kill('SIGINT');
+    },
+  });
+  expect(code).toBe(130);
+});
