@@ -14,6 +14,12 @@ import type { Streams } from './streams.js';
 const packageVersion = (): string =>
   (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
+/** What yargs finds wrong with the words, with a way on where its own text gives none. */
+function complaint(message: string, command: string | undefined): string {
+  const [first] = message.split('\n');
+  return first!.startsWith('Not enough non-option') ? `an argument is missing, see: vmitop ${command} --help` : first!;
+}
+
 async function main(words: readonly string[], streams: Streams): Promise<void> {
   // A reader that goes away early (`vmitop bench | head`) is no error of anybody.
   streams.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -36,7 +42,7 @@ async function main(words: readonly string[], streams: Streams): Promise<void> {
       .wrap(Math.min(100, streams.stdout.columns ?? 80))
       .exitProcess(false)
       .fail((message, error) => {
-        throw error ?? new UsageError(message);
+        throw error && error.name !== 'YError' ? error : new UsageError(complaint(message || error.message, words[0]));
       })
       .parseAsync();
   } catch (error) {

@@ -39,7 +39,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Words with `@name` for a file of the test's folder, what the line must name, and what it must say. */
 const CASES: readonly [words: string, ...says: string[]][] = [
   ['frobnicate', 'frobnicate'],
-  ['boot', 'image'],
+  ['boot', 'vmitop boot --help'],
   ['boot guest --colour red', 'colour'],
   ['boot guest extra', 'extra'],
   ['boot @nowhere.elf', '@nowhere.elf', 'no such file'],
@@ -75,7 +75,7 @@ const CASES: readonly [words: string, ...says: string[]][] = [
   ['top --inventory @costs.json', '@costs.json', 'costs'],
   ['top --delay 0', '--delay'],
   ['top --iterations 0', '--iterations'],
-  ['record', 'file'],
+  ['record', 'vmitop record --help'],
   ['record @out.rec --script @nowhere.script', '@nowhere.script', 'no such file'],
   ['record @out.rec --script @verb.script', '@verb.script:1', 'explode'],
   ['record @out.rec --script @ghost.script', '@ghost.script:1', 'ghost'],
