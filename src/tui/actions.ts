@@ -84,7 +84,7 @@ export function openPowerMenu(desk: Desk, vm: VmSample): void {
             `${name} ${action.done}`,
           );
         if (action.loses && vm.power === 'on')
-          desk.ask(`${action.name} ${name}: its guest's state is lost. Sure? (y/n)`, go);
+          desk.ask(`${action.name} ${name}: its guest’s state is lost. Sure? (y/n)`, go);
         else go();
       },
     }),

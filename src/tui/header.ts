@@ -55,14 +55,14 @@ export function memoryLines(now: Sample, width: number): string[] {
       labelled('PMEM  /MB:', memory.totalKb, '  total:'),
       figure(memory.kernelKb, '    vmk,'),
       figure(memory.otherKb, 'other,'),
-      figure(memory.freeKb, '  free'),
+      figure(memory.freeKb, ' free'),
     ],
     [
       labelled('VMKMEM/MB:', managedKb, 'managed:'),
       figure(memory.minFreeKb, 'minfree,'),
       figure(memory.reservedKb, ' rsvd,'),
-      figure(managedKb - memory.reservedKb, ' ursvd,'),
-      ` ${memory.state} state`,
+      figure(managedKb - memory.reservedKb, 'ursvd,'),
+      `  ${memory.state} state`,
     ],
     [
       labelled(

@@ -7,7 +7,7 @@ import type { ScreenId } from './columns.js';
 export const KEYS = [
   { keys: ['c'], show: 'c', command: 'screen.cpu', group: 'display', help: 'CPU' },
   { keys: ['m'], show: 'm', command: 'screen.memory', group: 'display', help: 'memory' },
-  { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timers' },
+  { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timer' },
   {
     keys: ['v'],
     show: 'v',
@@ -26,7 +26,13 @@ export const KEYS = [
     help: 'attach to the guest’s console (Ctrl-] detaches)',
     footer: 'attach',
   },
-  { keys: ['e', '6'], show: 'e 6', command: 'row.expand', group: 'rows', help: 'expand the VM into its worlds' },
+  {
+    keys: ['e', '6'],
+    show: 'e 6',
+    command: 'row.expand',
+    group: 'rows',
+    help: 'expand the VM into its worlds, or roll it up',
+  },
   { keys: ['up', '8'], show: 'up 8', command: 'row.previous', group: 'rows', help: 'select the row above' },
   { keys: ['down', '2'], show: 'down 2', command: 'row.next', group: 'rows', help: 'select the row below' },
   { keys: ['pageup', 'home'], show: 'PgUp', command: 'row.first', group: 'rows', help: 'select the first row' },
@@ -79,17 +85,21 @@ export function bindingFor(key: string, screen: ScreenId): (KeyBinding & { comma
   );
 }
 
-/** `v:toggle VMI  p:power ...`: as many as fit, in the order of the table. */
+/** `v:toggle VMI  p:power ...` in the order of the table; closer together where that makes it fit, and cut at a whole entry. */
 export function footerLine(width: number, mark: (text: string) => string): string {
+  const entries = (KEYS as readonly KeyBinding[]).flatMap(({ show, group, help, footer }) => {
+    const words = group === 'display' ? help : footer;
+    return words === undefined ? [] : [{ key: show.split(' ')[0]!, words }];
+  });
+  const cellsOf = (gap: number) =>
+    entries.reduce((sum, { key, words }) => sum + key.length + words.length + 1 + gap, -gap);
+  const gap = cellsOf(2) <= width ? 2 : 1;
   let cells = 0;
   let line = '';
-  for (const binding of KEYS as readonly KeyBinding[]) {
-    const [show, words] =
-      binding.group === 'display' ? [binding.show, binding.help] : [binding.show.split(' ')[0]!, binding.footer];
-    if (words === undefined) continue;
-    const needed = show.length + 1 + words.length + (cells > 0 ? 2 : 0);
+  for (const { key, words } of entries) {
+    const needed = (cells > 0 ? gap : 0) + key.length + 1 + words.length;
     if (cells + needed > width) break;
-    line += `${cells > 0 ? '  ' : ''}${mark(show)}:${words}`;
+    line += `${cells > 0 ? ' '.repeat(gap) : ''}${mark(key)}:${words}`;
     cells += needed;
   }
   return line + ' '.repeat(width - cells);

@@ -1,0 +1,32 @@
+/**
+ * The console over a fake session, for the PTY tests: `tsx driver.tsx [crash | scribble | pid]`. Prints a last line after the
+ * console is gone.
+ */
+import { runConsole } from '../../src/tui/app.js';
+import { FakeSession } from './fake-session.js';
+
+const session = new FakeSession();
+const ticking = setInterval(() => session.tick(), 250);
+const what = process.argv[2];
+if (what === 'crash') setTimeout(() => Promise.reject(new Error('the driver broke')), 1500);
+if (what === 'scribble')
+  setTimeout(() => process.stdout.write('\u001b[10;1HSCRIBBLE\u001b[2;1HSCRIBBLE\r\n\n\n'), 1500);
+if (what === 'pid') session.failed = `pid ${process.pid}`;
+
+try {
+  await runConsole(session, {
+    intervalMs: 1000,
+    programs: [
+      { name: 'getppid', help: 'system calls' },
+      { name: 'spin', help: 'user mode only' },
+    ],
+    stdout: process.stdout,
+    stdin: process.stdin,
+  });
+  console.log(`console ended; commands: ${JSON.stringify(session.commands)}`);
+} catch (error) {
+  console.log(`console failed: ${(error as Error).message}`);
+  process.exitCode = 70;
+} finally {
+  clearInterval(ticking);
+}

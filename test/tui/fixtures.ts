@@ -1,0 +1,191 @@
+/** Samples made by hand: every figure on a frame can be worked out from here with pencil and paper. */
+import {
+  CAUSE_NAMES,
+  type CauseCycles,
+  COUNTER_NAMES,
+  type Counters,
+  type Sample,
+  type VmSample,
+  type WorldSample,
+} from '../../src/hypervisor/index.js';
+
+/** 1000 cycles a second: a cycle is a millisecond, and 10 cycles of a 1000-cycle interval are one percent. */
+export const HZ = 1000;
+
+const zeros = <K extends string>(names: readonly K[], some: Partial<Record<K, number>>): Record<K, number> =>
+  Object.fromEntries(names.map(name => [name, some[name] ?? 0])) as Record<K, number>;
+
+export const causes = (some: Partial<CauseCycles>): CauseCycles => zeros(CAUSE_NAMES, some);
+export const counters = (some: Partial<Counters>): Counters => zeros(COUNTER_NAMES, some);
+
+export function world(id: number, name: string, some: Partial<WorldSample> = {}): WorldSample {
+  return {
+    id,
+    name,
+    kind: name.startsWith('vmm') ? 'vmm' : name.startsWith('vcpu') ? 'vcpu' : 'vmx',
+    state: 'wait',
+    pcpu: undefined,
+    usedCycles: 0,
+    runCycles: 0,
+    sysCycles: 0,
+    waitCycles: 0,
+    idleCycles: 0,
+    readyCycles: 0,
+    overlapCycles: 0,
+    costopCycles: 0,
+    maxLimitedCycles: 0,
+    switches: 0,
+    migrations: 0,
+    quantumExpiries: 0,
+    wakeups: 0,
+    ...some,
+  };
+}
+
+export function vm(gid: number, name: string, some: Partial<VmSample> = {}): VmSample {
+  return {
+    gid,
+    name,
+    power: 'on',
+    crashReason: undefined,
+    mode: 'bt',
+    vmiEnabled: false,
+    vmiConfigured: false,
+    vmiActive: false,
+    guestState: 'idle',
+    poweredOnAtCycles: 0,
+    bootCycles: 250,
+    worlds: [world(gid * 10, 'vmm0'), world(gid * 10 + 1, 'vcpu0'), world(gid * 10 + 2, 'vmx')],
+    counters: counters({}),
+    causes: causes({}),
+    chargedCycles: 0,
+    memory: {
+      sizeKb: 262_144,
+      grantedKb: 20_480,
+      targetKb: 262_144,
+      touchedKb: 13_107,
+      overheadKb: 6_144,
+      overheadMaxKb: 32_768,
+      shadowKb: 512,
+      tcKb: 1_024,
+    },
+    timer: {
+      source: 'pit',
+      requestedHz: 250,
+      delivered: 0,
+      backlog: 0,
+      lagCycles: 0,
+      stolenCycles: 0,
+      wakeups: 0,
+    },
+    cpu: { shares: 1000, minMhz: 0, maxMhz: undefined },
+    ...some,
+  };
+}
+
+export function sample(atCycles: number, vms: readonly VmSample[], some: Partial<Sample> = {}): Sample {
+  return {
+    sequence: atCycles / HZ,
+    atCycles,
+    cyclesPerSecond: HZ,
+    host: {
+      name: 'esx01',
+      cpuModel: 'Xeon 5160',
+      loadAverages: [0.21, 0.17, 0.2],
+      worldCount: vms.length * 3,
+      memory: {
+        totalKb: 5_242_880,
+        kernelKb: 262_144,
+        otherKb: 102_400,
+        freeKb: 4_878_336,
+        minFreeKb: 314_573,
+        reservedKb: 204_800,
+        state: 'high',
+      },
+    },
+    pcpus: [
+      { id: 0, usedCycles: atCycles / 2, idleCycles: atCycles / 2, world: 'vmm0', switches: 0 },
+      { id: 1, usedCycles: 0, idleCycles: atCycles, world: undefined, switches: 0 },
+    ],
+    vms,
+    ...some,
+  };
+}
+
+const running = (used: number, ready: number, at: number): Partial<WorldSample> => ({
+  state: 'run',
+  pcpu: 2,
+  usedCycles: used,
+  runCycles: used,
+  sysCycles: used / 10,
+  readyCycles: ready,
+  waitCycles: at - used - ready,
+  idleCycles: at - used - ready,
+});
+
+/** Five VMs, one of each kind that the screens tell apart, at second `n` since the host's start. */
+export function inventory(n: number): Sample {
+  const at = n * HZ;
+  const worlds = (gid: number, some: Partial<WorldSample>) => [
+    world(gid * 10, 'vmm0', some),
+    world(gid * 10 + 1, 'vcpu0', { waitCycles: at, idleCycles: at }),
+    world(gid * 10 + 2, 'vmx', { waitCycles: at }),
+  ];
+  return sample(at, [
+    vm(16, 'web-vmi', {
+      mode: 'vmi',
+      vmiEnabled: true,
+      vmiConfigured: true,
+      vmiActive: true,
+      worlds: worlds(16, running(n * 20, 0, at)),
+      timer: {
+        source: 'vmi-alarm',
+        requestedHz: 100,
+        delivered: n * 30,
+        backlog: 0,
+        lagCycles: 0,
+        stolenCycles: 0,
+        wakeups: n * 30,
+      },
+    }),
+    vm(17, 'db-bt', {
+      guestState: 'getppid',
+      worlds: worlds(17, running(n * 600, n * 150, at)),
+      counters: counters({ exits: n * 12_300 }),
+      causes: causes({ guestUser: n * 200, guestKernel: n * 250, syscall: n * 100, callout: n * 50 }),
+      chargedCycles: n * 600,
+      timer: {
+        source: 'pit',
+        requestedHz: 250,
+        delivered: n * 240,
+        backlog: 3,
+        lagCycles: 12,
+        stolenCycles: n * 150,
+        wakeups: 0,
+      },
+    }),
+    vm(18, 'boot-bt', {
+      guestState: 'booting',
+      bootCycles: undefined,
+      vmiConfigured: true,
+      worlds: worlds(18, running(n * 300, n * 20, at)),
+    }),
+    vm(19, 'spare', { power: 'off', guestState: 'off', vmiConfigured: true, worlds: [], timer: OFF_TIMER }),
+    vm(20, 'broken', {
+      power: 'crashed',
+      guestState: 'crashed',
+      crashReason: 'triple fault at 0xc0100123',
+      timer: OFF_TIMER,
+    }),
+  ]);
+}
+
+const OFF_TIMER = {
+  source: 'none',
+  requestedHz: 0,
+  delivered: 0,
+  backlog: 0,
+  lagCycles: 0,
+  stolenCycles: 0,
+  wakeups: 0,
+} as const;

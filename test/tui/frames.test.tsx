@@ -1,0 +1,381 @@
+/** Whole frames at two sizes, and what keys do to them, without a terminal. */
+import { renderToString } from 'ink';
+import { afterEach, describe, expect, test } from 'vitest';
+import { App } from '../../src/tui/app.js';
+import { ConsoleController } from '../../src/tui/controller.js';
+import { splitKeys } from '../../src/tui/input.js';
+import { COLOUR_THEME, PLAIN_THEME, REVERSE_THEME, themeFor } from '../../src/tui/theme.js';
+import { FakeSession } from './fake-session.js';
+
+const PROGRAMS = [
+  { name: 'getppid', help: 'system calls' },
+  { name: 'spin', help: 'user mode only' },
+];
+const open: ConsoleController[] = [];
+afterEach(() => {
+  for (const controller of open.splice(0)) controller.close();
+});
+
+function consoleOn(columns = 80, rows = 24, session = new FakeSession(), programs = PROGRAMS) {
+  const calls: string[] = [];
+  const controller = new ConsoleController(session, {
+    intervalMs: 1000,
+    programs,
+    theme: PLAIN_THEME,
+    columns,
+    rows,
+    quit: () => calls.push('quit'),
+    redraw: () => calls.push('redraw'),
+  });
+  open.push(controller);
+  const screen = () => renderToString(<App controller={controller} theme={PLAIN_THEME} />, { columns });
+  /** Presses keys, lets commands be answered, and looks. */
+  const press = async (keys: string) => {
+    const { keys: split, rest } = splitKeys(keys);
+    controller.keys(rest === '\u001b' ? [...split, { name: 'escape', raw: rest }] : split);
+    await new Promise(resolve => setImmediate(resolve));
+    return screen();
+  };
+  return { session, controller, screen, press, calls };
+}
+
+/** A frame as it is compared: no blanks at line ends. */
+const shape = (frame: string) => frame.replace(/ +$/gm, '');
+
+describe('CPU screen', () => {
+  test('80x24', () => {
+    expect(`\n${shape(consoleOn().screen())}\n`).toBe(`
+ 0:00:02 up 0 min, 15 worlds; CPU load average: 0.21, 0.17, 0.20; speed 0.83x
+PCPU(%):  50.00,   0.00 ;   used total:  25.00
+
+  GID NAME          NWLD  %USED   %RUN   %SYS  %WAIT   %RDY  %IDLE MODE  GUEST
+   16 web-vmi          3   2.00   2.00   0.20 298.00   0.00 198.00 VMI   idle
+   17 db-bt            3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid
+   18 boot-bt          3  30.00  30.00   3.00 268.00   2.00 168.00 BT*   booting
+   19 spare            0   0.00   0.00   0.00   0.00   0.00   0.00 (VMI) off
+   20 broken           3   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
+${'\n'.repeat(11)}
+web-vmi: 0 exits/s; booted in 0.250 s
+c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
+`);
+  });
+
+  test('132x50 shows every column', () => {
+    const lines = shape(consoleOn(132, 50).screen()).split('\n');
+    expect(lines).toHaveLength(49);
+    expect(lines.slice(3, 6)).toEqual([
+      '    ID  GID NAME             NWLD  %USED   %RUN   %SYS  %WAIT   %RDY  %IDLE %OVRLP  %CSTP %MLMTD MODE     GUEST',
+      '    16   16 web-vmi             3   2.00   2.00   0.20 298.00   0.00 198.00   0.00   0.00   0.00 VMI      idle',
+      '    17   17 db-bt               3  60.00  60.00   6.00 225.00  15.00 125.00   0.00   0.00   0.00 BT       getppid',
+    ]);
+    expect(lines.at(-1)).toBe(
+      'c:CPU  m:memory  t:timer  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
+    );
+  });
+
+  test('e expands the selected VM into its worlds and rolls it up again', async () => {
+    const { press } = consoleOn();
+    await press('2');
+    const expanded = shape(await press('e')).split('\n');
+    expect(expanded.slice(5, 9)).toEqual([
+      '   17 db-bt           3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid',
+      '   17  vmm0           1  60.00  60.00   6.00  25.00  15.00  25.00       run cpu2',
+      '   17  vcpu0          1   0.00   0.00   0.00 100.00   0.00 100.00       wait',
+      '   17  vmx            1   0.00   0.00   0.00 100.00   0.00   0.00       wait',
+    ]);
+    expect(await press('e')).not.toContain('vmm0');
+  });
+});
+
+test('memory screen 80x24', async () => {
+  const lines = shape(await consoleOn().press('m')).split('\n');
+  expect(lines).toHaveLength(23);
+  expect(lines.slice(1, 7)).toEqual([
+    'PMEM  /MB:  5120   total:   256     vmk,   100 other,  4764  free',
+    'VMKMEM/MB:  4864 managed:   307 minfree,   200  rsvd,  4664 ursvd,  high state',
+    'OVHD  /MB:    30    curr:   160     max,     3 shadow,     5    tc',
+    '',
+    '  GID NAME           MEMSZ    GRANT     TCHD     OVHD  OVHDMAX   SHADOW       TC',
+    '   16 web-vmi       256.00    20.00    12.80     6.00    32.00     0.50     1.00',
+  ]);
+});
+
+test('timer screen 80x24', async () => {
+  const lines = shape(await consoleOn().press('t')).split('\n');
+  expect(lines).toHaveLength(23);
+  expect(lines.slice(1, 7)).toEqual([
+    'TIMER /s:    600 requested:   270 dlvd,    30 wake-ups;  backlog: 3',
+    'SOURCES : 1 vmi-alarm, 2 pit',
+    '',
+    '  GID NAME       MODE  SOURCE      REQ/s  DLVD/s BACKLOG  LAG(ms)  %STLN  WAKE/s',
+    '   16 web-vmi    VMI   vmi-alarm   100.0    30.0       0     0.00   0.00    30.0',
+    '   17 db-bt      BT    pit         250.0   240.0       3    12.00  15.00     0.0',
+  ]);
+});
+
+test('every frame has one line less than the terminal, and none is too wide', async () => {
+  for (const [columns, rows] of [
+    [80, 24],
+    [100, 30],
+    [132, 50],
+    [79, 24],
+    [40, 10],
+    [8, 3],
+  ] as const) {
+    const { press } = consoleOn(columns, rows);
+    for (const keys of [
+      '',
+      'm',
+      't',
+      'c',
+      'e',
+      'h',
+      ' ',
+      'x',
+      'p',
+      '\u001b',
+      'r',
+      '\u001b',
+      's',
+      '\r',
+      'a',
+      '\u001d',
+    ]) {
+      const lines = (await press(keys)).split('\n');
+      expect(lines, `${columns}x${rows} after ${JSON.stringify(keys)}`).toHaveLength(rows - 1);
+      expect(Math.max(...lines.map(line => line.length))).toBeLessThanOrEqual(columns);
+    }
+  }
+});
+
+test('a terminal that is too small says so', () => {
+  expect(consoleOn(70, 20).screen()).toContain('vmitop needs 80x24 cells,\nthis terminal has 70x20.');
+});
+
+describe('selection', () => {
+  test('moves with arrows and 2/8, stays on its VM when the order changes, and drives the detail line', async () => {
+    const { press } = consoleOn();
+    expect(await press('2')).toContain('db-bt: 12.3k exits/s');
+    expect(await press('\u001b[B')).toContain('boot-bt: 0 exits/s');
+    expect(await press('8')).toContain('db-bt: 12.3k exits/s');
+    expect(await press('U')).toContain('db-bt: 12.3k exits/s');
+    expect(await press('8')).toContain('db-bt: 12.3k exits/s'); // the first row by %USED
+    expect(await press('\u001b[F')).toContain('broken crashed: triple fault');
+  });
+
+  test('scrolls a long list', async () => {
+    const { press } = consoleOn();
+    for (const _ of [1, 2, 3, 4, 5]) await press('e2222');
+    const frame = await press('\u001b[6~');
+    expect(frame).toContain('broken crashed');
+    expect(frame).toContain('crashed\n');
+    expect(await press('\u001b[5~')).toContain('web-vmi  ');
+  });
+});
+
+describe('v toggles VMI', () => {
+  test('at once on a VM that is off', async () => {
+    const { press, session } = consoleOn();
+    const frame = await press('222v');
+    expect(session.commands).toEqual([{ kind: 'setVmi', vm: 'spare', enabled: false }]);
+    expect(frame).toContain('spare: VMI: off');
+    expect(frame).toMatch(/spare .*\(BT\) +off/);
+  });
+
+  test('on a running VM at the next power-on, with an offer to restart', async () => {
+    const { press, session } = consoleOn();
+    const asked = await press('2v');
+    expect(asked).toContain('VMI: on at next power-on. Restart it now, losing its state? (y/n)');
+    expect(asked).toMatch(/db-bt .* BT\* /);
+    expect(await press('n')).toContain('db-bt: VMI: on at next power-on');
+    expect(session.commands).toEqual([{ kind: 'setVmi', vm: 'db-bt', enabled: true }]);
+  });
+
+  test('y restarts: off, then on', async () => {
+    const { press, session } = consoleOn();
+    await press('2v');
+    const frame = await press('y');
+    expect(session.commands.map(command => command.kind)).toEqual(['setVmi', 'powerOff', 'powerOn']);
+    expect(frame).toContain('db-bt restarted with VMI on');
+    expect(frame).toMatch(/db-bt .* booting/);
+  });
+
+  test('taking the change back needs no restart', async () => {
+    const { press, session } = consoleOn();
+    const frame = await press('22v');
+    expect(session.commands).toEqual([{ kind: 'setVmi', vm: 'boot-bt', enabled: false }]);
+    expect(frame).toContain('boot-bt: VMI stays off at next power-on');
+    expect(frame).not.toContain('y/n');
+  });
+
+  test('a refusal is shown as it came', async () => {
+    const { press, session } = consoleOn();
+    session.refuse = 'db-bt runs natively: there is no monitor to offer VMI';
+    const frame = await press('2v');
+    expect(frame).toContain('db-bt runs natively: there is no monitor to offer VMI');
+    expect(frame).not.toContain('y/n');
+  });
+});
+
+describe('p opens the power menu', () => {
+  test('which offers what the state allows', async () => {
+    const { press } = consoleOn();
+    const on = await press('p');
+    for (const entry of ['power off', 'reset', 'restart']) expect(on).toContain(entry);
+    expect(on).not.toContain('power on ');
+    await press('\u001b');
+    const off = await press('222p');
+    expect(off).toContain('1  power on');
+    expect(off).not.toContain('power off');
+  });
+
+  test('and asks before a guest’s state is lost', async () => {
+    const { press, session } = consoleOn();
+    expect(await press('p1')).toContain('power off web-vmi: its guest’s state is lost. Sure? (y/n)');
+    await press('x');
+    expect(session.commands).toEqual([]);
+    await press('p');
+    await press('\u001b[B\r');
+    expect(await press('y')).toContain('web-vmi was reset');
+    expect(session.commands).toEqual([{ kind: 'reset', vm: 'web-vmi' }]);
+  });
+
+  test('but not before switching on', async () => {
+    const { press, session } = consoleOn();
+    expect(await press('222p1')).toMatch(/spare .* booting/);
+    expect(session.commands).toEqual([{ kind: 'powerOn', vm: 'spare' }]);
+  });
+});
+
+describe('r runs a program', () => {
+  test('by typing its name at an idle guest’s shell', async () => {
+    const { press, session } = consoleOn();
+    const menu = await press('r');
+    expect(menu).toContain(' Run a program in web-vmi');
+    expect(menu).toContain(' >1  getppid  system calls');
+    expect(await press('\u001b[B')).toContain(' >2  spin     user mode only');
+    expect(await press('\r')).toContain('spin typed at the shell of web-vmi');
+    expect(session.commands).toEqual([{ kind: 'type', vm: 'web-vmi', text: 'spin\n' }]);
+  });
+
+  test.each([
+    ['2r', 'db-bt is running getppid'],
+    ['22r', 'boot-bt is still booting'],
+    ['222r', 'spare is off'],
+    ['2222r', 'broken is crashed'],
+  ])('and %s says why not', async (keys, reason) => {
+    const { press, session } = consoleOn();
+    expect(await press(keys)).toContain(reason);
+    expect(session.commands).toEqual([]);
+  });
+
+  test('from a list longer than the screen', async () => {
+    const many = Array.from({ length: 30 }, (_, index) => ({ name: `program-${index}`, help: 'x'.repeat(100) }));
+    const { press, session } = consoleOn(80, 24, new FakeSession(), many);
+    const frame = await press(`r${'\u001b[B'.repeat(29)}`);
+    expect(frame).toContain('>   program-29');
+    expect(frame.split('\n')).toHaveLength(23);
+    await press('\r');
+    expect(session.commands).toEqual([{ kind: 'type', vm: 'web-vmi', text: 'program-29\n' }]);
+  });
+});
+
+describe('a attaches to the guest’s console', () => {
+  test('all keys but two scroll keys and Ctrl-] go to the guest', async () => {
+    const { press, session, calls } = consoleOn();
+    const frame = await press('a');
+    expect(frame).toContain(' Console of web-vmi (VMI, idle)');
+    expect(frame).toContain('VMI: Found VMware ROM');
+    await press('q\u0003h\r');
+    await press('\u001b[A');
+    expect(session.commands).toEqual([
+      { kind: 'type', vm: 'web-vmi', text: 'q\u0003h\r' },
+      { kind: 'type', vm: 'web-vmi', text: '\u001b[A' },
+    ]);
+    expect(calls).toEqual([]);
+    expect(await press('x\u001dm')).toContain('PMEM');
+    expect(session.commands.at(-1)).toEqual({ kind: 'type', vm: 'web-vmi', text: 'x' });
+  });
+
+  test('and scrolls back', async () => {
+    const { press, session } = consoleOn();
+    session.print('web-vmi', Array.from({ length: 100 }, (_, index) => `line ${index}\n`).join(''));
+    expect(await press('a')).toContain('line 99');
+    const back = await press('\u001b[5~');
+    expect(back).toContain('10 lines back');
+    expect(back).not.toContain('line 99');
+    expect(await press(`${'\u001b[5~'.repeat(30)}`)).toContain('Vmilinux version');
+    expect(await press(`${'\u001b[6~'.repeat(30)}`)).toContain('line 99');
+  });
+});
+
+describe('general keys', () => {
+  test('s asks for a delay, and checks it', async () => {
+    const { press, session } = consoleOn();
+    expect(await press('s')).toContain('Change delay from 1 to:');
+    expect(await press('0.25\r')).toContain('delay 0.25 s');
+    expect(session.commands).toEqual([{ kind: 'setSampleInterval', ms: 250 }]);
+    expect(await press('s0.01\r')).toContain('the delay can be 0.1 to 3600 seconds');
+    expect(await press('s5\u001b')).not.toContain('Change delay');
+    expect(session.commands).toHaveLength(1);
+  });
+
+  test('space updates, ^L draws anew, q and ^C quit', async () => {
+    const { press, session, calls } = consoleOn();
+    await press(' ');
+    expect(session.refreshes).toBe(1);
+    await press('\u000cq\u0003');
+    expect(calls).toEqual(['redraw', 'quit', 'quit']);
+  });
+
+  test('h shows every key and column of the screen', async () => {
+    const { press } = consoleOn(80, 60);
+    const help = await press('h');
+    for (const text of ['turn VMI of the VM on or off', 'U:%USED', 'R:%RDY', 'm:memory', '%MLMTD', 'GUEST']) {
+      expect(help).toContain(text);
+    }
+    expect(await press('q')).toContain('PCPU(%)');
+  });
+
+  test('help longer than the screen scrolls, and not beyond its end', async () => {
+    const { press } = consoleOn();
+    expect(await press('h')).not.toContain('GUEST ');
+    expect(await press('          ')).toContain('GUEST ');
+  });
+
+  test('an unknown key and B say something', async () => {
+    const { press } = consoleOn();
+    expect(await press('z')).toContain('no command on key z');
+    expect(await press('mB')).toContain('MCTLSZ: no guest has a balloon driver yet');
+  });
+});
+
+describe('the host', () => {
+  test('reports crashes and audit findings wherever the operator is', async () => {
+    const { session, screen } = consoleOn();
+    session.event({ kind: 'power', atCycles: 5, vm: 'db-bt', state: 'crashed', reason: 'triple fault at 0x7c00' });
+    await new Promise(resolve => setTimeout(resolve, 100));
+    expect(screen()).toContain('db-bt crashed: triple fault at 0x7c00');
+  });
+
+  test('that is gone leaves its reason on the screen, and keys still work', async () => {
+    const { session, press, calls } = consoleOn();
+    session.failed = 'the host ended: unhandled case';
+    expect(await press('m')).toContain('the host ended: unhandled case');
+    await press('q');
+    expect(calls).toEqual(['quit']);
+  });
+
+  test('without a sample yet is waited for', () => {
+    const session = new FakeSession();
+    (session as { latest: unknown }).latest = () => undefined;
+    expect(consoleOn(80, 24, session).screen()).toContain('Waiting for the first sample');
+  });
+});
+
+test('NO_COLOR keeps reverse video and drops colour', () => {
+  expect(themeFor({ TERM: 'xterm', NO_COLOR: '1' })).toBe(REVERSE_THEME);
+  expect(themeFor({ TERM: 'xterm', NO_COLOR: '' })).toBe(COLOUR_THEME);
+  expect(themeFor({ TERM: 'dumb' })).toBe(PLAIN_THEME);
+  expect(REVERSE_THEME.alarm('x')).not.toMatch(/\[3\dm/);
+});
