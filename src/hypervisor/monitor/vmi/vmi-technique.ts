@@ -1,0 +1,320 @@
+/**
+ * The VMI technique: the guest's kernel runs directly in ring 1, its user code in ring 3, and the monitor hears of
+ *
+ *     hypercalls          INT 0xF1 in the ROM, made where a call needs the monitor
+ *     traps               #GP from privileged instructions that the kernel did not replace: decoded and emulated
+ *     SYSENTER, INT n     that no direct gate takes
+ *     other exceptions    forwarded through the guest's IDT
+ *
+ * Interrupts and page faults are the loop's business. What never comes here: cli, sti and their like (the ROM works on the
+ * shared flag), the return from the kernel (the ROM's IRET), and what a direct gate takes into ring 1 (system calls by INT
+ * 0x80, #DE and other exceptions of user code that only concern the guest).
+ *
+ * Ring 1 is not trusted: paging does not keep it out of the monitor's hole, segment limits do, so every segment ends behind
+ * the vCPU page. What it writes into that page is read with care; the worst it can do is confuse its own guest.
+ */
+import { type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
+import type { Cause } from '../../stats/causes.js';
+import { type GuestFault, isFault } from '../guest-fault.js';
+import { GUEST_LIMIT_VMI, HYPERCALL_VECTOR } from '../hole.js';
+import { deliver, type Event } from '../inject.js';
+import { emulate, sysenter } from '../privileged.js';
+import type { Outcome, Technique } from '../technique.js';
+import { VcpuPage } from '../vcpu-page.js';
+import type { VirtualCpu } from '../virtual-cpu.js';
+import type { VmiTimer } from './alarms.js';
+import { DirectGates, reloadSegments } from './guest-tables.js';
+import {
+  adoptTssStack,
+  CALL_BYTES,
+  HYPERCALLS,
+  type HypercallResult,
+  type VmiGuest,
+  type VmiPower,
+} from './hypercalls.js';
+import { buildVmiRom, INIT_CALL } from './rom.js';
+import { ROM_PHYSICAL, VmiPage } from './rom-layout.js';
+import { UpdateQueue } from './update-queue.js';
+
+/** What the VM gives the technique. */
+export interface VmiWiring {
+  readonly timer: VmiTimer;
+  readonly power: VmiPower;
+}
+
+const RESUME: Outcome = { kind: 'resume' };
+/** Registers that follow the guest in and out; LDTR and TR are the monitor's in hardware. */
+const LIVE_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
+const INT_BYTES = 2;
+/** SYSEXIT's selectors: SYSENTER_CS + 16 and + 24, RPL 3 (SDM vol. 2, SYSEXIT). */
+const SYSEXIT_CS = 16;
+const SYSEXIT_SS = 24;
+
+export class VmiTechnique implements Technique {
+  readonly mode = 'vmi';
+  readonly #vcpu: VirtualCpu;
+  readonly #guest: VmiGuest;
+  readonly #romBase: number;
+  readonly #rom = buildVmiRom();
+  #stolen = 0;
+
+  /** `romBase` is where the guest runs the ROM. `takeOver` makes it work. */
+  constructor(vcpu: VirtualCpu, wiring: VmiWiring, romBase: number) {
+    this.#vcpu = vcpu;
+    this.#romBase = romBase;
+    this.#guest = {
+      vcpu,
+      queue: new UpdateQueue(vcpu),
+      gates: new DirectGates(vcpu, romBase),
+      timer: wiring.timer,
+      power: wiring.power,
+    };
+  }
+
+  /** Vectors that hardware takes into ring 1 without the monitor. */
+  get directVectors(): readonly number[] {
+    return this.#guest.gates.vectors;
+  }
+
+  /** Linear address of the ROM in the guest. */
+  get romBase(): number {
+    return this.#romBase;
+  }
+
+  /** Makes the captured guest one of VMI: kernel at CPL 1, tables without traces, direct gates, the vCPU page filled. */
+  takeOver(): void {
+    const vcpu = this.#vcpu;
+    vcpu.kernelCpl = 1;
+    vcpu.cpl = 1;
+    vcpu.setSelector(Seg.CS, (vcpu.selector(Seg.CS) & ~3) | 1);
+    vcpu.setSelector(Seg.SS, (vcpu.selector(Seg.SS) & ~3) | 1);
+    vcpu.descriptors.guestLimit = GUEST_LIMIT_VMI;
+    vcpu.descriptors.setTcSegments(false);
+    // From now on the guest announces changes of its loaded tables.
+    vcpu.descriptors.setGdt(false);
+    vcpu.descriptors.setLdt(false);
+    vcpu.descriptors.setIdt();
+    this.#guest.queue.reset();
+    this.#fillPage();
+    reloadSegments(vcpu);
+    adoptTssStack(vcpu, this.#guest.queue);
+    this.#guest.gates.sync();
+  }
+
+  #fillPage(): void {
+    const { timer } = this.#guest;
+    this.#write(VmiPage.REAL_OFFSET_LOW, timer.poweredOnAtCycles % 2 ** 32);
+    this.#write(VmiPage.REAL_OFFSET_HIGH, Math.floor(timer.poweredOnAtCycles / 2 ** 32));
+    this.#write(VmiPage.FREQUENCY_LOW, timer.cyclesPerSecond % 2 ** 32);
+    this.#write(VmiPage.FREQUENCY_HIGH, Math.floor(timer.cyclesPerSecond / 2 ** 32));
+    this.#write(VcpuPage.TIME_VERSION, 0);
+    this.#write(VcpuPage.STOLEN_LOW, 0);
+    this.#write(VcpuPage.STOLEN_HIGH, 0);
+    this.#stolen = 0;
+  }
+
+  #write(offset: number, value: number): void {
+    this.#vcpu.vm.memory.write32(this.#vcpu.page + offset, value);
+  }
+
+  enter(deadlineCycles: number): Exit {
+    const vcpu = this.#vcpu;
+    this.#refreshPage();
+    if (!vcpu.inHardware) {
+      vcpu.thread.s[S.EIP] = vcpu.eip;
+      vcpu.thread.setCpl(vcpu.cpl);
+      vcpu.pushSegments(LIVE_SEGMENTS);
+      // Hardware IF is always set and IOPL 0 while the guest runs: the virtual ones are in the vCPU page.
+      const flags = vcpu.thread.readEflags() & ~(Flag.IOPL | Flag.NT | Flag.VM);
+      vcpu.thread.writeEflags(flags | Flag.IF | Flag.FIXED);
+      vcpu.inHardware = true;
+    }
+    vcpu.chargeEntry();
+    return vcpu.thread.run(deadlineCycles);
+  }
+
+  /** Words of the vCPU page that change behind the guest's back. */
+  #refreshPage(): void {
+    const stolen = this.#guest.timer.stolenCycles;
+    if (stolen !== this.#stolen) {
+      const version = this.#vcpu.vm.memory.readI32(this.#vcpu.page + VcpuPage.TIME_VERSION);
+      this.#write(VcpuPage.TIME_VERSION, version | 1);
+      this.#write(VcpuPage.STOLEN_LOW, stolen % 2 ** 32);
+      this.#write(VcpuPage.STOLEN_HIGH, Math.floor(stolen / 2 ** 32));
+      this.#write(VcpuPage.TIME_VERSION, (version | 1) + 1);
+      this.#stolen = stolen;
+    }
+    this.#write(VmiPage.USER_CS, ((this.#vcpu.sysenterCs + SYSEXIT_CS) & 0xffff) | 3);
+    this.#write(VmiPage.USER_SS, ((this.#vcpu.sysenterCs + SYSEXIT_SS) & 0xffff) | 3);
+  }
+
+  capture(): void {
+    const vcpu = this.#vcpu;
+    if (!vcpu.inHardware) return;
+    vcpu.inHardware = false;
+    vcpu.cpl = vcpu.thread.s[S.CPL]!;
+    vcpu.eip = vcpu.thread.s[S.EIP]! >>> 0;
+    vcpu.pullSegments(LIVE_SEGMENTS);
+    vcpu.interruptShadow = vcpu.thread.s[S.INTERRUPT_SHADOW] !== 0;
+    // SetCR2 is a store of the ROM.
+    const cr2 = vcpu.vm.memory.readI32(vcpu.page + VcpuPage.CR2);
+    if (cr2 !== vcpu.cr2) vcpu.cr2 = cr2;
+    this.#leaveRestartRange();
+  }
+
+  /** Inside a restartable stretch of the ROM nothing may be delivered: go back to its start. */
+  #leaveRestartRange(): void {
+    const vcpu = this.#vcpu;
+    if (vcpu.cpl !== 1) return;
+    const offset = (vcpu.eip - this.#romBase) >>> 0;
+    const range = this.#rom.restartRanges.find(({ from, to }) => offset >= from && offset < to);
+    if (range === undefined) return;
+    vcpu.eip = (this.#romBase + range.restart) >>> 0;
+    if (range.clearsVif) vcpu.interruptsEnabled = false;
+  }
+
+  settle(): void {
+    this.#guest.queue.settle();
+  }
+
+  handle(exit: Exit): Outcome {
+    switch (exit.kind) {
+      case 'sysenter':
+        return this.#onSysenter();
+      case 'monitor':
+        return exit.software ? this.#onSoftwareInterrupt(exit.vector) : this.#onException(exit.vector, exit);
+      default:
+        // HLT and shutdown need ring 0, which the guest never has.
+        return { kind: 'stopped', reason: `unexpected exit under VMI: ${exit.kind}` };
+    }
+  }
+
+  #onSysenter(): Outcome {
+    this.capture();
+    this.#begin('syscall');
+    this.#vcpu.vm.counters.syscallsForwarded += 1;
+    const effect = sysenter(this.#vcpu);
+    return effect.kind === 'fault' ? this.#raise(effect) : effect.kind === 'stopped' ? effect : RESUME;
+  }
+
+  #onSoftwareInterrupt(vector: number): Outcome {
+    const vcpu = this.#vcpu;
+    if (vector === HYPERCALL_VECTOR && vcpu.thread.s[S.CPL] === 1) {
+      const call = this.#callAt(vcpu.thread.s[S.EIP]! >>> 0);
+      if (call !== undefined) return this.#onHypercall(call);
+    }
+    this.capture();
+    this.#begin(vcpu.cpl === 3 ? 'syscall' : 'trap');
+    if (vcpu.cpl === 3) vcpu.vm.counters.syscallsForwarded += 1;
+    // INT3 and INTO are one byte long.
+    const instructionBytes = vector === Vector.BP || vector === Vector.OF ? 1 : INT_BYTES;
+    return this.#deliver({ vector, kind: 'software', instructionBytes });
+  }
+
+  /** The call whose INT ends at `eip`, whatever linear address the guest runs the ROM at. */
+  #callAt(eip: number): number | undefined {
+    const call = this.#rom.sites.get((eip - this.#romBase) >>> 0);
+    if (call !== undefined) return call;
+    const physical = this.#vcpu.memory.translate(eip, false, false);
+    return isFault(physical) ? undefined : this.#rom.sites.get(physical - ROM_PHYSICAL);
+  }
+
+  #onHypercall(index: number): Outcome {
+    const vcpu = this.#vcpu;
+    this.#begin('hypercall');
+    vcpu.vm.counters.hypercalls += 1;
+    vcpu.thread.charge(vcpu.costs.hypercallDispatch);
+    if (index === INIT_CALL) {
+      // Active already.
+      vcpu.thread.s[S.EAX] = -1;
+      return RESUME;
+    }
+    const handler = HYPERCALLS.get(index);
+    if (handler === undefined) return { kind: 'stopped', reason: `VMI call ${index} has no handler` };
+    if (handler.captures) this.capture();
+    return this.#finish(handler.run(this.#guest));
+  }
+
+  #finish(result: HypercallResult): Outcome {
+    if (result === undefined) return RESUME;
+    if (result.kind !== 'fault' && result.kind !== 'again') return result;
+    const vcpu = this.#vcpu;
+    const wasAtSite = this.#rom.sites.has((vcpuEip(vcpu) - this.#romBase) >>> 0);
+    this.capture();
+    // IRET reports its faults at its own place and has moved EIP there.
+    if (wasAtSite || result.kind === 'again') vcpu.eip = (vcpu.eip - INT_BYTES) >>> 0;
+    return result.kind === 'fault' ? this.#raise(result) : RESUME;
+  }
+
+  #onException(vector: number, exit: { readonly errorCode: number; readonly hasErrorCode: boolean }): Outcome {
+    const vcpu = this.#vcpu;
+    const romOffset = (vcpu.thread.s[S.EIP]! - this.#romBase) >>> 0;
+    const atRealIret = vcpu.thread.s[S.CPL] === 1 && this.#rom.realIrets.includes(romOffset);
+    this.capture();
+    if (atRealIret) return this.#onIretFault(vector, exit);
+    if (vector === Vector.GP && exit.errorCode === 0) {
+      this.#begin('trap');
+      const effect = emulate(vcpu);
+      if (effect !== undefined) {
+        vcpu.vm.counters.trappedInstructions += 1;
+        switch (effect.kind) {
+          case 'fault':
+            return this.#raise(effect);
+          case 'halt':
+            return { kind: 'halted' };
+          case 'stopped':
+            return effect;
+          default:
+            return RESUME;
+        }
+      }
+    }
+    this.#begin('trueFault');
+    vcpu.vm.counters.forwardedFaults += 1;
+    return this.#deliver({ vector, kind: 'exception', errorCode: exit.hasErrorCode ? exit.errorCode : undefined });
+  }
+
+  /** The frame of a return was bad: the guest expects the fault at its call site, where it has an exception-table entry. */
+  #onIretFault(vector: number, exit: { readonly errorCode: number; readonly hasErrorCode: boolean }): Outcome {
+    const vcpu = this.#vcpu;
+    const site = vcpu.vm.memory.readI32(vcpu.page + VmiPage.RETURN_SITE);
+    vcpu.eip = (site - CALL_BYTES) >>> 0;
+    // `capture` has cleared VIF, which the ROM had set for the state to return to.
+    this.#begin('trueFault');
+    vcpu.vm.counters.forwardedFaults += 1;
+    return this.#deliver({ vector, kind: 'exception', errorCode: exit.hasErrorCode ? exit.errorCode : undefined });
+  }
+
+  #raise({ vector, errorCode, cr2 }: GuestFault): Outcome {
+    return this.#deliver({ vector, kind: 'exception', errorCode, cr2 });
+  }
+
+  #deliver(event: Event): Outcome {
+    const delivery = deliver(this.#vcpu, event);
+    return delivery.kind === 'stopped' ? delivery : RESUME;
+  }
+
+  /** Everything from the exit on is booked on `cause`. */
+  #begin(cause: Cause): void {
+    this.#vcpu.account(cause);
+  }
+
+  /** The ROM's update of an entry that was never announced: the hypercall that follows finds it done. */
+  onTraceHit(): void {}
+
+  /** No translations are kept. */
+  onCodeWritten(): void {}
+
+  onMappingChanged(): void {}
+
+  audit(): string[] {
+    const findings = this.#guest.gates.audit();
+    const vcpu = this.#vcpu;
+    if (vcpu.kernelCpl !== 1) findings.push('vmi: kernel level is not 1');
+    const count = vcpu.vm.memory.readI32(vcpu.page + VcpuPage.QUEUE_COUNT);
+    if (count < 0 || count > VcpuPage.QUEUE_ENTRIES) findings.push(`vmi: queue of ${count} entries`);
+    return findings;
+  }
+}
+
+const vcpuEip = (vcpu: VirtualCpu): number => (vcpu.inHardware ? vcpu.thread.s[S.EIP]! : vcpu.eip);
