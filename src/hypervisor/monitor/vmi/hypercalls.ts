@@ -101,7 +101,6 @@ function setIdt(guest: VmiGuest): HypercallResult {
   if (isFaultObject(pointer)) return pointer;
   guest.vcpu.idtBase = pointer.base | 0;
   guest.vcpu.idtLimit = pointer.limit;
-  guest.vcpu.descriptors.setIdt();
   guest.gates.sync();
   return undefined;
 }
@@ -149,6 +148,7 @@ function setTr(guest: VmiGuest): HypercallResult {
   const found = systemDescriptor(guest, selector, [TSS_AVAILABLE, TSS_BUSY]);
   if (isFaultObject(found)) return found;
   vcpu.setSegment(Seg.TR, selector, found.base, found.limit, found.attr | 2);
+  vcpu.descriptors.install();
   const broken = vcpu.memory.write((found.at + 4) >>> 0, 4, found.high | 0x200, false);
   return broken ?? adoptTssStack(guest.vcpu, guest.queue);
 }
@@ -196,7 +196,6 @@ function writeEntry(guest: VmiGuest): HypercallResult {
   }
   const gate = entryOf(vcpu.idtBase, vcpu.idtLimit);
   if (gate !== undefined && gate < 256) {
-    vcpu.descriptors.setIdt(gate, gate);
     guest.gates.sync(gate, gate);
   }
   return undefined;

@@ -93,7 +93,6 @@ export class VmiTechnique implements Technique {
     // From now on the guest announces changes of its loaded tables.
     vcpu.descriptors.setGdt(false);
     vcpu.descriptors.setLdt(false);
-    vcpu.descriptors.setIdt();
     this.#guest.queue.reset();
     this.#fillPage();
     reloadSegments(vcpu);
