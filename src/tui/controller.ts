@@ -16,6 +16,8 @@ import type { Theme } from './theme.js';
 
 /** At most one new frame in this time when the host reports changes; keys are always drawn at once. */
 const UPDATE_MIN_MS = 40;
+/** The same when only the speed can have changed: a host reports many times a second that time went on. */
+const SPEED_UPDATE_MIN_MS = 500;
 const PAGE = 10;
 
 export interface ControllerOptions {
@@ -36,7 +38,8 @@ export class ConsoleController implements Desk {
   #state: ConsoleState;
   #size: { columns: number; rows: number };
   #frame: Frame | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: { readonly handle: NodeJS.Timeout; readonly soon: boolean } | undefined;
+  #drawn: readonly unknown[] = [];
   #lastEvent: HostEvent | undefined;
 
   constructor(session: Session, options: ControllerOptions) {
@@ -50,7 +53,7 @@ export class ConsoleController implements Desk {
 
   close(): void {
     this.#unsubscribe();
-    clearTimeout(this.#timer);
+    clearTimeout(this.#timer?.handle);
   }
 
   // What React uses: stable functions, and the same frame until something changed.
@@ -84,12 +87,28 @@ export class ConsoleController implements Desk {
     for (const listener of this.#listeners) listener();
   }
 
+  /** What a frame is made of, apart from the speed; compared by identity. */
+  #sources(): readonly unknown[] {
+    const { dialog } = this.#state;
+    const text = dialog?.kind === 'attach' ? this.#session.consoleText(dialog.vm) : undefined;
+    return [this.#session.latest(), this.#session.events(), this.#session.failure?.(), text];
+  }
+
   #hostChanged(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      this.#announce();
-      this.#changed();
-    }, UPDATE_MIN_MS);
+    const sources = this.#sources();
+    const same = sources.every((source, index) => source === this.#drawn[index]);
+    if (this.#timer && (same || this.#timer.soon)) return;
+    clearTimeout(this.#timer?.handle);
+    const handle = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#drawn = this.#sources();
+        this.#announce();
+        this.#changed();
+      },
+      same ? SPEED_UPDATE_MIN_MS : UPDATE_MIN_MS,
+    );
+    this.#timer = { handle, soon: !same };
   }
 
   /** Trouble in a VM that the operator did not cause is said once, wherever the selection is. */

@@ -358,6 +358,28 @@ describe('the host', () => {
     expect(screen()).toContain('db-bt crashed: triple fault at 0x7c00');
   });
 
+  test('that reports many times a second draws few frames, and news at once', async () => {
+    const { session, controller } = consoleOn();
+    let frames = 0;
+    controller.subscribe(() => {
+      frames += 1;
+    });
+    const report = async (times: number) => {
+      for (let i = 0; i < times; i++) {
+        session.tell();
+        await new Promise(resolve => setTimeout(resolve, 5));
+      }
+    };
+    session.tick();
+    await report(40); // 200 ms: the new sample, and no more than the speed after it
+    expect(frames).toBeGreaterThanOrEqual(1);
+    expect(frames).toBeLessThanOrEqual(2);
+    const before = frames;
+    session.tick();
+    await report(20);
+    expect(frames).toBeGreaterThan(before);
+  });
+
   test('that is gone leaves its reason on the screen, and keys still work', async () => {
     const { session, press, calls } = consoleOn();
     session.failed = 'the host ended: unhandled case';
