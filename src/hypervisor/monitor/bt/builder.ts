@@ -85,7 +85,8 @@ export class UnitBuilder {
     this.emit.landShort(done);
   }
 
-  finish(): TuCode {
+  /** `cutShort`: see `TuCode`. */
+  finish(cutShort: boolean): TuCode {
     this.#shadow = false;
     for (const tail of this.#tails) tail();
     return {
@@ -94,6 +95,7 @@ export class UnitBuilder {
       points: this.#points,
       callouts: this.#callouts,
       continuations: this.#continuations,
+      cutShort,
     };
   }
 }

@@ -34,29 +34,31 @@ export function translate(request: TranslationRequest): TuCode | undefined {
   const guests = decodeUnit(request);
   if (guests.length === 0) return undefined;
   const unit = new UnitBuilder(request.tcStart, request.lookupAt, request.cs);
-  let shadow = false;
+  // What casts the shadow, if anything: STI has set VIF, a load of SS may find it clear.
+  let shadow: GuestInstruction | undefined;
   let open = true;
   let next = request.eip;
   for (const guest of guests) {
     next = (guest.eip + guest.bytes.length) >>> 0;
-    unit.begin(guest, shadow);
+    unit.begin(guest, shadow !== undefined);
     const ends = ENDS_UNIT.has(guest.guestClass) || guest.leaves;
+    const testsVif = shadow?.guestClass !== 'sti';
     if (shadow && ends && guest.guestClass !== 'callout' && guest.guestClass !== 'invalid') {
-      unit.testPending(guest.eip, { kind: 'pendingBehind' }, false);
+      unit.testPending(guest.eip, { kind: 'pendingBehind' }, testsVif);
     }
     SEQUENCES[guest.guestClass](unit, guest, next);
     // A callout passes the monitor's own test; CLI and POPF decide anew.
     const tests = guest.guestClass !== 'callout' && guest.guestClass !== 'cli' && guest.guestClass !== 'popf';
-    if (shadow && !ends && tests) unit.testPending(next, { kind: 'pending', eip: next }, true);
-    shadow = guest.shadows;
+    if (shadow && !ends && tests) unit.testPending(next, { kind: 'pending', eip: next }, testsVif);
+    shadow = guest.shadows ? guest : undefined;
     open = !ends;
   }
   if (open) {
     // The bytes behind a STI cannot be read: fetching them faults, and the fault ends the shadow.
-    if (shadow) unit.testPending(next, { kind: 'pending', eip: next }, true);
+    if (shadow) unit.testPending(next, { kind: 'pending', eip: next }, shadow.guestClass !== 'sti');
     unit.exit(next);
   }
-  const code = unit.finish();
+  const code = unit.finish(open && shadow !== undefined);
   assert(code.bytes.length <= TU_BYTES_MAX, 'translation unit exceeds its maximum');
   return code;
 }

@@ -82,6 +82,8 @@ export interface TuCode {
   readonly points: readonly TcPoint[];
   readonly callouts: readonly CalloutSite[];
   readonly continuations: readonly Continuation[];
+  /** The bytes ended right behind STI or a load of SS: the unit should be made again with more of them. */
+  readonly cutShort: boolean;
 }
 
 export interface TranslatedInstruction {
@@ -102,6 +104,10 @@ export class Tu {
   readonly chainedFrom = new Set<Continuation>();
   /** Times that control came in through the monitor (not through a chain or the hash). */
   entries = 0;
+  /** Index of the hash entry that leads here. */
+  hashIndex: number | undefined;
+  /** The guest frames of `sources`, each once. */
+  readonly ppns: ReadonlySet<number>;
 
   constructor(
     readonly id: number,
@@ -111,6 +117,7 @@ export class Tu {
     readonly code: TuCode,
     readonly sources: readonly SourceSpan[],
   ) {
+    this.ppns = new Set(sources.map(source => source.ppn));
     for (const continuation of code.continuations) continuation.owner = this;
   }
 

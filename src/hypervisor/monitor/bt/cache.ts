@@ -1,0 +1,334 @@
+/**
+ * The translation cache: where units are, how they are found, linked, and dropped.
+ *
+ * | derived | made from | dropped by |
+ * | --- | --- | --- |
+ * | unit | guest bytes, their frames, the code segment | a write to these bytes, another frame at its address, a full TC, another code segment |
+ * | chain | two live units | either of them retiring |
+ * | hash entry | a live unit | its unit retiring, another target with the same low half |
+ *
+ * A unit is keyed by linear address and stands for the frame that the address led to when it was made. Kernel text is mapped
+ * alike in every address space, so its units and chains live on across CR3 loads: the owner compares the frames of all pages
+ * that have units whenever a mapping may have changed (`mappedPages`), and retires what differs. Keying on (address, frame)
+ * and keeping both versions would save retranslation only for kernels that map different code at one address.
+ *
+ * Pages of the TC are taken when they are first filled. Hardware sees all of it read-only.
+ */
+import { assert } from '../../base/assert.js';
+import { type Mpn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../base/pages.js';
+import { TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
+import type { MonitoredVm } from '../monitored-vm.js';
+import { EXIT_BYTES } from './emit.js';
+import { HASH_BYTES, HASH_ENTRY_BYTES, LOOKUP_CODE_BYTES, TU_BYTES_MAX } from './layout.js';
+import { lookupCode, type SharedCode } from './translate.js';
+import { type Callout, type Continuation, link, type SourceSpan, Tu, type TuCode, unlink } from './unit.js';
+
+export interface FoundCallout {
+  readonly callout: Callout;
+  /** Undefined for the shared lookup code. */
+  readonly tu: Tu | undefined;
+  /** TC address of the INT. */
+  readonly at: number;
+}
+
+/** Maps one page of the hole for hardware. */
+export type MapHole = (linear: number, mpn: Mpn, writable: boolean) => void;
+
+export class TranslationCache {
+  readonly #vm: MonitoredVm;
+  readonly #mapHole: MapHole;
+  readonly #pages: (Mpn | undefined)[] = [];
+  readonly #hashPages: Mpn[] = [];
+  /** Ascending by `tcStart`; retired units stay until the flush. */
+  #placed: Tu[] = [];
+  readonly #byLinear = new Map<number, Tu>();
+  readonly #byPpn = new Map<number, Set<Tu>>();
+  readonly #byLpn = new Map<number, Set<Tu>>();
+  readonly #callouts = new Map<number, FoundCallout>();
+  /** Units that the hash leads to, by index. */
+  readonly #hashed = new Map<number, Tu>();
+  readonly shared: SharedCode;
+  readonly lookupAt: number;
+  #top = TC_LINEAR;
+  #nextId = 0;
+
+  /** Called when a guest page gets its first unit, and when it has lost its last. */
+  onFirstUnit: (ppn: number) => void = () => {};
+  onLastUnit: (ppn: number) => void = () => {};
+
+  /** `sizeBytes`: whole pages, at least two. */
+  constructor(
+    vm: MonitoredVm,
+    mapHole: MapHole,
+    readonly sizeBytes: number = TC_BYTES,
+  ) {
+    assert(sizeBytes % PAGE_SIZE === 0 && sizeBytes >= 2 * PAGE_SIZE && sizeBytes <= TC_BYTES, 'bad size of the TC');
+    this.#vm = vm;
+    this.#mapHole = mapHole;
+    for (let at = 0; at < HASH_BYTES; at += PAGE_SIZE) {
+      const mpn = vm.allocateMonitorPage('tc');
+      this.#hashPages.push(mpn);
+      mapHole(TARGET_HASH_LINEAR + at, mpn, false);
+    }
+    this.#clearHash();
+    this.lookupAt = TC_LINEAR + sizeBytes - LOOKUP_CODE_BYTES;
+    this.shared = lookupCode(this.lookupAt, TARGET_HASH_LINEAR);
+    this.#store(this.lookupAt, this.shared.bytes);
+    this.#addSharedCallouts();
+  }
+
+  destroy(): void {
+    for (const ppn of [...this.#byPpn.keys()]) this.onLastUnit(ppn);
+    this.#byPpn.clear();
+    for (const mpn of [...this.#pages, ...this.#hashPages]) {
+      if (mpn !== undefined) this.#vm.freeMonitorPage(mpn, 'tc');
+    }
+  }
+
+  /** Bytes in use by units, retired ones included. */
+  get usedBytes(): number {
+    return this.#top - TC_LINEAR;
+  }
+
+  /** Where the next unit will be placed. */
+  get top(): number {
+    return this.#top;
+  }
+
+  get isFull(): boolean {
+    return this.#top + TU_BYTES_MAX > this.lookupAt;
+  }
+
+  /** Live units in order of their places. */
+  get units(): readonly Tu[] {
+    return this.#placed.filter(tu => !tu.retired);
+  }
+
+  get(linear: number): Tu | undefined {
+    return this.#byLinear.get(linear);
+  }
+
+  /** The unit, retired or not, that a TC address lies in. */
+  find(tcAddress: number): Tu | undefined {
+    const placed = this.#placed;
+    let low = 0;
+    let high = placed.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      const tu = placed[middle]!;
+      if (tcAddress < tu.tcStart) high = middle - 1;
+      else if (tcAddress >= tu.tcEnd) low = middle + 1;
+      else return tu;
+    }
+    return undefined;
+  }
+
+  /** The callout whose INT is at a TC address. */
+  calloutAt(tcAddress: number): FoundCallout | undefined {
+    return this.#callouts.get(tcAddress);
+  }
+
+  /** Guest pages (LPN) that have units, with the frame that these were made from. */
+  *mappedPages(): IterableIterator<readonly [lpn: number, ppn: number]> {
+    for (const [lpn, units] of this.#byLpn) {
+      const [first] = units;
+      const span = first!.sources.find(source => source.linear >>> 12 === lpn)!;
+      yield [lpn, span.ppn];
+    }
+  }
+
+  unitsOnLpn(lpn: number): readonly Tu[] {
+    return [...(this.#byLpn.get(lpn) ?? [])];
+  }
+
+  pagesWithUnits(): readonly number[] {
+    return [...this.#byPpn.keys()];
+  }
+
+  /** Puts a unit that was translated for `top` into the TC. */
+  place(linear: number, code: TuCode, sources: readonly SourceSpan[]): Tu {
+    assert(this.#byLinear.get(linear) === undefined, 'an address is translated twice');
+    const tu = new Tu(this.#nextId++, linear, this.#top, code, sources);
+    assert(tu.tcEnd <= this.lookupAt, 'the TC overran its arena');
+    this.#store(tu.tcStart, code.bytes);
+    this.#top = (tu.tcEnd + 15) & ~15;
+    this.#top >>>= 0;
+    this.#placed.push(tu);
+    this.#byLinear.set(linear, tu);
+    for (const site of code.callouts) {
+      this.#callouts.set(tu.tcStart + site.at, { callout: site.callout, tu, at: tu.tcStart + site.at });
+    }
+    for (const { linear: at } of sources) addTo(this.#byLpn, at >>> 12, tu);
+    for (const ppn of tu.ppns) if (addTo(this.#byPpn, ppn, tu)) this.onFirstUnit(ppn);
+    return tu;
+  }
+
+  /** Makes the way out `from` go straight to `to`. */
+  chain(from: Continuation, to: Tu): void {
+    link(from, to);
+    const owner = from.owner!;
+    if (from.conditionAt !== undefined) {
+      this.#storeDisplacement(owner.tcStart + from.conditionAt, to.tcStart);
+      return;
+    }
+    const at = owner.tcStart + from.exitAt;
+    this.#store(at, Uint8Array.of(0xe9));
+    this.#storeDisplacement(at + 1, to.tcStart);
+  }
+
+  unchain(from: Continuation): void {
+    if (from.target === undefined) return;
+    const owner = from.owner!;
+    unlink(from);
+    const at = from.conditionAt ?? from.exitAt;
+    const length = from.conditionAt === undefined ? EXIT_BYTES : 4;
+    this.#store(owner.tcStart + at, owner.code.bytes.slice(at, at + length));
+  }
+
+  /** Lets the lookup code find `tu` under the guest EIP `eip`. */
+  enterInHash(eip: number, tu: Tu): void {
+    assert(!tu.retired, 'a retired unit in the hash');
+    const index = eip & 0xffff;
+    const before = this.#hashed.get(index);
+    if (before !== undefined) before.hashIndex = undefined;
+    this.#hashed.set(index, tu);
+    tu.hashIndex = index;
+    this.#writeHash(index, -eip, tu.tcStart);
+  }
+
+  /** Drops a unit for ever. Its code stays until the flush: hardware may be inside it. */
+  retire(tu: Tu): void {
+    assert(!tu.retired, 'a unit is retired twice');
+    for (const from of [...tu.chainedFrom]) this.unchain(from);
+    for (const continuation of tu.code.continuations) this.unchain(continuation);
+    tu.retired = true;
+    this.#byLinear.delete(tu.linear);
+    if (tu.hashIndex !== undefined) this.#emptyHash(tu.hashIndex);
+    for (const { linear } of tu.sources) removeFrom(this.#byLpn, linear >>> 12, tu);
+    for (const ppn of tu.ppns) if (removeFrom(this.#byPpn, ppn, tu)) this.onLastUnit(ppn);
+  }
+
+  /** Retires the units that were made from any of these bytes of a guest page. Returns how many. */
+  retireWritten(ppn: number, offset: number, length: number): number {
+    let count = 0;
+    for (const tu of [...(this.#byPpn.get(ppn) ?? [])]) {
+      const hit = tu.sources.some(source => {
+        const start = source.linear & PAGE_OFFSET_MASK;
+        return source.ppn === ppn && start < offset + length && offset < start + source.bytes.length;
+      });
+      if (!hit) continue;
+      this.retire(tu);
+      count += 1;
+    }
+    return count;
+  }
+
+  /** Drops everything. Hardware must not be inside. */
+  flush(): void {
+    for (const tu of this.#placed) tu.retired = true;
+    for (const ppn of [...this.#byPpn.keys()]) this.onLastUnit(ppn);
+    this.#placed = [];
+    this.#byLinear.clear();
+    this.#byPpn.clear();
+    this.#byLpn.clear();
+    this.#callouts.clear();
+    this.#clearHash();
+    this.#top = TC_LINEAR;
+    this.#addSharedCallouts();
+  }
+
+  /** Code as hardware would fetch it. */
+  read(tcAddress: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    for (let i = 0; i < length; i++) out[i] = this.#vm.memory.read8(this.#machine(tcAddress + i));
+    return out;
+  }
+
+  /** Where the hash leads for an index: guest EIP and TC address as hardware reads them, and the unit we believe is there. */
+  hashEntry(index: number): { readonly eip: number; readonly tcStart: number; readonly tu: Tu | undefined } {
+    const at = this.#hashMachine(index);
+    const { memory } = this.#vm;
+    return {
+      eip: -memory.readI32(at) >>> 0,
+      tcStart: memory.read32(at + 4),
+      tu: this.#hashed.get(index),
+    };
+  }
+
+  #addSharedCallouts(): void {
+    for (const { at, callout } of this.shared.callouts) {
+      this.#callouts.set(this.lookupAt + at, { callout, tu: undefined, at: this.lookupAt + at });
+    }
+  }
+
+  #hashMachine(index: number): number {
+    const at = index * HASH_ENTRY_BYTES;
+    return (this.#hashPages[at >>> 12]! << 12) | (at & PAGE_OFFSET_MASK);
+  }
+
+  #writeHash(index: number, negatedEip: number, tcStart: number): void {
+    const at = this.#hashMachine(index);
+    this.#vm.memory.write32(at, negatedEip);
+    this.#vm.memory.write32(at + 4, tcStart);
+  }
+
+  /** Entry 0 is empty with target 1, all others with target 0: no target is looked up under these indices. */
+  #emptyHash(index: number): void {
+    const tu = this.#hashed.get(index);
+    if (tu !== undefined) tu.hashIndex = undefined;
+    this.#hashed.delete(index);
+    this.#writeHash(index, index === 0 ? -1 : 0, 0);
+  }
+
+  #clearHash(): void {
+    this.#hashed.clear();
+    for (const mpn of this.#hashPages) this.#vm.memory.fill(mpn << 12, PAGE_SIZE, 0);
+    this.#emptyHash(0);
+  }
+
+  #machine(tcAddress: number): number {
+    const page = (tcAddress - TC_LINEAR) >>> 12;
+    let mpn = this.#pages[page];
+    if (mpn === undefined) {
+      mpn = this.#vm.allocateMonitorPage('tc');
+      this.#pages[page] = mpn;
+      this.#mapHole(TC_LINEAR + page * PAGE_SIZE, mpn, false);
+    }
+    return (mpn << 12) | (tcAddress & PAGE_OFFSET_MASK);
+  }
+
+  #store(tcAddress: number, bytes: Uint8Array): void {
+    let done = 0;
+    while (done < bytes.length) {
+      const at = tcAddress + done;
+      const chunk = Math.min(bytes.length - done, PAGE_SIZE - (at & PAGE_OFFSET_MASK));
+      this.#vm.memory.writeBytes(this.#machine(at), bytes.subarray(done, done + chunk));
+      done += chunk;
+    }
+  }
+
+  #storeDisplacement(tcAddress: number, target: number): void {
+    const displacement = target - (tcAddress + 4);
+    this.#store(tcAddress, Uint8Array.of(displacement, displacement >>> 8, displacement >>> 16, displacement >>> 24));
+  }
+}
+
+/** Returns true when the key is new. */
+function addTo(map: Map<number, Set<Tu>>, key: number, tu: Tu): boolean {
+  const set = map.get(key);
+  if (set !== undefined) {
+    set.add(tu);
+    return false;
+  }
+  map.set(key, new Set([tu]));
+  return true;
+}
+
+/** Returns true when the key has gone. */
+function removeFrom(map: Map<number, Set<Tu>>, key: number, tu: Tu): boolean {
+  const set = map.get(key);
+  assert(set !== undefined && set.delete(tu), 'a unit is not where its pages say');
+  if (set.size > 0) return false;
+  map.delete(key);
+  return true;
+}

@@ -1,0 +1,166 @@
+/**
+ * What the monitor does for each kind of callout. The general shape: take the guest out at the callout (its state is exact
+ * there), do the work on the virtual CPU, and let translated code go on behind it.
+ */
+import { Decoder, type Instruction, Mnemonic, OpKind } from 'iced-x86';
+import { S, Vector } from '../../machine/cpu/state.js';
+import { isFault } from '../guest-fault.js';
+import { HYPERCALL_VECTOR } from '../hole.js';
+import { deliver } from '../inject.js';
+import { emulateDecoded } from '../privileged.js';
+import type { Outcome } from '../technique.js';
+import type { FoundCallout } from './cache.js';
+import { type GuestInstruction, isNarrowTransfer } from './classify.js';
+import { CALLOUT_BYTES } from './emit.js';
+import { linearOperand } from './operand.js';
+import type { BtTechnique } from './technique.js';
+import type { Continuation, Tu } from './unit.js';
+
+const RESUME: Outcome = { kind: 'resume' };
+
+export class Callouts {
+  readonly #bt: BtTechnique;
+
+  constructor(technique: BtTechnique) {
+    this.#bt = technique;
+  }
+
+  handle({ callout, tu, at }: FoundCallout): Outcome {
+    const bt = this.#bt;
+    const { vcpu } = bt;
+    switch (callout.kind) {
+      case 'pendingBehind':
+        // The transfer is carried out first: `enter` sees the shadow and steps to the boundary behind it.
+        vcpu.thread.s[S.EIP] = at + CALLOUT_BYTES;
+        vcpu.interruptShadow = true;
+        return RESUME;
+      case 'override':
+        bt.startOverride(at + CALLOUT_BYTES, callout.segment);
+        return RESUME;
+      case 'pending':
+        bt.capture();
+        vcpu.interruptShadow = false;
+        bt.resumeAt(tu!, at + CALLOUT_BYTES, vcpu.eip);
+        return RESUME;
+      case 'exit':
+        bt.capture();
+        this.#chain(callout.continuation);
+        return RESUME;
+      case 'lookup':
+        bt.capture();
+        this.#fillHash();
+        return RESUME;
+      case 'adapted': {
+        bt.capture();
+        const { instruction, plainAt } = callout;
+        const plain = tu!.tcStart + plainAt;
+        if (bt.adaptation.perform(instruction)) {
+          vcpu.eip = (vcpu.eip + instruction.bytes.length) >>> 0;
+          bt.resumeAt(tu!, plain + instruction.bytes.length, vcpu.eip);
+        } else bt.resumeAt(tu!, plain, vcpu.eip);
+        return RESUME;
+      }
+      case 'instruction':
+        bt.capture();
+        return this.#emulate(callout.instruction, tu!, at);
+    }
+  }
+
+  /** A direct way out was taken for the first time: finds or makes its target and patches the jump. */
+  #chain(continuation: Continuation): void {
+    const bt = this.#bt;
+    const { vcpu } = bt;
+    const target = bt.unitFor(vcpu.eip);
+    // Fetching the target faults: the next entry finds that out by itself and reports it.
+    if (isFault(target)) return;
+    if (continuation.owner!.retired === false && continuation.target === undefined) {
+      vcpu.thread.charge(vcpu.costs.chain);
+      bt.cache.chain(continuation, target);
+      vcpu.vm.counters.tcChains += 1;
+    }
+    target.entries += 1;
+    bt.resumeAt(target, target.tcStart, vcpu.eip);
+  }
+
+  #fillHash(): void {
+    const bt = this.#bt;
+    const { vcpu } = bt;
+    vcpu.vm.counters.tcMisses += 1;
+    const target = bt.unitFor(vcpu.eip);
+    if (isFault(target)) return;
+    bt.cache.enterInHash(vcpu.eip, target);
+    target.entries += 1;
+    bt.resumeAt(target, target.tcStart, vcpu.eip);
+  }
+
+  #emulate(guest: GuestInstruction, tu: Tu, at: number): Outcome {
+    const { vcpu } = this.#bt;
+    const decoder = new Decoder(32, guest.bytes, 0);
+    decoder.ip = BigInt(guest.eip);
+    const instruction = decoder.decode();
+    try {
+      vcpu.interruptShadow = false;
+      return this.#perform(guest, instruction, tu, at);
+    } finally {
+      instruction.free();
+      decoder.free();
+    }
+  }
+
+  #perform(guest: GuestInstruction, instruction: Instruction, tu: Tu, at: number): Outcome {
+    const bt = this.#bt;
+    const { vcpu } = bt;
+    const next = (guest.eip + guest.bytes.length) >>> 0;
+    if (instruction.mnemonic === Mnemonic.Int && (instruction.immediate8 & 255) === HYPERCALL_VECTOR) {
+      vcpu.eip = next;
+      const outcome = bt.options.onHypercall?.(vcpu);
+      if (outcome !== undefined) return outcome;
+      vcpu.eip = guest.eip;
+    }
+    if (isNarrowTransfer(guest)) return this.#unsupported(guest);
+    const invalidated = instruction.mnemonic === Mnemonic.Invlpg ? linearOperand(vcpu, instruction) : undefined;
+    const effect = emulateDecoded(vcpu, instruction);
+    if (invalidated !== undefined) bt.onMappingChanged(invalidated);
+    else if (changesMapping(instruction)) bt.onMappingChanged();
+    switch (effect?.kind) {
+      case 'next':
+      case 'jumped':
+        if (vcpu.eip === next) bt.resumeAt(tu, at + CALLOUT_BYTES, next);
+        return RESUME;
+      case 'again':
+        bt.resumeAt(tu, at, vcpu.eip);
+        return RESUME;
+      case 'halt':
+        bt.resumeAt(tu, at + CALLOUT_BYTES, next);
+        return { kind: 'halted' };
+      case 'fault': {
+        const { vector, errorCode, cr2 } = effect;
+        if (vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;
+        else vcpu.vm.counters.forwardedFaults += 1;
+        const delivery = deliver(vcpu, { vector, errorCode, kind: 'exception', cr2 });
+        return delivery.kind === 'delivered' ? RESUME : delivery;
+      }
+      case 'stopped':
+        return effect;
+      default:
+        return this.#unsupported(guest);
+    }
+  }
+
+  /** What neither hardware nor the monitor carries out for a kernel: the guest gets #UD, the log the bytes. */
+  #unsupported(guest: GuestInstruction): Outcome {
+    const { vcpu } = this.#bt;
+    const bytes = [...guest.bytes].map(byte => byte.toString(16).padStart(2, '0')).join(' ');
+    vcpu.vm.log(`unimplemented instruction at 0x${guest.eip.toString(16)}: ${bytes}`);
+    vcpu.vm.counters.forwardedFaults += 1;
+    const delivery = deliver(vcpu, { vector: Vector.UD, kind: 'exception' });
+    return delivery.kind === 'delivered' ? RESUME : delivery;
+  }
+}
+
+/** MOV to CR0, CR3 or CR4, and LMSW. */
+const changesMapping = (instruction: Instruction): boolean =>
+  instruction.mnemonic === Mnemonic.Lmsw ||
+  (instruction.mnemonic === Mnemonic.Mov &&
+    instruction.op0Kind === OpKind.Register &&
+    instruction.op1Kind === OpKind.Register);

@@ -1,0 +1,86 @@
+/** Guest code beside its translation, as text for people, golden files and the `disasm` command. */
+import { Decoder, Formatter, FormatterSyntax, Instruction } from 'iced-x86';
+import { CALLOUT_VECTOR, TARGET_HASH_LINEAR } from '../hole.js';
+import { Slot } from './layout.js';
+import type { Callout, TuCode } from './unit.js';
+
+const GUEST_COLUMN = 56;
+const TC_COLUMN = 60;
+const hex8 = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
+
+export interface DisassemblyOptions {
+  /** Linear address of the unit in the TC. */
+  readonly tcStart: number;
+  readonly lookupAt: number;
+  /** Code as it is in the TC now (chained exits differ); as translated where absent. */
+  readonly patched?: Uint8Array;
+}
+
+/**
+ * One line for each TC instruction: guest address, instruction and class where a guest instruction begins; TC offset, code,
+ * the guest state that holds there, and what a callout is for.
+ */
+export function disassembleUnit(code: TuCode, options: DisassemblyOptions): string {
+  const bytes = options.patched ?? code.bytes;
+  const formatter = new Formatter(FormatterSyntax.Nasm);
+  formatter.spaceAfterOperandSeparator = true;
+  const instruction = new Instruction();
+  const format = (from: Uint8Array, ip: number): { text: string; length: number } => {
+    const decoder = new Decoder(32, from, 0);
+    decoder.ip = BigInt(ip >>> 0);
+    decoder.decodeOut(instruction);
+    const text = instruction.isInvalid ? '(bad)' : formatter.format(instruction);
+    decoder.free();
+    return { text, length: Math.max(1, instruction.length) };
+  };
+  const callouts = new Map(code.callouts.map(site => [site.at, site.callout]));
+  const begins = new Map<number, number[]>();
+  code.instructions.forEach(({ at }, index) => {
+    begins.set(at, [...(begins.get(at) ?? []), index]);
+  });
+  const lines: string[] = [];
+  for (const point of code.points) {
+    const tc = format(bytes.subarray(point.at), options.tcStart + point.at);
+    const guests = begins.get(point.at) ?? [];
+    const left = guests.map(index => {
+      const { guest } = code.instructions[index]!;
+      return `${hex8(guest.eip)}  ${format(guest.bytes, guest.eip).text.padEnd(32)} ${guest.guestClass}`;
+    });
+    const callout = callouts.get(point.at);
+    const notes = [
+      point.kind === 'exact' ? `=${hex8(point.eip)}` : point.kind,
+      ...(point.restore === 'none' ? [] : [`restore ${point.restore}`]),
+      ...(point.shadow ? ['shadow'] : []),
+      ...(callout === undefined ? [] : [describe(callout)]),
+    ];
+    const text = `+${point.at.toString(16).padStart(3, '0')}  ${nameAddresses(tc.text, options)}`;
+    for (const extra of left.slice(0, -1)) lines.push(extra);
+    lines.push(`${(left.at(-1) ?? '').padEnd(GUEST_COLUMN)}| ${text.padEnd(TC_COLUMN)} ; ${notes.join(', ')}`);
+  }
+  instruction.free();
+  formatter.free();
+  return `${lines.map(line => line.trimEnd()).join('\n')}\n`;
+}
+
+function describe(callout: Callout): string {
+  switch (callout.kind) {
+    case 'exit':
+      return `exit to ${hex8(callout.continuation.eip)}`;
+    case 'override':
+      return `callout: override`;
+    default:
+      return `callout: ${callout.kind}`;
+  }
+}
+
+/** Slots, the lookup code and the callout vector by name. */
+function nameAddresses(text: string, options: DisassemblyOptions): string {
+  let named = text;
+  for (const [name, linear] of Object.entries(Slot)) {
+    named = named.replace(new RegExp(`\\bgs:0?${hex8(linear)}h`, 'i'), `gs:${name}`);
+  }
+  return named
+    .replace(new RegExp(`0?${hex8(options.lookupAt)}h`, 'i'), 'lookup')
+    .replace(new RegExp(`0?${hex8(TARGET_HASH_LINEAR)}h`, 'i'), 'hash')
+    .replace(new RegExp(`int 0?${CALLOUT_VECTOR.toString(16)}h`, 'i'), 'int CALLOUT');
+}

@@ -1,0 +1,402 @@
+/**
+ * Binary translation: the guest's kernel (virtual CPL 0) runs as translated code out of the TC at CPL 1, its user code
+ * (virtual CPL 3) runs directly.
+ *
+ *                         capture                      load
+ *     hardware in the TC  ------->  VirtualCpu (out)  ------->  hardware in the TC, or in user code
+ *            |                         ^    |
+ *            | callout, fault          |    | inject, emulate, find or make the translation
+ *            +-------> monitor --------+----+
+ *
+ * Hardware state in the TC: CPL 1, CS = TC_CODE and GS = TC_DATA with full limits, DS, ES, SS and FS as the guest loaded them,
+ * from the monitor's GDT with truncated limits, so that only translated code's own GS accesses reach the monitor's hole.
+ *
+ * A fault inside a sequence is resolved by the loop without taking the guest out (hidden faults, traces, MMIO); where the
+ * guest must hear of it, `capture` rolls the sequence back. Points that cannot be rolled back (`inside`) never raise true
+ * faults; where the guest has to be taken out at one, single steps carry it to the next boundary.
+ *
+ * Gaps: EFLAGS.TF is not honoured in translated code (no #DB behind its instructions). A kernel access between the monitor's
+ * hole and the guest's own segment limit raises #GP or #SS, where the guest's tables might map memory. Code segments of 16 bit
+ * stop the VM. Translated code runs with hardware IF set, user code too: PUSHF at CPL 3 shows IF set whatever the virtual IF.
+ */
+import { assert } from '../../base/assert.js';
+import { Attr, type Exit, S, Seg } from '../../machine/cpu/state.js';
+import type { GuestFault } from '../guest-fault.js';
+import { isFault } from '../guest-fault.js';
+import { walk } from '../guest-walk.js';
+import { CALLOUT_VECTOR, MonitorSelector, TC_BYTES } from '../hole.js';
+import type { Outcome, Technique } from '../technique.js';
+import type { VirtualCpu } from '../virtual-cpu.js';
+import { Adaptation } from './adapt.js';
+import { auditTranslations } from './audit.js';
+import { type FoundCallout, TranslationCache } from './cache.js';
+import { Callouts } from './callouts.js';
+import { inVcpuPage, Slot } from './layout.js';
+import { readUnit } from './source.js';
+import { translate } from './translate.js';
+import type { TcPoint, Tu } from './unit.js';
+import { UserExits } from './user.js';
+
+export interface BtOptions {
+  /** `int HYPERCALL_VECTOR` was executed by kernel code; EIP is behind it. Undefined: not the hook's, the guest gets its INT. */
+  readonly onHypercall?: (vcpu: VirtualCpu) => Outcome | undefined;
+  /** Size of the TC, whole pages (tests use small ones). */
+  readonly tcBytes?: number;
+}
+
+/** Segment registers that hold the guest's selectors while translated code runs. */
+const SHARED_SEGMENTS = [Seg.ES, Seg.SS, Seg.DS, Seg.FS] as const;
+const ALL_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
+const FLAT = -1;
+const TC_CODE_ATTR =
+  Attr.P | (1 << Attr.DPL_SHIFT) | Attr.S | Attr.CODE | Attr.WRITE_READ | Attr.ACCESSED | Attr.DB | Attr.G;
+const TC_DATA_ATTR = Attr.P | (1 << Attr.DPL_SHIFT) | Attr.S | Attr.WRITE_READ | Attr.ACCESSED | Attr.DB | Attr.G;
+/** Page-table entries in one cache line: what one priced read covers when mappings are compared. */
+const ENTRIES_PER_LINE = 16;
+
+export class BtTechnique implements Technique {
+  readonly mode = 'bt';
+  readonly vcpu: VirtualCpu;
+  readonly cache: TranslationCache;
+  readonly options: BtOptions;
+  readonly adaptation: Adaptation;
+  readonly #callouts: Callouts;
+  readonly #user: UserExits;
+  /** Callout that ended the last run; hardware EIP is at its INT. */
+  #callout: FoundCallout | undefined;
+  /** Where the guest goes on if nothing intervenes: right behind a callout. */
+  #resume: { readonly tu: Tu; readonly tcAddress: number; readonly eip: number } | undefined;
+  /** A TC instruction that runs with a guest segment in hardware GS. */
+  #overrideAt: number | undefined;
+  /** Linear pages whose frames must be compared before translated code runs; 'all', or single pages. */
+  #stale: 'all' | Set<number> = new Set();
+  /** The code segment that all units were made for. */
+  #cs = { selector: -1, base: 0, limit: 0 };
+
+  constructor(vcpu: VirtualCpu, options: BtOptions = {}) {
+    this.vcpu = vcpu;
+    this.options = options;
+    this.cache = new TranslationCache(
+      vcpu.vm,
+      (linear, mpn, writable) => vcpu.shadow.mapHole(linear, mpn, writable),
+      options.tcBytes ?? TC_BYTES,
+    );
+    this.cache.onFirstUnit = ppn => vcpu.traces.watch(ppn as never, 'code');
+    this.cache.onLastUnit = ppn => vcpu.traces.unwatch(ppn as never, 'code');
+    this.adaptation = new Adaptation(vcpu);
+    this.#callouts = new Callouts(this);
+    this.#user = new UserExits(vcpu);
+    vcpu.kernelCpl = 0;
+    vcpu.descriptors.setTcSegments(true);
+  }
+
+  /** Gives the machine pages of the TC back and lets go of all traces. The guest must be out. */
+  destroy(): void {
+    assert(!this.vcpu.inHardware, 'the guest is inside the TC');
+    this.cache.destroy();
+  }
+
+  enter(deadlineCycles: number): Exit {
+    const { vcpu } = this;
+    const { thread } = vcpu;
+    this.#callout = undefined;
+    if (vcpu.inHardware && vcpu.cpl !== 3) this.#leaveRetired();
+    if (!vcpu.inHardware) {
+      const trouble = this.#load();
+      if (trouble !== undefined) return trouble;
+    }
+    vcpu.chargeEntry();
+    let exit: Exit;
+    if (vcpu.cpl === 3) {
+      vcpu.interruptShadow = false;
+      return thread.run(deadlineCycles);
+    }
+    if (this.#overrideAt !== undefined) exit = this.#runOverride(deadlineCycles);
+    else if (this.#mustFinish()) exit = this.#finish();
+    else exit = thread.run(deadlineCycles);
+    this.#examine(exit);
+    return exit;
+  }
+
+  capture(): void {
+    const { vcpu } = this;
+    if (!vcpu.inHardware) return;
+    vcpu.inHardware = false;
+    const s = vcpu.thread.s;
+    if (vcpu.cpl === 3) {
+      vcpu.eip = s[S.EIP]! >>> 0;
+      vcpu.pullSegments(ALL_SEGMENTS);
+      return;
+    }
+    this.#overrideAt = undefined;
+    if (this.#callout === undefined) vcpu.thread.charge(vcpu.costs.tcStateRecover);
+    const point = this.#point();
+    assert(point.kind !== 'inside', 'the guest is taken out in the middle of a sequence');
+    const page = vcpu.page;
+    const slot = (linear: number): number => vcpu.vm.memory.readI32(page + inVcpuPage(linear));
+    if (point.restore !== 'none') s[S.ECX] = slot(Slot.ECX);
+    if (point.restore === 'both') s[S.EAX] = slot(Slot.EAX);
+    vcpu.eip = (point.kind === 'target' ? slot(Slot.TARGET) : point.eip) >>> 0;
+    vcpu.pullSegments(SHARED_SEGMENTS);
+  }
+
+  handle(exit: Exit): Outcome {
+    const { vcpu } = this;
+    if (vcpu.cpl === 3) {
+      this.capture();
+      return this.#user.handle(exit);
+    }
+    if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
+    if (this.#callout !== undefined) {
+      vcpu.account('callout');
+      vcpu.vm.counters.callouts += 1;
+      vcpu.thread.charge(vcpu.costs.vmmEntry + vcpu.costs.calloutDispatch);
+      return this.#callouts.handle(this.#callout);
+    }
+    vcpu.account('trueFault');
+    vcpu.thread.charge(vcpu.costs.vmmEntry);
+    this.capture();
+    vcpu.vm.counters.forwardedFaults += 1;
+    return this.#user.forward(exit.vector, exit.hasErrorCode ? exit.errorCode : undefined);
+  }
+
+  onTraceHit(): void {
+    const { vcpu } = this;
+    if (!vcpu.inHardware || vcpu.cpl === 3) return;
+    const tu = this.cache.find(vcpu.thread.s[S.EIP]! >>> 0);
+    const point = tu?.pointAt(vcpu.thread.s[S.EIP]! >>> 0);
+    const site = tu?.code.instructions.find(({ guest }) => guest.eip === point?.eip)?.guest;
+    if (tu === undefined || point?.kind !== 'exact' || site?.guestClass !== 'ident') return;
+    if (!this.adaptation.countHit(site, vcpu.base(Seg.CS)) || tu.retired) return;
+    // The unit is made anew when control comes to it next; the store itself is still carried out by the loop.
+    vcpu.vm.counters.tcAdapted += 1;
+    this.cache.retire(tu);
+  }
+
+  onCodeWritten(ppn: number, offset: number, length: number): void {
+    this.cache.retireWritten(ppn, offset, length);
+  }
+
+  onMappingChanged(linear?: number): void {
+    if (linear === undefined) this.#stale = 'all';
+    else if (this.#stale !== 'all') this.#stale.add(linear >>> 12);
+  }
+
+  audit(): string[] {
+    return auditTranslations(this, this.#stale);
+  }
+
+  /** The unit for a guest EIP, made now if there is none. The guest must be out, in its kernel. May flush the TC. */
+  unitFor(eip: number): Tu | GuestFault {
+    const { vcpu, cache } = this;
+    const linear = (eip + vcpu.base(Seg.CS)) >>> 0;
+    vcpu.thread.charge(vcpu.costs.tcLookup);
+    const known = cache.get(linear);
+    if (known !== undefined) return known;
+    const cause = vcpu.cause;
+    vcpu.account(cause);
+    if (cache.isFull) this.flush();
+    const read = readUnit(vcpu, eip, code =>
+      translate({
+        eip,
+        code,
+        cs: vcpu.selector(Seg.CS) & 0xfffc,
+        tcStart: cache.top,
+        lookupAt: cache.lookupAt,
+        isAdapted: at => this.adaptation.isAdapted((at + vcpu.base(Seg.CS)) >>> 0),
+      }),
+    );
+    const { counters } = vcpu.vm;
+    if (isFault(read)) {
+      vcpu.account('translation');
+      vcpu.account(cause);
+      return read;
+    }
+    const count = read.code.instructions.length;
+    vcpu.thread.charge(vcpu.costs.translateInstruction * count);
+    const tu = cache.place(linear, read.code, read.sources);
+    counters.tcUnits += 1;
+    counters.tcInstructions += count;
+    counters.tcBytes = cache.usedBytes;
+    vcpu.account('translation');
+    vcpu.account(cause);
+    return tu;
+  }
+
+  /** Drops every translation. */
+  flush(): void {
+    this.cache.flush();
+    this.#resume = undefined;
+    this.vcpu.vm.counters.tcFlushes += 1;
+    this.vcpu.vm.counters.tcBytes = this.cache.usedBytes;
+  }
+
+  /** Lets the guest go on right behind a callout when it is entered next at `eip`. */
+  resumeAt(tu: Tu, tcAddress: number, eip: number): void {
+    this.#resume = { tu, tcAddress, eip };
+  }
+
+  /** Runs the next TC instruction with the guest's segment in hardware GS. The guest stays in. */
+  startOverride(tcAddress: number, segment: number): void {
+    const { vcpu } = this;
+    const hard = vcpu.descriptors.harden(
+      vcpu.base(segment),
+      vcpu.limit(segment),
+      // Code segments are readable through GS where they are readable at all; a null selector keeps P clear.
+      vcpu.attr(segment),
+    );
+    vcpu.thread.setSegment(Seg.GS, vcpu.selector(segment), hard.base, hard.limit, hard.attr);
+    vcpu.thread.s[S.EIP] = tcAddress;
+    this.#overrideAt = tcAddress;
+  }
+
+  /** Loads hardware from the virtual CPU. Returns an exit when the guest's next instruction cannot be fetched. */
+  #load(): Exit | undefined {
+    const { vcpu } = this;
+    const { thread } = vcpu;
+    if (vcpu.cpl === 3) {
+      vcpu.pushSegments(ALL_SEGMENTS);
+      thread.setCpl(3);
+      thread.s[S.EIP] = vcpu.eip;
+      vcpu.inHardware = true;
+      return undefined;
+    }
+    if ((vcpu.attr(Seg.CS) & Attr.DB) === 0) {
+      return {
+        kind: 'shutdown',
+        reason: `16-bit code segment 0x${vcpu.selector(Seg.CS).toString(16)} is not supported`,
+      };
+    }
+    this.#checkCodeSegment();
+    this.#checkMappings();
+    const resume = this.#resume;
+    this.#resume = undefined;
+    let tcAddress: number;
+    if (resume !== undefined && resume.eip === vcpu.eip && !resume.tu.retired) tcAddress = resume.tcAddress;
+    else {
+      const tu = this.unitFor(vcpu.eip);
+      if (isFault(tu)) {
+        if (tu.cr2 !== undefined) thread.s[S.CR2] = tu.cr2;
+        const { vector, errorCode } = tu;
+        return { kind: 'monitor', vector, errorCode: errorCode ?? 0, hasErrorCode: true, software: false };
+      }
+      tu.entries += 1;
+      tcAddress = tu.tcStart;
+    }
+    vcpu.pushSegments(SHARED_SEGMENTS);
+    thread.setSegment(Seg.CS, MonitorSelector.TC_CODE, 0, FLAT, TC_CODE_ATTR);
+    this.#loadTcData();
+    vcpu.vm.memory.write32(vcpu.page + inVcpuPage(Slot.GS), vcpu.selector(Seg.GS) & 0xffff);
+    thread.setCpl(1);
+    thread.s[S.EIP] = tcAddress;
+    vcpu.inHardware = true;
+    return undefined;
+  }
+
+  #loadTcData(): void {
+    this.vcpu.thread.setSegment(Seg.GS, MonitorSelector.TC_DATA, 0, FLAT, TC_DATA_ATTR);
+  }
+
+  /** Units are made for one code segment (selector, base and limit are built into them). */
+  #checkCodeSegment(): void {
+    const { vcpu } = this;
+    const selector = vcpu.selector(Seg.CS) & 0xfffc;
+    const base = vcpu.base(Seg.CS);
+    const limit = vcpu.limit(Seg.CS);
+    const made = this.#cs;
+    if (made.selector === selector && made.base === base && made.limit === limit) return;
+    if (this.cache.usedBytes > 0) this.flush();
+    this.#cs = { selector, base, limit };
+  }
+
+  /** Retires units whose pages lead to other frames than those they were made from. */
+  #checkMappings(): void {
+    const stale = this.#stale;
+    if (stale !== 'all' && stale.size === 0) return;
+    this.#stale = new Set();
+    const { vcpu, cache } = this;
+    const lines = new Set<number>();
+    const wrong: number[] = [];
+    for (const [lpn, ppn] of cache.mappedPages()) {
+      if (stale !== 'all' && !stale.has(lpn)) continue;
+      const found = walk(vcpu.physical, vcpu, (lpn << 12) >>> 0, { write: false, user: false });
+      // Tables are compared a cache line at a time.
+      if (found.levels > 0) lines.add(-1 - (lpn >>> 10));
+      if (found.levels > 1) lines.add(Math.floor(lpn / ENTRIES_PER_LINE));
+      if (found.kind === 'fault' || found.ppn !== ppn) wrong.push(lpn);
+    }
+    vcpu.thread.charge(vcpu.costs.guestWalkLevel * lines.size);
+    for (const lpn of wrong) for (const tu of cache.unitsOnLpn(lpn)) cache.retire(tu);
+  }
+
+  /** If hardware is inside a unit that has been retired, takes the guest out where that is possible. */
+  #leaveRetired(): void {
+    const at = this.vcpu.thread.s[S.EIP]! >>> 0;
+    if (this.#overrideAt !== undefined || this.cache.find(at)?.retired !== true) return;
+    if (this.#point().kind !== 'inside') this.capture();
+  }
+
+  /** True when hardware must be carried to a boundary: the unit is retired, or an interrupt waits for the shadow to end. */
+  #mustFinish(): boolean {
+    const { vcpu } = this;
+    if (this.cache.find(vcpu.thread.s[S.EIP]! >>> 0)?.retired === true) return true;
+    return vcpu.interruptShadow && vcpu.pending && vcpu.interruptsEnabled;
+  }
+
+  /** Single steps to the next point where the guest can be taken out, and takes it out. */
+  #finish(): Exit {
+    const { vcpu } = this;
+    for (;;) {
+      const exit = vcpu.thread.step();
+      if (exit.kind !== 'stepped') return exit;
+      const point = this.#point();
+      if (point.kind === 'inside' || point.shadow) continue;
+      this.capture();
+      return { kind: 'deadline' };
+    }
+  }
+
+  /** Executes the TC instruction that needs a guest segment in GS (each iteration of a repeated one), then goes on. */
+  #runOverride(deadlineCycles: number): Exit {
+    const { thread } = this.vcpu;
+    while (thread.s[S.EIP]! >>> 0 === this.#overrideAt) {
+      if (thread.cycles >= deadlineCycles) return { kind: 'deadline' };
+      const exit = thread.step();
+      if (exit.kind !== 'stepped') return exit;
+    }
+    this.#overrideAt = undefined;
+    this.#loadTcData();
+    return this.#mustFinish() ? this.#finish() : thread.run(deadlineCycles);
+  }
+
+  /** After a run: puts hardware back onto a callout's INT, and finds out whether interrupts are held off. */
+  #examine(exit: Exit): void {
+    const { vcpu } = this;
+    if (!vcpu.inHardware) {
+      vcpu.interruptShadow = false;
+      return;
+    }
+    if (exit.kind === 'monitor' && exit.software && exit.vector === CALLOUT_VECTOR) {
+      const at = (vcpu.thread.s[S.EIP]! - 2) >>> 0;
+      this.#callout = this.cache.calloutAt(at);
+      assert(this.#callout !== undefined, 'a callout from nowhere');
+      vcpu.thread.s[S.EIP] = at;
+    }
+    if (exit.kind === 'shutdown') return;
+    const point = this.#point();
+    assert(exit.kind !== 'deadline' || point.kind === 'exact', 'an event was taken inside a sequence');
+    vcpu.interruptShadow = point.shadow || point.kind === 'inside';
+  }
+
+  /** The guest state at the hardware EIP. */
+  #point(): TcPoint {
+    const at = this.vcpu.thread.s[S.EIP]! >>> 0;
+    const { cache } = this;
+    const point =
+      at >= cache.lookupAt
+        ? cache.shared.points.find(shared => cache.lookupAt + shared.at === at)
+        : cache.find(at)?.pointAt(at);
+    assert(point !== undefined, `no guest state for TC address 0x${at.toString(16)}`);
+    return point;
+  }
+}
