@@ -108,9 +108,10 @@ function tableFrame(input: FrameInput, now: Sample): Frame {
   const height = Math.max(1, input.rows - 1 - above.length - below.length - 1);
   const top = scrolledTop(state.top, index, rows.length, height);
   rows.slice(top, top + height).forEach((row, offset) => {
-    above.push(
-      top + offset === index ? theme.selected(rowLine(placed, row, width)) : rowLine(placed, row, width, theme),
-    );
+    // The mark is for terminals and eyes that do not show the difference; the first column begins with a blank.
+    const line =
+      top + offset === index ? rowLine(placed, row, width).replace(/^ /, '>') : rowLine(placed, row, width, theme);
+    above.push(top + offset === index ? theme.selected(line) : line);
   });
   if (rows.length === 0) above.push('No VM is on this host.');
   return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });

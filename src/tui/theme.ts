@@ -18,13 +18,18 @@ export const PLAIN_THEME: Theme = { heading: same, selected: same, key: same, al
 /** Written as escape sequences here: Ink's colour library drops reverse video, too, when it is told not to use colour. */
 export const REVERSE_THEME: Theme = {
   heading: sgr(7, 27),
-  selected: sgr(7, 27),
+  // Not reverse video: the first row would run into the heading.
+  selected: text => sgr(1, 22)(sgr(4, 24)(text)),
   key: sgr(1, 22),
   alarm: sgr(1, 22),
   cursor: sgr(7, 27),
 };
 
-export const COLOUR_THEME: Theme = { ...REVERSE_THEME, alarm: sgr(33, 39) };
+export const COLOUR_THEME: Theme = {
+  ...REVERSE_THEME,
+  selected: text => sgr(7, 27)(sgr(36, 39)(text)),
+  alarm: sgr(33, 39),
+};
 
 /** NO_COLOR (no-color.org: any value but the empty one) takes colour away, TERM=dumb everything. */
 export function themeFor(env: Readonly<Record<string, string | undefined>>): Theme {

@@ -49,7 +49,7 @@ describe('CPU screen', () => {
 PCPU(%):  50.00,   0.00 ;   used total:  25.00
 
   GID NAME          NWLD  %USED   %RUN   %SYS  %WAIT   %RDY  %IDLE MODE  GUEST
-   16 web-vmi          3   2.00   2.00   0.20 298.00   0.00 198.00 VMI   idle
+>  16 web-vmi          3   2.00   2.00   0.20 298.00   0.00 198.00 VMI   idle
    17 db-bt            3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid
    18 boot-bt          3  30.00  30.00   3.00 268.00   2.00 168.00 BT*   booting
    19 spare            0   0.00   0.00   0.00   0.00   0.00   0.00 (VMI) off
@@ -65,7 +65,7 @@ c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
     expect(lines).toHaveLength(49);
     expect(lines.slice(3, 6)).toEqual([
       '    ID  GID NAME             NWLD  %USED   %RUN   %SYS  %WAIT   %RDY  %IDLE %OVRLP  %CSTP %MLMTD MODE     GUEST',
-      '    16   16 web-vmi             3   2.00   2.00   0.20 298.00   0.00 198.00   0.00   0.00   0.00 VMI      idle',
+      '>   16   16 web-vmi             3   2.00   2.00   0.20 298.00   0.00 198.00   0.00   0.00   0.00 VMI      idle',
       '    17   17 db-bt               3  60.00  60.00   6.00 225.00  15.00 125.00   0.00   0.00   0.00 BT       getppid',
     ]);
     expect(lines.at(-1)).toBe(
@@ -78,7 +78,7 @@ c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
     await press('2');
     const expanded = shape(await press('e')).split('\n');
     expect(expanded.slice(5, 9)).toEqual([
-      '   17 db-bt           3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid',
+      '>  17 db-bt           3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid',
       '   17  vmm0           1  60.00  60.00   6.00  25.00  15.00  25.00       run cpu2',
       '   17  vcpu0          1   0.00   0.00   0.00 100.00   0.00 100.00       wait',
       '   17  vmx            1   0.00   0.00   0.00 100.00   0.00   0.00       wait',
@@ -96,7 +96,7 @@ test('memory screen 80x24', async () => {
     'OVHD  /MB:    30    curr:   160     max,     3 shadow,     5    tc',
     '',
     '  GID NAME           MEMSZ    GRANT     TCHD     OVHD  OVHDMAX   SHADOW       TC',
-    '   16 web-vmi       256.00    20.00    12.80     6.00    32.00     0.50     1.00',
+    '>  16 web-vmi       256.00    20.00    12.80     6.00    32.00     0.50     1.00',
   ]);
 });
 
@@ -108,7 +108,7 @@ test('timer screen 80x24', async () => {
     'SOURCES : 1 vmi-alarm, 2 pit',
     '',
     '  GID NAME       MODE  SOURCE      REQ/s  DLVD/s BACKLOG  LAG(ms)  %STLN  WAKE/s',
-    '   16 web-vmi    VMI   vmi-alarm   100.0    30.0       0     0.00   0.00    30.0',
+    '>  16 web-vmi    VMI   vmi-alarm   100.0    30.0       0     0.00   0.00    30.0',
     '   17 db-bt      BT    pit         250.0   240.0       3    12.00  15.00     0.0',
   ]);
 });
