@@ -6,7 +6,6 @@ import { Attr, Seg, Vector } from '../../machine/cpu/state.js';
 import type { GuestDescriptor } from '../descriptors.js';
 import { isFault } from '../guest-fault.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
-import { isFaultObject } from './fault-object.js';
 import { buildVmiRom } from './rom.js';
 import { DIRECT_GATES, VmiPage } from './rom-layout.js';
 
@@ -34,7 +33,7 @@ export function reloadSegments(vcpu: VirtualCpu, changed: (selector: number) => 
   const reload = (seg: number): boolean => {
     const selector = vcpu.selector(seg);
     const descriptor = vcpu.descriptors.read(selector);
-    if (descriptor === undefined || isFaultObject(descriptor)) return false;
+    if (descriptor === undefined || isFault(descriptor)) return false;
     if (!isLoadable(descriptor, selector, vcpu.cpl)) return false;
     vcpu.setSegment(seg, selector, descriptor.base, descriptor.limit, descriptor.attr);
     return true;
@@ -113,7 +112,7 @@ export class DirectGates {
     // What user code cannot raise is an interrupt or a mistake: not worth one of few slots.
     if (vector >= FIRST_SOFTWARE_VECTOR && gate.dpl !== 3) return undefined;
     const target = vcpu.descriptors.read(gate.selector);
-    if (target === undefined || isFaultObject(target) || (gate.selector & 0xfffc) === 0) return undefined;
+    if (target === undefined || isFault(target) || (gate.selector & 0xfffc) === 0) return undefined;
     const wanted = Attr.P | Attr.S | Attr.CODE;
     const isKernelCode =
       (target.attr & (wanted | Attr.DPL | Attr.DOWN_CONFORMING)) === wanted && (target.attr & Attr.DB) !== 0;

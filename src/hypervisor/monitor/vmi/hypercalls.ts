@@ -7,14 +7,13 @@
  * mends the cause.
  */
 import type { Ppn } from '../../base/pages.js';
-import { Cr0, S, Seg } from '../../machine/cpu/state.js';
+import { Cr0, Flag, S, Seg } from '../../machine/cpu/state.js';
 import { fault, type GuestFault, isFault } from '../guest-fault.js';
 import { iret, writeControlRegister } from '../privileged.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { VmiTimer } from './alarms.js';
 import { CALL, type CallName } from './calls.js';
-import { isFaultObject } from './fault-object.js';
 import { type DirectGates, reloadSegments } from './guest-tables.js';
 import { portCall } from './port-calls.js';
 import { FlushFlag, PageFlag, VmiPage } from './rom-layout.js';
@@ -86,7 +85,7 @@ function storeTablePointer(guest: VmiGuest, limit: number, base: number): Hyperc
 
 function setGdt(guest: VmiGuest): HypercallResult {
   const pointer = tablePointer(guest);
-  if (isFaultObject(pointer)) return pointer;
+  if (isFault(pointer)) return pointer;
   guest.vcpu.gdtBase = pointer.base | 0;
   guest.vcpu.gdtLimit = pointer.limit;
   // Linux fills fresh tables by direct stores before it loads them: the whole table is read anew.
@@ -98,7 +97,7 @@ function setGdt(guest: VmiGuest): HypercallResult {
 
 function setIdt(guest: VmiGuest): HypercallResult {
   const pointer = tablePointer(guest);
-  if (isFaultObject(pointer)) return pointer;
+  if (isFault(pointer)) return pointer;
   guest.vcpu.idtBase = pointer.base | 0;
   guest.vcpu.idtLimit = pointer.limit;
   guest.gates.sync();
@@ -119,7 +118,7 @@ function systemDescriptor(guest: VmiGuest, selector: number, types: readonly num
   if ((selector & 4) !== 0 || error === 0) return fault(GENERAL_PROTECTION, error);
   const descriptor = guest.vcpu.descriptors.read(selector);
   if (descriptor === undefined) return fault(GENERAL_PROTECTION, error);
-  if (isFaultObject(descriptor)) return descriptor;
+  if (isFault(descriptor)) return descriptor;
   if (!types.includes((descriptor.attr & 0x9f) | PRESENT)) return fault(GENERAL_PROTECTION, error);
   return (descriptor.attr & PRESENT) === 0 ? fault(NOT_PRESENT, error) : descriptor;
 }
@@ -130,7 +129,7 @@ function setLdt(guest: VmiGuest): HypercallResult {
   if ((selector & 0xfffc) === 0) vcpu.setSegment(Seg.LDTR, selector, 0, 0, 0);
   else {
     const found = systemDescriptor(guest, selector, [LDT]);
-    if (isFaultObject(found)) return found;
+    if (isFault(found)) return found;
     vcpu.setSegment(Seg.LDTR, selector, found.base, found.limit, found.attr);
   }
   vcpu.descriptors.setLdt(false);
@@ -146,7 +145,7 @@ function setTr(guest: VmiGuest): HypercallResult {
   const { vcpu } = guest;
   const selector = reg(guest, S.EAX) & 0xffff;
   const found = systemDescriptor(guest, selector, [TSS_AVAILABLE, TSS_BUSY]);
-  if (isFaultObject(found)) return found;
+  if (isFault(found)) return found;
   vcpu.setSegment(Seg.TR, selector, found.base, found.limit, found.attr | 2);
   vcpu.descriptors.install();
   const broken = vcpu.memory.write((found.at + 4) >>> 0, 4, found.high | 0x200, false);
@@ -229,8 +228,11 @@ function slowIret(guest: VmiGuest): HypercallResult {
   vcpu.eip = (site - CALL_BYTES) >>> 0;
   vcpu.interruptsEnabled = false;
   guest.queue.settleCpuState();
+  const { iopl } = vcpu;
   const effect = iret(vcpu);
   if (effect.kind === 'fault' || effect.kind === 'stopped') return effect;
+  // IOPL is SetIOPLMask's alone: frames that hardware has pushed show its own.
+  vcpu.eflags = (vcpu.eflags & ~Flag.IOPL) | (iopl << 12);
   // User mode always runs with interrupts enabled, as the fast path has it.
   if (vcpu.cpl === 3) vcpu.interruptsEnabled = true;
   return undefined;
@@ -279,7 +281,7 @@ const HANDLERS: readonly Hypercall[] = [
   // The ROM has set VIF; what waits is delivered on the way back.
   call('EnableInterrupts', () => undefined),
   capturing('IRET', slowIret),
-  call('Halt', guest => {
+  capturing('Halt', guest => {
     guest.queue.settle();
     guest.vcpu.interruptsEnabled = true;
     return { kind: 'halted' };

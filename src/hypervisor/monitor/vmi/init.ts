@@ -9,11 +9,11 @@
  */
 import { assert } from '../../base/assert.js';
 import { Attr, Cr0, Cr4, S, Seg } from '../../machine/cpu/state.js';
+import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
 import { HOLE_BASE } from '../hole.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
-import { isFaultObject } from './fault-object.js';
 import { buildVmiRom, INIT_CALL } from './rom.js';
 import { ROM_PHYSICAL } from './rom-layout.js';
 import { VmiTechnique, type VmiWiring } from './vmi-technique.js';
@@ -46,7 +46,7 @@ export function initRefusal(vcpu: VirtualCpu): string | undefined {
     const selector = vcpu.selector(seg);
     if ((selector & 0xfffc) === 0 || (selector & 4) !== 0) return `${name} does not come from the GDT`;
     const descriptor = vcpu.descriptors.read(selector);
-    if (descriptor === undefined || isFaultObject(descriptor)) return `${name} descriptor is not readable`;
+    if (descriptor === undefined || isFault(descriptor)) return `${name} descriptor is not readable`;
     const { attr } = descriptor;
     if ((attr & Attr.P) === 0 || (attr & Attr.S) === 0) return `${name} descriptor is no present segment`;
     const isCode = (attr & Attr.CODE) !== 0;

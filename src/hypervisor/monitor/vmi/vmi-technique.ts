@@ -17,7 +17,7 @@ import { type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { Cause } from '../../stats/causes.js';
 import { type GuestFault, isFault } from '../guest-fault.js';
 import { GUEST_LIMIT_VMI, HYPERCALL_VECTOR } from '../hole.js';
-import { deliver, type Event } from '../inject.js';
+import { deliver, type Event, eventOf, hiddenSoftwareInterrupt } from '../inject.js';
 import { emulate, sysenter } from '../privileged.js';
 import type { Outcome, Technique } from '../technique.js';
 import { VcpuPage } from '../vcpu-page.js';
@@ -40,6 +40,11 @@ import { UpdateQueue } from './update-queue.js';
 export interface VmiWiring {
   readonly timer: VmiTimer;
   readonly power: VmiPower;
+}
+
+interface ErrorCode {
+  readonly errorCode: number;
+  readonly hasErrorCode: boolean;
 }
 
 const RESUME: Outcome = { kind: 'resume' };
@@ -129,7 +134,11 @@ export class VmiTechnique implements Technique {
       vcpu.inHardware = true;
     }
     vcpu.chargeEntry();
-    return vcpu.thread.run(deadlineCycles);
+    if (!vcpu.interruptShadow) return vcpu.thread.run(deadlineCycles);
+    // A native STI or MOV SS was emulated: one instruction alone, then the loop looks for interrupts again.
+    vcpu.interruptShadow = false;
+    const exit = vcpu.thread.step();
+    return exit.kind === 'stepped' ? { kind: 'deadline' } : exit;
   }
 
   /** Words of the vCPU page that change behind the guest's back. */
@@ -203,11 +212,11 @@ export class VmiTechnique implements Technique {
       if (call !== undefined) return this.#onHypercall(call);
     }
     this.capture();
-    this.#begin(vcpu.cpl === 3 ? 'syscall' : 'trap');
-    if (vcpu.cpl === 3) vcpu.vm.counters.syscallsForwarded += 1;
-    // INT3 and INTO are one byte long.
-    const instructionBytes = vector === Vector.BP || vector === Vector.OF ? 1 : INT_BYTES;
-    return this.#deliver({ vector, kind: 'software', instructionBytes });
+    const breakpoint = vector === Vector.BP || vector === Vector.OF;
+    this.#begin(breakpoint ? 'trueFault' : 'syscall');
+    if (breakpoint) vcpu.vm.counters.forwardedFaults += 1;
+    else vcpu.vm.counters.syscallsForwarded += 1;
+    return this.#deliver({ vector, kind: 'software', instructionBytes: breakpoint ? 1 : INT_BYTES });
   }
 
   /** The call whose INT ends at `eip`, whatever linear address the guest runs the ROM at. */
@@ -231,61 +240,72 @@ export class VmiTechnique implements Technique {
     const handler = HYPERCALLS.get(index);
     if (handler === undefined) return { kind: 'stopped', reason: `VMI call ${index} has no handler` };
     if (handler.captures) this.capture();
-    return this.#finish(handler.run(this.#guest));
-  }
-
-  #finish(result: HypercallResult): Outcome {
+    const site = vcpu.thread.s[S.EIP]! >>> 0;
+    const result: HypercallResult = handler.run(this.#guest);
     if (result === undefined) return RESUME;
     if (result.kind !== 'fault' && result.kind !== 'again') return result;
-    const vcpu = this.#vcpu;
-    const wasAtSite = this.#rom.sites.has((vcpuEip(vcpu) - this.#romBase) >>> 0);
     this.capture();
-    // IRET reports its faults at its own place and has moved EIP there.
-    if (wasAtSite || result.kind === 'again') vcpu.eip = (vcpu.eip - INT_BYTES) >>> 0;
+    // Back to the INT, unless the handler has moved EIP (IRET reports its faults at the call site).
+    if (vcpu.eip === site) vcpu.eip = (site - INT_BYTES) >>> 0;
     return result.kind === 'fault' ? this.#raise(result) : RESUME;
   }
 
-  #onException(vector: number, exit: { readonly errorCode: number; readonly hasErrorCode: boolean }): Outcome {
+  #onException(vector: number, exit: ErrorCode): Outcome {
     const vcpu = this.#vcpu;
     const romOffset = (vcpu.thread.s[S.EIP]! - this.#romBase) >>> 0;
     const atRealIret = vcpu.thread.s[S.CPL] === 1 && this.#rom.realIrets.includes(romOffset);
     this.capture();
     if (atRealIret) return this.#onIretFault(vector, exit);
-    if (vector === Vector.GP && exit.errorCode === 0) {
-      this.#begin('trap');
-      const effect = emulate(vcpu);
-      if (effect !== undefined) {
-        vcpu.vm.counters.trappedInstructions += 1;
-        switch (effect.kind) {
-          case 'fault':
-            return this.#raise(effect);
-          case 'halt':
-            return { kind: 'halted' };
-          case 'stopped':
-            return effect;
-          default:
-            return RESUME;
-        }
+    if (vector === Vector.GP && exit.errorCode !== 0) {
+      const hidden = hiddenSoftwareInterrupt(vcpu, exit.errorCode);
+      if (hidden !== undefined) {
+        this.#begin('syscall');
+        vcpu.vm.counters.syscallsForwarded += 1;
+        return this.#deliver(hidden);
       }
     }
+    if (vector === Vector.GP && exit.errorCode === 0) return this.#onGeneralProtection(exit);
     this.#begin('trueFault');
-    vcpu.vm.counters.forwardedFaults += 1;
-    return this.#deliver({ vector, kind: 'exception', errorCode: exit.hasErrorCode ? exit.errorCode : undefined });
+    return this.#forward(vector, exit);
+  }
+
+  /** A privileged instruction, to be carried out for the kernel (or for user code with IOPL), or the guest's own mistake. */
+  #onGeneralProtection(exit: ErrorCode): Outcome {
+    const vcpu = this.#vcpu;
+    this.#begin('trap');
+    const effect = emulate(vcpu);
+    if (effect === undefined || effect.kind === 'fault') {
+      vcpu.account('trap');
+      vcpu.account('trueFault');
+      if (effect === undefined) return this.#forward(Vector.GP, exit);
+      vcpu.vm.counters.forwardedFaults += 1;
+      return this.#deliver(eventOf(effect));
+    }
+    vcpu.vm.counters.trappedInstructions += 1;
+    if (effect.kind === 'halt') return { kind: 'halted' };
+    return effect.kind === 'stopped' ? effect : RESUME;
   }
 
   /** The frame of a return was bad: the guest expects the fault at its call site, where it has an exception-table entry. */
-  #onIretFault(vector: number, exit: { readonly errorCode: number; readonly hasErrorCode: boolean }): Outcome {
+  #onIretFault(vector: number, exit: ErrorCode): Outcome {
     const vcpu = this.#vcpu;
     const site = vcpu.vm.memory.readI32(vcpu.page + VmiPage.RETURN_SITE);
     vcpu.eip = (site - CALL_BYTES) >>> 0;
     // `capture` has cleared VIF, which the ROM had set for the state to return to.
     this.#begin('trueFault');
-    vcpu.vm.counters.forwardedFaults += 1;
+    return this.#forward(vector, exit);
+  }
+
+  #forward(vector: number, exit: ErrorCode): Outcome {
+    this.#vcpu.vm.counters.forwardedFaults += 1;
     return this.#deliver({ vector, kind: 'exception', errorCode: exit.hasErrorCode ? exit.errorCode : undefined });
   }
 
-  #raise({ vector, errorCode, cr2 }: GuestFault): Outcome {
-    return this.#deliver({ vector, kind: 'exception', errorCode, cr2 });
+  #raise(trouble: GuestFault): Outcome {
+    const { counters } = this.#vcpu.vm;
+    if (trouble.vector === Vector.PF) counters.trueFaults += 1;
+    else counters.forwardedFaults += 1;
+    return this.#deliver(eventOf(trouble));
   }
 
   #deliver(event: Event): Outcome {
@@ -293,9 +313,10 @@ export class VmiTechnique implements Technique {
     return delivery.kind === 'stopped' ? delivery : RESUME;
   }
 
-  /** Everything from the exit on is booked on `cause`. */
+  /** Once for each exit: everything from its delivery on is booked on `cause`. */
   #begin(cause: Cause): void {
     this.#vcpu.account(cause);
+    this.#vcpu.thread.charge(this.#vcpu.costs.vmmEntry);
   }
 
   /** The ROM's update of an entry that was never announced: the hypercall that follows finds it done. */
@@ -315,5 +336,3 @@ export class VmiTechnique implements Technique {
     return findings;
   }
 }
-
-const vcpuEip = (vcpu: VirtualCpu): number => (vcpu.inHardware ? vcpu.thread.s[S.EIP]! : vcpu.eip);
