@@ -1,0 +1,46 @@
+/** Checks of what the user asks for. Each failure is one line that names the field. */
+import { UsageError } from '../base/assert.js';
+import type { HostConfig, VmConfig } from '../index.js';
+
+const PCPUS_MAX = 64;
+/** A multiboot image needs conventional memory, some above 1 MiB, and room for the firmware's tables. */
+const VM_MEMORY_MIB_MIN = 4;
+/** A native VM is one range of machine addresses; a monitored one could be larger, but no larger than the host's backing. */
+const VM_MEMORY_MIB_MAX = 1024;
+const SHARES_MAX = 100_000;
+
+const wholeBetween = (value: number, low: number, high: number): boolean =>
+  Number.isInteger(value) && value >= low && value <= high;
+
+/** Throws `UsageError`. VMs and images are checked one by one later. */
+export function checkHostConfig(config: HostConfig): void {
+  if (!wholeBetween(config.pcpus, 1, PCPUS_MAX)) {
+    throw new UsageError(`host "${config.name}": pcpus must be a whole number from 1 to ${PCPUS_MAX}: ${config.pcpus}`);
+  }
+  if (!wholeBetween(config.memoryMib, 64, 65_536)) {
+    throw new UsageError(
+      `host "${config.name}": memoryMib must be a whole number from 64 to 65536: ${config.memoryMib}`,
+    );
+  }
+  for (const vm of config.vms) checkVmConfig(vm, config.memoryMib);
+}
+
+/** Throws `UsageError`. */
+export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
+  if (vm.name === '' || /[^\x20-\x7e]/.test(vm.name))
+    throw new UsageError(`a VM needs a name of printable characters: "${vm.name}"`);
+  const max = Math.min(VM_MEMORY_MIB_MAX, hostMemoryMib);
+  if (!wholeBetween(vm.memoryMib, VM_MEMORY_MIB_MIN, max)) {
+    throw new UsageError(
+      `VM "${vm.name}": memoryMib must be a whole number from ${VM_MEMORY_MIB_MIN} to ${max}: ${vm.memoryMib}`,
+    );
+  }
+  if (vm.monitor !== 'bt' && vm.monitor !== 'native') {
+    throw new UsageError(`VM "${vm.name}": monitor must be 'bt' or 'native': ${String(vm.monitor)}`);
+  }
+  if (vm.monitor === 'native' && vm.vmi)
+    throw new UsageError(`VM "${vm.name}": vmi needs a monitor, and it runs natively`);
+  if (vm.cpuShares !== undefined && !wholeBetween(vm.cpuShares, 1, SHARES_MAX)) {
+    throw new UsageError(`VM "${vm.name}": cpuShares must be a whole number from 1 to ${SHARES_MAX}: ${vm.cpuShares}`);
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * CPUID and MSRs of the virtual processor, the same natively and under every monitor: a Core-microarchitecture Xeon reduced to
+ * what the simulated hardware really has (SDM vol. 2, CPUID; no x87, MMX, SSE, APIC, PAE or MTRR).
+ */
+import type { CostProfile } from '../machine/costs/profile.js';
+
+type Registers = readonly [eax: number, ebx: number, ecx: number, edx: number];
+
+/** Family 6, model 15, stepping 6: Woodcrest. */
+const SIGNATURE = 0x06f6;
+const Feature = {
+  DE: 1 << 2,
+  PSE: 1 << 3,
+  TSC: 1 << 4,
+  MSR: 1 << 5,
+  CX8: 1 << 8,
+  SEP: 1 << 11,
+  PGE: 1 << 13,
+  CMOV: 1 << 15,
+} as const;
+const FEATURES =
+  Feature.DE | Feature.PSE | Feature.TSC | Feature.MSR | Feature.CX8 | Feature.SEP | Feature.PGE | Feature.CMOV;
+const BRAND_BYTES = 48;
+
+const word = (text: string, at: number): number =>
+  [0, 1, 2, 3].reduce((value, i) => value | ((at + i < text.length ? text.charCodeAt(at + i) : 0) << (8 * i)), 0);
+
+export function cpuidOf(costs: CostProfile): (leaf: number, subleaf: number) => Registers {
+  const vendor = 'GenuineIntel';
+  const brand = costs.cpu.slice(0, BRAND_BYTES - 1);
+  return leaf => {
+    const index = leaf >>> 0;
+    switch (index) {
+      case 0:
+        return [1, word(vendor, 0), word(vendor, 8), word(vendor, 4)];
+      case 0x80000000:
+        return [0x80000004 | 0, 0, 0, 0];
+      case 0x80000001:
+        return [0, 0, 0, 0];
+      case 0x80000002:
+      case 0x80000003:
+      case 0x80000004: {
+        const at = (index - 0x80000002) * 16;
+        return [word(brand, at), word(brand, at + 4), word(brand, at + 8), word(brand, at + 12)];
+      }
+      default:
+        // Leaves beyond the last one answer as the last basic one does.
+        return [SIGNATURE, 0, 0, FEATURES];
+    }
+  };
+}

@@ -1,0 +1,180 @@
+/** A machine that its guest owns: contiguous machine memory, its own hardware thread, no monitor. */
+import { UsageError } from '../base/assert.js';
+import type { Mpn } from '../base/pages.js';
+import type { PowerRequest } from '../devices/system-control.js';
+import { Context } from '../machine/cpu/context.js';
+import { Flag } from '../machine/cpu/state.js';
+import type { LoopResult } from '../monitor/loop.js';
+import { NativeMonitor } from '../monitor/native/native-monitor.js';
+import { Board } from './board.js';
+import { cpuidOf } from './cpuid.js';
+import {
+  ADAPTER_END_PAGE,
+  ADAPTER_FIRST_PAGE,
+  type HostHardware,
+  type Instance,
+  type InstanceMemory,
+  type InstanceWiring,
+  registersOf,
+  unimplementedLine,
+} from './instance.js';
+import { loadMultiboot } from './multiboot.js';
+import { startNative } from './reset-state.js';
+
+/**
+ * The hardware of a native VM. It outlives power cycles, since a hardware thread is wired to one range of memory for good; the
+ * VM gives it back when it is removed.
+ */
+export class NativeMachine {
+  readonly context: Context;
+  readonly first: Mpn;
+  readonly pages: number;
+  /** The board of the present power-on. */
+  board: Board | undefined;
+  onUnimplemented: (line: string) => void = () => {};
+  readonly #hardware: HostHardware;
+
+  /** Throws `UsageError` when the host has no contiguous range of that size. */
+  constructor(hardware: HostHardware, memoryBytes: number) {
+    this.#hardware = hardware;
+    this.pages = memoryBytes / 4096;
+    const first = hardware.allocator.allocateContiguous(this.pages);
+    if (first === undefined)
+      throw new UsageError(`the host has no ${memoryBytes / 1048576} MiB of contiguous memory left`);
+    this.first = first;
+    this.context = new Context(
+      {
+        memory: hardware.memory,
+        costs: hardware.costs,
+        ports: {
+          read: (port, width) => this.#board.ports.read(port, width),
+          write: (port, width, value) => this.#board.ports.write(port, width, value),
+        },
+        mmio: {
+          read: (physical, width) => this.#board.mmio.read(physical, width),
+          write: (physical, width, value) => this.#board.mmio.write(physical, width, value),
+        },
+        interrupts: { acknowledge: () => this.#board.pic.acknowledge() },
+        physicalBase: first * 4096,
+        physicalBytes: memoryBytes,
+        isDeviceMemory: page => page >= ADAPTER_FIRST_PAGE && page < ADAPTER_END_PAGE,
+        ring0Escapes: false,
+        onUnimplemented: report => this.onUnimplemented(unimplementedLine(report)),
+        cpuid: cpuidOf(hardware.costs),
+        readMsr: () => undefined,
+        writeMsr: () => false,
+      },
+      hardware.codeCache,
+    );
+  }
+
+  clear(): void {
+    this.#hardware.memory.fill(this.first * 4096, this.pages * 4096, 0);
+  }
+
+  release(): void {
+    this.#hardware.allocator.freeContiguous(this.first, this.pages);
+  }
+
+  get #board(): Board {
+    return this.board!;
+  }
+}
+
+export class NativeInstance implements Instance {
+  readonly mode = 'native';
+  readonly board: Board;
+  powerRequest: PowerRequest | undefined;
+  readonly #hardware: HostHardware;
+  readonly #machine: NativeMachine;
+  readonly #monitor: NativeMonitor;
+
+  /** `fresh`: the machine's memory is known to be zero. Throws `UsageError` when the image does not fit. */
+  constructor(hardware: HostHardware, machine: NativeMachine, wiring: InstanceWiring, fresh: boolean) {
+    this.#hardware = hardware;
+    this.#machine = machine;
+    const { context } = machine;
+    this.board = new Board({
+      cyclesPerSecond: hardware.costs.cyclesPerSecond,
+      now: () => context.cycles,
+      memoryBytes: wiring.memoryBytes,
+      registers: registersOf(() => context),
+      catchUp: false,
+      onPower: request => {
+        this.powerRequest ??= request;
+        context.deadlineCycles = 0;
+      },
+      onConsole: byte => wiring.onConsole(byte),
+      onGuestLog: text => wiring.onGuestLog(text),
+      onTimerInterrupt: () => {
+        wiring.counters.timerInterrupts += 1;
+      },
+    });
+    machine.board = this.board;
+    machine.onUnimplemented = line => wiring.onLog(line);
+    if (!fresh) machine.clear();
+    const base = machine.first * 4096;
+    const infoAt = loadMultiboot(wiring.image, wiring.commandLine, {
+      memoryBytes: wiring.memoryBytes,
+      write: (physical, bytes) => hardware.memory.writeBytes(base + physical, bytes),
+    });
+    context.cycles = wiring.poweredOnAtCycles;
+    startNative(context, wiring.image.entry, infoAt);
+    this.board.pic.onOutput = level => context.setIntr(level);
+    const instance = this;
+    this.#monitor = new NativeMonitor({
+      thread: context,
+      clock: this.board.clock,
+      get intr() {
+        return instance.board.pic.output;
+      },
+      get stopRequested() {
+        return instance.powerRequest !== undefined;
+      },
+      counters: wiring.counters,
+      causes: wiring.causes,
+    });
+  }
+
+  get thread(): Context {
+    return this.#machine.context;
+  }
+
+  get interruptsEnabled(): boolean {
+    return (this.thread.readEflags() & Flag.IF) !== 0;
+  }
+
+  run(untilCycles: number): LoopResult {
+    return this.#monitor.run(untilCycles);
+  }
+
+  /** The machine's memory is the guest's as a whole; which pages it touches nobody can see without a monitor. */
+  memoryUse(): InstanceMemory {
+    const kb = this.#machine.pages * 4;
+    return { grantedKb: kb, touchedKb: kb, overheadKb: 0, overheadMaxKb: 0, shadowKb: 0, tcKb: 0 };
+  }
+
+  resetTouched(): void {}
+
+  timer(): ReturnType<Instance['timer']> {
+    const requestedHz = this.board.pit.requestedHz;
+    return { source: requestedHz > 0 ? 'pit' : 'none', requestedHz, backlog: 0, lagCycles: 0 };
+  }
+
+  /** Nothing is derived from the guest's tables but the TLB, which may lawfully be older than they are. */
+  audit(): string[] {
+    return [];
+  }
+
+  *pages(): Iterable<readonly [number, Int32Array]> {
+    const { memory } = this.#hardware;
+    for (let ppn = 0; ppn < this.#machine.pages; ppn++) {
+      const at = (this.#machine.first + ppn) * 1024;
+      yield [ppn, memory.i32.subarray(at, at + 1024)];
+    }
+  }
+
+  release(): void {
+    this.board.clock.onSet = () => {};
+  }
+}

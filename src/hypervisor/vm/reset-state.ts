@@ -1,0 +1,77 @@
+/**
+ * The state in which a multiboot image starts (Multiboot 0.6.96, 3.2): 32-bit protected mode without paging, flat segments,
+ * interrupts off, EAX the loader's magic number, EBX the information's address. No descriptor table is loaded, so an image
+ * that reloads a segment first faults, on this machine as on others.
+ */
+import type { HardwareThread } from '../machine/cpu/processor.js';
+import { Attr, Cr0, Flag, S, Seg } from '../machine/cpu/state.js';
+import type { VirtualCpu } from '../monitor/virtual-cpu.js';
+import { BOOTLOADER_MAGIC } from './multiboot.js';
+
+const CODE_SELECTOR = 0x08;
+const DATA_SELECTOR = 0x10;
+const LIMIT = 0xffffffff;
+const FLAT = Attr.P | Attr.S | Attr.DB | Attr.G | Attr.WRITE_READ | Attr.ACCESSED;
+const DATA_SEGMENTS = [Seg.ES, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
+/** Present, busy 32-bit TSS, as after reset (SDM vol. 3, table 9-1); and LDT. */
+const TSS_ATTR = Attr.P | 0xb;
+const LDT_ATTR = Attr.P | 0x2;
+const RESET_CR0 = Cr0.PE | Cr0.ET;
+
+/** Brings a hardware thread back to the state of a processor after reset, so that it can serve another power-on. */
+export function resetThread(thread: HardwareThread): void {
+  const s = thread.s;
+  for (let register = S.EAX; register <= S.EDI; register++) s[register] = 0;
+  s[S.EIP] = 0;
+  thread.writeEflags(Flag.FIXED);
+  thread.setCpl(0);
+  thread.setCr0(Cr0.ET);
+  thread.setCr4(0);
+  thread.loadCr3(0);
+  s[S.CR2] = 0;
+  s[S.GDT_BASE] = 0;
+  s[S.GDT_LIMIT] = 0xffff;
+  s[S.IDT_BASE] = 0;
+  s[S.IDT_LIMIT] = 0x3ff;
+  s[S.SYSENTER_CS] = 0;
+  s[S.SYSENTER_ESP] = 0;
+  s[S.SYSENTER_EIP] = 0;
+  s[S.INTERRUPT_SHADOW] = 0;
+  for (let index = 0; index < 4; index++) s[S.DR0 + index] = 0;
+  s[S.DR6] = 0xffff0ff0 | 0;
+  s[S.DR7] = 0x400;
+  thread.setIntr(false);
+  thread.setSegment(Seg.TR, 0, 0, 0xffff, TSS_ATTR);
+  thread.setSegment(Seg.LDTR, 0, 0, 0xffff, LDT_ATTR);
+  thread.flushTlb();
+}
+
+/** The bare machine at the image's entry. */
+export function startNative(thread: HardwareThread, entry: number, infoAt: number): void {
+  resetThread(thread);
+  thread.setCr0(RESET_CR0);
+  thread.setSegment(Seg.CS, CODE_SELECTOR, 0, LIMIT, FLAT | Attr.CODE);
+  for (const seg of DATA_SEGMENTS) thread.setSegment(seg, DATA_SELECTOR, 0, LIMIT, FLAT);
+  startRegisters(thread, infoAt);
+  thread.s[S.EIP] = entry;
+}
+
+/** The same for a guest of a monitor; the guest is out. */
+export function startVirtual(vcpu: VirtualCpu, entry: number, infoAt: number): void {
+  vcpu.cr0 = RESET_CR0;
+  vcpu.cr4 = 0;
+  vcpu.cr3 = 0;
+  vcpu.cpl = 0;
+  vcpu.eflags = Flag.FIXED;
+  vcpu.setSegment(Seg.CS, CODE_SELECTOR, 0, LIMIT, FLAT | Attr.CODE);
+  for (const seg of DATA_SEGMENTS) vcpu.setSegment(seg, DATA_SELECTOR, 0, LIMIT, FLAT);
+  vcpu.setSegment(Seg.TR, 0, 0, 0xffff, TSS_ATTR);
+  vcpu.setSegment(Seg.LDTR, 0, 0, 0xffff, LDT_ATTR);
+  startRegisters(vcpu.thread, infoAt);
+  vcpu.eip = entry;
+}
+
+function startRegisters(thread: HardwareThread, infoAt: number): void {
+  thread.s[S.EAX] = BOOTLOADER_MAGIC;
+  thread.s[S.EBX] = infoAt;
+}

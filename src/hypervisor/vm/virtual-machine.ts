@@ -1,0 +1,467 @@
+/**
+ * A virtual machine as the host knows it: configuration, power state, the instance while it is on, and the figures of its last
+ * power-on. It runs in three worlds, of which one is scheduled (see `vmkernel/world.ts`).
+ *
+ *             powerOn                    guest powers off, or command
+ *     off  ------------->  on  ------------------------------------------->  off
+ *      ^                   |  guest resets: a new instance at once
+ *      |                   +--------------------------------------------->  crashed
+ *      +---- powerOn ------------------------------------------------------/
+ */
+import { MonitorBug, UsageError } from '../base/assert.js';
+import type { HostEvent, VmConfig } from '../index.js';
+import { S } from '../machine/cpu/state.js';
+import { MachineMemoryExhausted } from '../monitor/monitored-vm.js';
+import { CAUSE_NAMES, type CauseCycles, zeroCauses } from '../stats/causes.js';
+import { type Counters, zeroCounters } from '../stats/counters.js';
+import type { Mode, PowerState, VmSample } from '../stats/sample.js';
+import type { Scheduler } from '../vmkernel/scheduler.js';
+import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
+import { digestOf } from './digest.js';
+import type { HostHardware, Instance, InstanceMemory, InstanceWiring } from './instance.js';
+import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
+import type { BootImage } from './multiboot.js';
+import { NativeInstance, NativeMachine } from './native-instance.js';
+
+export const DEFAULT_SHARES = 1000;
+
+/** What a VM needs of its host. */
+export interface VmWiring {
+  readonly hardware: HostHardware;
+  readonly scheduler: Scheduler;
+  readonly image: BootImage;
+  /** First of three world ids. */
+  readonly firstWorldId: number;
+  readonly gid: number;
+  readonly nowCycles: number;
+  emit(event: HostEvent): void;
+}
+
+type Stop =
+  | { readonly kind: 'off'; readonly reason: string }
+  | { readonly kind: 'reset'; readonly reason: string }
+  | { readonly kind: 'crash'; readonly reason: string };
+
+/** The guest's own reports (see src/guest): what follows `vmitop: ` in a log message. */
+const REPORT = /^vmitop: (?:(boot done)|start (\S+)|end (\S+))/;
+const NO_MEMORY: InstanceMemory = {
+  grantedKb: 0,
+  touchedKb: 0,
+  overheadKb: 0,
+  overheadMaxKb: 0,
+  shadowKb: 0,
+  tcKb: 0,
+};
+
+export class VirtualMachine implements Guest {
+  readonly config: VmConfig;
+  readonly gid: number;
+  readonly #wiring: VmWiring;
+  readonly #world: World;
+  readonly #waitingWorlds: readonly World[];
+  #power: PowerState = 'off';
+  #crashReason: string | undefined;
+  #vmiConfigured: boolean;
+  #vmiEnabled: boolean;
+  #vmiActive = false;
+  #mode: Mode;
+  #guestState = 'off';
+  #poweredOnAt = 0;
+  #bootCycles: number | undefined;
+  #instance: Instance | undefined;
+  #nativeMachine: NativeMachine | undefined;
+  #monitorThread: MonitorThread | undefined;
+  #counters: Counters = zeroCounters();
+  #causes: CauseCycles = zeroCauses();
+  /** Ring cycles of the hardware thread at power-on. */
+  #ringsAtPowerOn = 0;
+  #dispatchAtPowerOn = 0;
+  #readyAtPowerOn = 0;
+  /** Charged since power-on up to its end; of use while the VM is off. */
+  #chargedAtEnd = 0;
+  #stolenAtEnd = 0;
+  /** `causes.interrupt` of the power-ons before this one. */
+  #kernelCyclesBefore = 0;
+  #finalDigest: string | undefined;
+  #stop: Stop | undefined;
+  #console = '';
+  #deadHaltLogged = false;
+
+  constructor(config: VmConfig, wiring: VmWiring) {
+    this.config = config;
+    this.#wiring = wiring;
+    this.gid = wiring.gid;
+    this.#vmiConfigured = config.vmi;
+    this.#vmiEnabled = config.vmi;
+    this.#mode = config.monitor;
+    const { firstWorldId: id, nowCycles } = wiring;
+    const shares = config.cpuShares ?? DEFAULT_SHARES;
+    this.#world = new World(id, `vmm0:${config.name}`, 'vmm', shares, nowCycles, this);
+    this.#waitingWorlds = [
+      new World(id + 1, `vcpu0:${config.name}`, 'vcpu', shares, nowCycles),
+      new World(id + 2, `vmx:${config.name}`, 'vmx', shares, nowCycles),
+    ];
+  }
+
+  get power(): PowerState {
+    return this.#power;
+  }
+
+  get vmiConfigured(): boolean {
+    return this.#vmiConfigured;
+  }
+
+  /** In force at once while the VM is off, else at the next power-on. */
+  set vmiConfigured(enabled: boolean) {
+    this.#vmiConfigured = enabled;
+  }
+
+  // Power.
+
+  /** Throws `UsageError`; nothing has changed then. */
+  powerOn(nowCycles: number): void {
+    const counters = zeroCounters();
+    const causes = zeroCauses();
+    this.#dispatchAtPowerOn = this.#world.dispatchChargedCycles;
+    this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles);
+    this.#instance = this.#makeInstance(nowCycles, counters, causes);
+    this.#counters = counters;
+    this.#causes = causes;
+    this.#mode = this.#instance.mode;
+    this.#vmiEnabled = this.#vmiConfigured;
+    this.#vmiActive = false;
+    this.#crashReason = undefined;
+    this.#bootCycles = undefined;
+    this.#finalDigest = undefined;
+    this.#stop = undefined;
+    this.#deadHaltLogged = false;
+    this.#poweredOnAt = nowCycles;
+    this.#power = 'on';
+    for (const world of this.#waitingWorlds) world.enter('wait', nowCycles);
+    this.#wiring.scheduler.add(this.#world, nowCycles);
+    const how = this.config.monitor === 'native' ? 'native' : this.#vmiEnabled ? 'BT, VMI offered' : 'BT';
+    this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'on', reason: how });
+    this.#setGuestState('booting', nowCycles);
+  }
+
+  powerOff(nowCycles: number, reason: string): void {
+    this.#end(nowCycles);
+    this.#power = 'off';
+    this.#guestState = 'off';
+    this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'off', reason });
+  }
+
+  /** Off and on again. A host that has become too full for it leaves the VM crashed. */
+  reset(nowCycles: number, reason: string): void {
+    this.powerOff(nowCycles, reason);
+    try {
+      this.powerOn(nowCycles);
+    } catch (error) {
+      this.#crash(nowCycles, crashLine(error));
+    }
+  }
+
+  /** Gives back what outlives power cycles. The VM must be off. */
+  remove(): void {
+    this.#nativeMachine?.release();
+    this.#nativeMachine = undefined;
+  }
+
+  /** Bytes for COM1. The VM must be on. */
+  type(text: string, nowCycles: number): void {
+    const instance = this.#instance!;
+    // Time may have passed since the virtual CPU last ran.
+    if (instance.thread.cycles < nowCycles) instance.thread.cycles = nowCycles;
+    instance.board.uart.receive([...text].map(character => character.charCodeAt(0) & 0xff));
+    if (instance.board.pic.output) this.#wiring.scheduler.wake(this.#world, nowCycles);
+  }
+
+  // The scheduler's side.
+
+  get dispatchCycles(): number {
+    if (this.config.monitor === 'native') return 0;
+    const { schedule, worldSwitch } = this.#wiring.hardware.costs.cycles;
+    return schedule + worldSwitch;
+  }
+
+  get kernelCycles(): number {
+    return this.#kernelCyclesBefore + this.#causes.interrupt;
+  }
+
+  onWakeup(): void {
+    this.#counters.wakeups += 1;
+  }
+
+  run(fromCycles: number, untilCycles: number): GuestResult {
+    const instance = this.#instance!;
+    const { thread } = instance;
+    thread.cycles = fromCycles;
+    let result: ReturnType<Instance['run']>;
+    try {
+      result = instance.run(untilCycles);
+    } catch (error) {
+      result = { kind: 'stopped', reason: crashLine(error) };
+    }
+    this.#mode = instance.mode;
+    this.#flushConsole();
+    const atCycles = Math.max(fromCycles, thread.cycles);
+    const request = instance.powerRequest;
+    if (request !== undefined) {
+      this.#stop =
+        request.kind === 'reset'
+          ? { kind: 'reset', reason: 'reset by the guest' }
+          : {
+              kind: 'off',
+              reason:
+                request.kind === 'powerOff'
+                  ? 'powered off by the guest'
+                  : `powered off by the guest (debug exit ${request.value})`,
+            };
+      return { kind: 'stopped', atCycles };
+    }
+    if (result.kind === 'stopped') {
+      this.#stop = { kind: 'crash', reason: result.reason };
+      return { kind: 'stopped', atCycles };
+    }
+    if (result.kind === 'deadline') return { kind: 'deadline', atCycles };
+    if (!instance.interruptsEnabled && !this.#deadHaltLogged) {
+      this.#deadHaltLogged = true;
+      this.#log('the guest has halted with interrupts off: nothing can wake it', atCycles);
+    }
+    return { kind: 'halted', atCycles, wakeAtCycles: result.wakeAtCycles };
+  }
+
+  onStopped(atCycles: number): void {
+    const stop = this.#stop!;
+    switch (stop.kind) {
+      case 'off':
+        this.powerOff(atCycles, stop.reason);
+        return;
+      case 'reset':
+        this.reset(atCycles, stop.reason);
+        return;
+      default:
+        this.#end(atCycles);
+        this.#crash(atCycles, stop.reason);
+    }
+  }
+
+  // What others look at.
+
+  audit(): string[] {
+    return this.#instance?.audit() ?? [];
+  }
+
+  /** At each sampling interval: starts a new period of touched-page counting. */
+  resetTouched(): void {
+    this.#instance?.resetTouched();
+  }
+
+  /** Digest of non-zero guest memory and the general registers: of now, or of the moment at which the VM went off. */
+  digest(): string {
+    return this.#instance === undefined ? (this.#finalDigest ?? 'off') : this.#digestNow(this.#instance);
+  }
+
+  sample(nowCycles: number): VmSample {
+    const instance = this.#instance;
+    const memory = instance?.memoryUse() ?? NO_MEMORY;
+    const timer = instance?.timer(nowCycles);
+    const sizeKb = this.config.memoryMib * 1024;
+    return {
+      gid: this.gid,
+      name: this.config.name,
+      power: this.#power,
+      crashReason: this.#crashReason,
+      mode: this.#mode,
+      vmiEnabled: this.#vmiEnabled,
+      vmiConfigured: this.#vmiConfigured,
+      vmiActive: this.#vmiActive,
+      guestState: this.#guestState,
+      poweredOnAtCycles: this.#poweredOnAt,
+      bootCycles: this.#bootCycles,
+      worlds: [this.#world, ...this.#waitingWorlds].map(world => world.sample(nowCycles)),
+      counters: { ...this.#counters },
+      causes: this.#causesNow(),
+      chargedCycles: this.#chargedCycles(),
+      memory: { sizeKb, targetKb: memory.grantedKb, ...memory },
+      timer: {
+        source: timer?.source ?? 'none',
+        requestedHz: timer?.requestedHz ?? 0,
+        delivered: this.#counters.timerInterrupts,
+        backlog: timer?.backlog ?? 0,
+        lagCycles: timer?.lagCycles ?? 0,
+        stolenCycles: this.#stolenCycles(nowCycles),
+        wakeups: this.#counters.wakeups,
+      },
+      cpu: { shares: this.#world.shares, minMhz: 0, maxMhz: undefined },
+    };
+  }
+
+  #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles): Instance {
+    const { hardware, image } = this.#wiring;
+    const vm = this;
+    const wiring: InstanceWiring = {
+      name: this.config.name,
+      memoryBytes: this.config.memoryMib * 1048576,
+      image,
+      commandLine: commandLine(this.config),
+      vmi: this.#vmiConfigured,
+      poweredOnAtCycles: nowCycles,
+      counters,
+      causes,
+      stolen: {
+        get stolenCycles() {
+          // While the world runs its ready time stands still, so its clock does not matter.
+          return vm.#world.cyclesIn('ready', vm.#world.sinceCycles) - vm.#readyAtPowerOn;
+        },
+      },
+      onConsole: byte => this.#onConsole(byte),
+      onGuestLog: text => this.#onGuestLog(text),
+      onLog: line => this.#log(line, this.#now()),
+      onVmiActive: () => {
+        this.#vmiActive = true;
+        this.#emit({ kind: 'guest', atCycles: this.#now(), vm: this.config.name, state: 'vmi' });
+      },
+    };
+    if (this.config.monitor === 'native') return this.#makeNative(wiring);
+    this.#monitorThread ??= new MonitorThread(hardware);
+    this.#noteRings(this.#monitorThread.context.cyclesByRing);
+    try {
+      return new MonitoredInstance(hardware, this.#monitorThread, wiring);
+    } catch (error) {
+      if (error instanceof MachineMemoryExhausted) throw new UsageError(`VM "${wiring.name}": ${error.message}`);
+      throw error;
+    }
+  }
+
+  #makeNative(wiring: InstanceWiring): Instance {
+    const { hardware } = this.#wiring;
+    const known = this.#nativeMachine;
+    const machine = known ?? new NativeMachine(hardware, wiring.memoryBytes);
+    this.#noteRings(machine.context.cyclesByRing);
+    try {
+      const instance = new NativeInstance(hardware, machine, wiring, known === undefined);
+      this.#nativeMachine = machine;
+      return instance;
+    } catch (error) {
+      if (known === undefined) machine.release();
+      throw error;
+    }
+  }
+
+  #noteRings(rings: Float64Array): void {
+    this.#ringsAtPowerOn = rings[0]! + rings[1]! + rings[2]! + rings[3]!;
+  }
+
+  #now(): number {
+    return this.#instance?.thread.cycles ?? this.#poweredOnAt;
+  }
+
+  #dispatched(): number {
+    return this.#world.dispatchChargedCycles - this.#dispatchAtPowerOn;
+  }
+
+  #causesNow(): CauseCycles {
+    const scheduling = this.#instance === undefined ? this.#causes.scheduling : this.#dispatched();
+    return { ...this.#causes, scheduling };
+  }
+
+  /** What the hardware thread counted, and the vmkernel's switches: computed apart from the causes, which must sum to it. */
+  #chargedCycles(): number {
+    const instance = this.#instance;
+    if (instance === undefined) return this.#chargedAtEnd;
+    const rings = instance.thread.cyclesByRing;
+    return rings[0]! + rings[1]! + rings[2]! + rings[3]! - this.#ringsAtPowerOn + this.#dispatched();
+  }
+
+  #stolenCycles(nowCycles: number): number {
+    return this.#instance === undefined
+      ? this.#stolenAtEnd
+      : this.#world.cyclesIn('ready', nowCycles) - this.#readyAtPowerOn;
+  }
+
+  #end(nowCycles: number): void {
+    const instance = this.#instance;
+    if (instance === undefined) return;
+    this.#flushConsole();
+    this.#chargedAtEnd = this.#chargedCycles();
+    this.#stolenAtEnd = this.#stolenCycles(nowCycles);
+    this.#causes.scheduling = this.#dispatched();
+    this.#kernelCyclesBefore += this.#causes.interrupt;
+    this.#finalDigest = this.#digestNow(instance);
+    this.#mode = instance.mode;
+    this.#wiring.scheduler.remove(this.#world, nowCycles);
+    for (const world of this.#waitingWorlds) world.enter('off', nowCycles);
+    this.#instance = undefined;
+    instance.release();
+  }
+
+  #crash(nowCycles: number, reason: string): void {
+    this.#power = 'crashed';
+    this.#crashReason = reason;
+    this.#guestState = 'crashed';
+    this.#log(`stopped: ${reason}`, nowCycles);
+    this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'crashed', reason });
+  }
+
+  #digestNow(instance: Instance): string {
+    return digestOf(instance.pages(), instance.thread.s.subarray(S.EAX, S.EDI + 1));
+  }
+
+  #emit(event: HostEvent): void {
+    this.#wiring.emit(event);
+  }
+
+  #log(line: string, atCycles: number): void {
+    this.#flushConsole();
+    this.#emit({ kind: 'log', atCycles, vm: this.config.name, line });
+  }
+
+  #onConsole(byte: number): void {
+    this.#console += String.fromCharCode(byte);
+    if (byte === 0x0a) this.#flushConsole();
+  }
+
+  #flushConsole(): void {
+    if (this.#console === '') return;
+    const text = this.#console;
+    this.#console = '';
+    this.#emit({ kind: 'console', atCycles: this.#now(), vm: this.config.name, text });
+  }
+
+  #onGuestLog(text: string): void {
+    const atCycles = this.#now();
+    // One message may hold several lines; none may break the log's format.
+    const line = text.replaceAll(/[^\x20-\x7e]+/g, ' ').trim();
+    this.#log(line, atCycles);
+    const report = REPORT.exec(line);
+    if (report === null) return;
+    if (report[1] !== undefined) this.#bootCycles ??= atCycles - this.#poweredOnAt;
+    this.#setGuestState(report[2] ?? 'idle', atCycles);
+  }
+
+  #setGuestState(state: string, atCycles: number): void {
+    this.#guestState = state;
+    this.#emit({ kind: 'guest', atCycles, vm: this.config.name, state });
+  }
+}
+
+/** By the multiboot convention the first word names the image. Blanks and '=' in a name would be taken for options. */
+const commandLine = ({ image, append }: VmConfig): string => {
+  const name = image
+    .split('/')
+    .at(-1)!
+    .replaceAll(/[^\w.-]/g, '_');
+  return append === '' ? name : `${name} ${append}`;
+};
+
+/** One readable line for whatever was thrown while a VM ran. */
+function crashLine(error: unknown): string {
+  if (error instanceof MachineMemoryExhausted || error instanceof UsageError) return error.message;
+  const message = error instanceof Error ? error.message : String(error);
+  const kind =
+    error instanceof MonitorBug ? 'internal error' : `internal error (${(error as Error)?.name ?? typeof error})`;
+  return `${kind}: ${message}`.replaceAll(/\s+/g, ' ');
+}
+
+export const causesSum = (causes: CauseCycles): number => CAUSE_NAMES.reduce((sum, name) => sum + causes[name], 0);

@@ -1,0 +1,217 @@
+/**
+ * Worlds on physical CPUs: proportional share by charged time, with a time slice.
+ *
+ * Each pCPU has its own clock. Whatever happens next in time is done next: a halted world wakes, a ready world gets an idle
+ * pCPU, or the busy pCPU that is furthest behind runs on. The guest may overrun the end of a quantum by the distance to its
+ * next event point; what follows from the run (halt, stop, preemption) then waits for the quantum in which its time lies, so
+ * no world ever changes state after the end of a finished quantum, and samples taken there are exact.
+ *
+ * A pCPU without work costs nothing, and neither does an idle world.
+ */
+import type { PcpuSample } from '../stats/sample.js';
+import type { GuestResult, World } from './world.js';
+
+/** ESX's default CPU quantum is 50 ms (Resource Management Guide, "Cpu.Quantum"). */
+export const TIME_SLICE_MS = 50;
+
+class Pcpu {
+  readonly id: number;
+  nowCycles: number;
+  world: World | undefined;
+  lastWorld: World | undefined;
+  /** The world has been chosen, and the switch to it takes until `nowCycles`. */
+  switching = false;
+  sliceEndCycles = 0;
+  /** A result whose time may lie beyond the present quantum. */
+  result: GuestResult | undefined;
+  idleCycles = 0;
+  switches = 0;
+
+  constructor(id: number, nowCycles: number) {
+    this.id = id;
+    this.nowCycles = nowCycles;
+  }
+
+  release(atCycles: number): void {
+    this.world = undefined;
+    this.switching = false;
+    this.result = undefined;
+    this.nowCycles = atCycles;
+  }
+
+  sample(nowCycles: number, startCycles: number): PcpuSample {
+    const idleCycles = this.idleCycles + (this.world === undefined ? nowCycles - this.nowCycles : 0);
+    return {
+      id: this.id,
+      usedCycles: nowCycles - startCycles - idleCycles,
+      idleCycles,
+      world: this.lastWorld?.name,
+      switches: this.switches,
+    };
+  }
+}
+
+export class Scheduler {
+  readonly #pcpus: readonly Pcpu[];
+  readonly #worlds: World[] = [];
+  readonly #sliceCycles: number;
+  readonly #startCycles: number;
+  /** Largest pass that was ever dispatched: where worlds that come back from idling queue up. */
+  #virtualTime = 0;
+
+  constructor(pcpuCount: number, cyclesPerSecond: number, nowCycles: number) {
+    this.#pcpus = Array.from({ length: pcpuCount }, (_, id) => new Pcpu(id, nowCycles));
+    this.#sliceCycles = Math.floor((cyclesPerSecond * TIME_SLICE_MS) / 1000);
+    this.#startCycles = nowCycles;
+  }
+
+  /** Makes a world runnable. Its state must be 'off'. */
+  add(world: World, nowCycles: number): void {
+    this.#worlds.push(world);
+    this.#ready(world, nowCycles);
+  }
+
+  /** Takes a world off for good. */
+  remove(world: World, nowCycles: number): void {
+    const index = this.#worlds.indexOf(world);
+    if (index < 0) return;
+    this.#worlds.splice(index, 1);
+    const pcpu = this.#pcpus.find(candidate => candidate.world === world);
+    if (pcpu !== undefined) pcpu.release(nowCycles);
+    world.enter('off', nowCycles);
+  }
+
+  /** Some input has arrived for a world: if it is halted, it becomes ready now. */
+  wake(world: World, nowCycles: number): void {
+    if (world.state === 'idle') this.#wakeUp(world, nowCycles);
+    // Its last run may have ended in a halt that has not taken effect yet.
+    else world.inputPending = true;
+  }
+
+  /** Runs every pCPU up to `endCycles`. */
+  advance(endCycles: number): void {
+    for (;;) {
+      const sleeper = this.#nextSleeper();
+      const wakeAt = sleeper === undefined ? Infinity : Math.max(sleeper.wakeAtCycles, sleeper.sinceCycles);
+      const busy = this.#furthestBehind();
+      const runAt = busy?.nowCycles ?? Infinity;
+      const next = this.#nextReady(Infinity);
+      const idle = next === undefined ? undefined : this.#idlePcpuFor(next);
+      const assignAt = next === undefined || idle === undefined ? Infinity : Math.max(next.sinceCycles, idle.nowCycles);
+      if (Math.min(wakeAt, runAt, assignAt) >= endCycles) return;
+      if (wakeAt <= assignAt && wakeAt <= runAt) this.#wakeUp(sleeper!, wakeAt);
+      else if (assignAt <= runAt) this.#assign(idle!, next!, assignAt);
+      else this.#step(busy!, endCycles);
+    }
+  }
+
+  /** At a time at which every pCPU has arrived. */
+  pcpuSamples(nowCycles: number): PcpuSample[] {
+    return this.#pcpus.map(pcpu => pcpu.sample(nowCycles, this.#startCycles));
+  }
+
+  #step(pcpu: Pcpu, endCycles: number): void {
+    const world = pcpu.world!;
+    const guest = world.guest!;
+    if (pcpu.switching) {
+      pcpu.switching = false;
+      world.chargeDispatch(guest.dispatchCycles);
+      world.enter('run', pcpu.nowCycles);
+      pcpu.sliceEndCycles = pcpu.nowCycles + this.#sliceCycles;
+    }
+    if (pcpu.result !== undefined) {
+      this.#settle(pcpu, world, pcpu.result);
+      return;
+    }
+    if (pcpu.nowCycles >= pcpu.sliceEndCycles) {
+      const waiting = this.#nextReady(pcpu.nowCycles);
+      if (waiting !== undefined && waiting.pass <= world.pass) {
+        world.quantumExpiries += 1;
+        world.enter('ready', pcpu.nowCycles);
+        pcpu.release(pcpu.nowCycles);
+        return;
+      }
+      pcpu.sliceEndCycles = pcpu.nowCycles + this.#sliceCycles;
+    }
+    world.inputPending = false;
+    const result = guest.run(pcpu.nowCycles, Math.min(endCycles, pcpu.sliceEndCycles));
+    world.pass += (result.atCycles - pcpu.nowCycles) / world.shares;
+    pcpu.nowCycles = result.atCycles;
+    if (result.kind !== 'deadline') pcpu.result = result;
+  }
+
+  #settle(pcpu: Pcpu, world: World, result: GuestResult): void {
+    pcpu.release(pcpu.nowCycles);
+    if (result.kind === 'halted') {
+      world.enter('idle', pcpu.nowCycles);
+      world.wakeAtCycles = result.wakeAtCycles;
+      if (world.inputPending) this.#wakeUp(world, pcpu.nowCycles);
+    } else {
+      // The owner takes the world off, or makes a new start with another one.
+      world.enter('wait', pcpu.nowCycles);
+      world.guest!.onStopped(pcpu.nowCycles);
+    }
+  }
+
+  #assign(pcpu: Pcpu, world: World, atCycles: number): void {
+    pcpu.idleCycles += atCycles - pcpu.nowCycles;
+    pcpu.world = world;
+    pcpu.switching = true;
+    pcpu.nowCycles = atCycles + world.guest!.dispatchCycles;
+    if (pcpu.lastWorld !== world) pcpu.switches += 1;
+    pcpu.lastWorld = world;
+    world.switches += 1;
+    if (world.pcpu !== undefined && world.pcpu !== pcpu.id) world.migrations += 1;
+    world.pcpu = pcpu.id;
+    this.#virtualTime = Math.max(this.#virtualTime, world.pass);
+  }
+
+  #wakeUp(world: World, atCycles: number): void {
+    world.wakeups += 1;
+    world.guest!.onWakeup();
+    this.#ready(world, Math.max(atCycles, world.sinceCycles));
+  }
+
+  /** Time that a world spent idle or off gives it no claim on the others' time. */
+  #ready(world: World, atCycles: number): void {
+    world.pass = Math.max(world.pass, this.#virtualTime);
+    world.wakeAtCycles = Infinity;
+    world.enter('ready', atCycles);
+  }
+
+  #nextSleeper(): World | undefined {
+    let best: World | undefined;
+    for (const world of this.#worlds) {
+      if (world.state !== 'idle' || world.wakeAtCycles === Infinity) continue;
+      if (best === undefined || world.wakeAtCycles < best.wakeAtCycles) best = world;
+    }
+    return best;
+  }
+
+  #furthestBehind(): Pcpu | undefined {
+    let best: Pcpu | undefined;
+    for (const pcpu of this.#pcpus) {
+      if (pcpu.world !== undefined && (best === undefined || pcpu.nowCycles < best.nowCycles)) best = pcpu;
+    }
+    return best;
+  }
+
+  /** The world with the best claim that is ready at `byCycles` and on no pCPU yet. */
+  #nextReady(byCycles: number): World | undefined {
+    let best: World | undefined;
+    for (const world of this.#worlds) {
+      if (world.state !== 'ready' || world.sinceCycles > byCycles) continue;
+      if (this.#pcpus.some(pcpu => pcpu.world === world)) continue;
+      if (best === undefined || world.pass < best.pass || (world.pass === best.pass && world.id < best.id))
+        best = world;
+    }
+    return best;
+  }
+
+  /** The pCPU it ran on last, if that is idle: its caches may still know it. Otherwise the first idle one. */
+  #idlePcpuFor(world: World): Pcpu | undefined {
+    const last = world.pcpu === undefined ? undefined : this.#pcpus[world.pcpu];
+    if (last !== undefined && last.world === undefined) return last;
+    return this.#pcpus.find(pcpu => pcpu.world === undefined);
+  }
+}
