@@ -18,6 +18,9 @@ export const ExitCode = {
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
+/** Whether the reason that a host gives (for a crash, for a refusal) stands for a broken promise of ours. */
+export const isOurBug = (reason: string): boolean => /^(?:internal error|MonitorBug|\w*Error)\b/.test(reason);
+
 /** Frames of our own code that are worth a line in a bug report. */
 const FRAMES_MAX = 6;
 

@@ -28,6 +28,7 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
   };
 
   const take = (events: readonly HostEvent[]): void => {
+    let off = false;
     for (const event of events) {
       if (event.kind === 'console') {
         streams.stdout.write(Buffer.from(event.text, 'latin1'));
@@ -39,10 +40,12 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
       } else if (event.kind === 'log') {
         if (!options.quiet) streams.stderr.write(logLine(event, host.cyclesPerSecond, streams.stdin.isTTY === true));
       } else if (event.kind === 'power') {
-        if (event.state === 'off') finish({ kind: 'off' });
+        // A guest that resets goes off and on again at once.
+        off = event.state === 'off';
         if (event.state === 'crashed') finish({ kind: 'crashed', reason: event.reason });
       }
     }
+    if (off) finish({ kind: 'off' });
   };
 
   const limitCycles =

@@ -16,9 +16,11 @@ import {
   type Host,
   type HostEvent,
   type Mode,
+  MonitorBug,
   type VmSample,
 } from '../../hypervisor/index.js';
 import { Runner } from '../../session/runner.js';
+import { isOurBug } from '../exit.js';
 import { singleVmHost } from '../single-vm.js';
 
 /** The paper's six kernel microbenchmarks, and pure computation as the control. */
@@ -202,6 +204,7 @@ class TestBench {
         for (const event of events) {
           if (event.kind === 'console') this.#console += event.text;
           if (event.kind !== 'power' || event.state === 'on') continue;
+          if (isOurBug(event.reason)) throw new MonitorBug(`${this.#doing} (${this.#mode}): ${event.reason}`);
           throw this.#failure(event.state === 'crashed' ? `crashed: ${event.reason}` : 'powered off');
         }
         return done(events) ? 'stop' : 'go';

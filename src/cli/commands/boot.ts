@@ -1,8 +1,8 @@
 /** `vmitop boot`: one guest in the foreground, its COM1 on the terminal. */
 import { closeSync, writeSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { createHost, UsageError } from '../../hypervisor/index.js';
-import { ExitCode } from '../exit.js';
+import { createHost, MonitorBug, UsageError } from '../../hypervisor/index.js';
+import { ExitCode, isOurBug } from '../exit.js';
 import { loadImage, OWN_GUEST, openOutput } from '../files.js';
 import { type ForegroundEnd, runForeground } from '../foreground.js';
 import {
@@ -82,7 +82,7 @@ async function boot(argv: BootArguments, streams: Streams): Promise<ExitCode> {
     }),
   );
   const powered = host.execute({ kind: 'powerOn', vm: VM });
-  if (!powered.ok) throw new UsageError(powered.reason);
+  if (!powered.ok) throw isOurBug(powered.reason) ? new MonitorBug(powered.reason) : new UsageError(powered.reason);
   const stats = argv.stats === undefined ? undefined : openOutput(argv.stats, '--stats');
   try {
     const options = { vm: VM, pace, until: argv.until, limitSeconds, quiet: argv.quiet };
@@ -100,6 +100,7 @@ function report(end: ForegroundEnd, limitSeconds: number | undefined, streams: S
     case 'text':
       return ExitCode.OK;
     case 'crashed':
+      if (isOurBug(end.reason)) throw new MonitorBug(end.reason);
       streams.stderr.write(`vmitop: the guest crashed: ${end.reason}\n`);
       return ExitCode.GUEST_CRASHED;
     case 'limit':
