@@ -327,7 +327,8 @@ function addTo(map: Map<number, Set<Tu>>, key: number, tu: Tu): boolean {
 /** Returns true when the key has gone. */
 function removeFrom(map: Map<number, Set<Tu>>, key: number, tu: Tu): boolean {
   const set = map.get(key);
-  assert(set !== undefined && set.delete(tu), 'a unit is not where its pages say');
+  assert(set !== undefined, 'a page has lost its units');
+  assert(set.delete(tu), 'a unit is not where its pages say');
   if (set.size > 0) return false;
   map.delete(key);
   return true;

@@ -114,6 +114,8 @@ export class Callouts {
     if (instruction.mnemonic === Mnemonic.Int && (instruction.immediate8 & 255) === HYPERCALL_VECTOR) {
       vcpu.eip = next;
       const outcome = bt.options.onHypercall?.(vcpu);
+      // Under VMI nothing is translated any more: let go of the units and their traces.
+      if (outcome?.kind === 'vmiInit') bt.flush();
       if (outcome !== undefined) return outcome;
       vcpu.eip = guest.eip;
     }

@@ -21,6 +21,7 @@
  */
 import { assert } from '../../base/assert.js';
 import { Attr, type Exit, S, Seg } from '../../machine/cpu/state.js';
+import { Descriptors } from '../descriptors.js';
 import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
@@ -47,10 +48,6 @@ export interface BtOptions {
 /** Segment registers that hold the guest's selectors while translated code runs. */
 const SHARED_SEGMENTS = [Seg.ES, Seg.SS, Seg.DS, Seg.FS] as const;
 const ALL_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
-const FLAT = -1;
-const TC_CODE_ATTR =
-  Attr.P | (1 << Attr.DPL_SHIFT) | Attr.S | Attr.CODE | Attr.WRITE_READ | Attr.ACCESSED | Attr.DB | Attr.G;
-const TC_DATA_ATTR = Attr.P | (1 << Attr.DPL_SHIFT) | Attr.S | Attr.WRITE_READ | Attr.ACCESSED | Attr.DB | Attr.G;
 /** Page-table entries in one cache line: what one priced read covers when mappings are compared. */
 const ENTRIES_PER_LINE = 16;
 
@@ -90,7 +87,7 @@ export class BtTechnique implements Technique {
     vcpu.descriptors.setTcSegments(true);
   }
 
-  /** Gives the machine pages of the TC back and lets go of all traces. The guest must be out. */
+  /** Gives the machine pages of the TC back and lets go of all traces. Only when the vCPU goes, too: the hole still maps them. */
   destroy(): void {
     assert(!this.vcpu.inHardware, 'the guest is inside the TC');
     this.cache.destroy();
@@ -113,7 +110,7 @@ export class BtTechnique implements Technique {
     }
     if (this.#overrideAt !== undefined) exit = this.#runOverride(deadlineCycles);
     else if (this.#mustFinish()) exit = this.#finish();
-    else exit = thread.run(deadlineCycles);
+    else exit = this.#runTranslated(deadlineCycles);
     this.#examine(exit);
     return exit;
   }
@@ -284,7 +281,8 @@ export class BtTechnique implements Technique {
       tcAddress = tu.tcStart;
     }
     vcpu.pushSegments(SHARED_SEGMENTS);
-    thread.setSegment(Seg.CS, MonitorSelector.TC_CODE, 0, FLAT, TC_CODE_ATTR);
+    const { base, limit, attr } = Descriptors.TC_CODE_PARTS;
+    thread.setSegment(Seg.CS, MonitorSelector.TC_CODE, base, limit, attr);
     this.#loadTcData();
     vcpu.vm.memory.write32(vcpu.page + inVcpuPage(Slot.GS), vcpu.selector(Seg.GS) & 0xffff);
     thread.setCpl(1);
@@ -294,15 +292,16 @@ export class BtTechnique implements Technique {
   }
 
   #loadTcData(): void {
-    this.vcpu.thread.setSegment(Seg.GS, MonitorSelector.TC_DATA, 0, FLAT, TC_DATA_ATTR);
+    const { base, limit, attr } = Descriptors.TC_DATA_PARTS;
+    this.vcpu.thread.setSegment(Seg.GS, MonitorSelector.TC_DATA, base, limit, attr);
   }
 
   /** Units are made for one code segment (selector, base and limit are built into them). */
   #checkCodeSegment(): void {
     const { vcpu } = this;
     const selector = vcpu.selector(Seg.CS) & 0xfffc;
-    const base = vcpu.base(Seg.CS);
-    const limit = vcpu.limit(Seg.CS);
+    // The limit may be the guest's own or hardware's, cut short at the hole.
+    const { base, limit } = vcpu.descriptors.harden(vcpu.base(Seg.CS), vcpu.limit(Seg.CS), vcpu.attr(Seg.CS));
     const made = this.#cs;
     if (made.selector === selector && made.base === base && made.limit === limit) return;
     if (this.cache.usedBytes > 0) this.flush();
@@ -366,7 +365,24 @@ export class BtTechnique implements Technique {
     }
     this.#overrideAt = undefined;
     this.#loadTcData();
-    return this.#mustFinish() ? this.#finish() : thread.run(deadlineCycles);
+    return this.#mustFinish() ? this.#finish() : this.#runTranslated(deadlineCycles);
+  }
+
+  /**
+   * Runs translated code. Events are taken at guest boundaries only, with one exception: when the deadline has passed already
+   * on entry, which may be inside a sequence that a resolved fault has interrupted; single steps then carry it to its end.
+   */
+  #runTranslated(deadlineCycles: number): Exit {
+    const { thread } = this.vcpu;
+    const from = thread.s[S.EIP];
+    const exit = thread.run(deadlineCycles);
+    if (exit.kind !== 'deadline' || this.#point().kind !== 'inside') return exit;
+    assert(thread.s[S.EIP] === from, 'an event was taken inside a sequence');
+    for (;;) {
+      const step = thread.step();
+      if (step.kind !== 'stepped') return step;
+      if (this.#point().kind !== 'inside') return exit;
+    }
   }
 
   /** After a run: puts hardware back onto a callout's INT, and finds out whether interrupts are held off. */
@@ -384,7 +400,6 @@ export class BtTechnique implements Technique {
     }
     if (exit.kind === 'shutdown') return;
     const point = this.#point();
-    assert(exit.kind !== 'deadline' || point.kind === 'exact', 'an event was taken inside a sequence');
     vcpu.interruptShadow = point.shadow || point.kind === 'inside';
   }
 
