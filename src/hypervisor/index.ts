@@ -13,6 +13,14 @@ export { MonitorBug, UsageError } from './base/assert.js';
 export { overrideCosts } from './machine/costs/define.js';
 export { COST_PROFILES } from './machine/costs/index.js';
 export type { CostProfile } from './machine/costs/profile.js';
+export {
+  formatRecording,
+  parseRecording,
+  type Recording,
+  RecordingWriter,
+  recordingOf,
+} from './replay/recording.js';
+export { type Divergence, type Verification, type VerifyOptions, verifyRecording } from './replay/verify.js';
 export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles } from './stats/causes.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
 export type * from './stats/sample.js';

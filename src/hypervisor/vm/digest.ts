@@ -1,4 +1,4 @@
-/** A digest of guest memory and registers that does not depend on which pages happen to be backed. */
+/** Digests: of texts and images for recordings, and of guest memory, independent of which pages happen to be backed. */
 
 /** Two 32-bit multiply-and-rotate lanes (constants of MurmurHash3's finalizer): for comparison, not against forgery. */
 export class Digest {
@@ -15,6 +15,14 @@ export class Digest {
 
   words(values: Int32Array): void {
     for (let i = 0; i < values.length; i++) this.word(values[i]!);
+  }
+
+  bytes(values: Uint8Array): void {
+    for (let i = 0; i < values.length; i++) this.word(values[i]!);
+  }
+
+  text(value: string): void {
+    for (let i = 0; i < value.length; i++) this.word(value.charCodeAt(i));
   }
 
   toString(): string {

@@ -29,6 +29,8 @@ const BACKED_BYTES_MAX = 1536 * 1024 * 1024;
 /** Events and samples that wait for somebody to take them; older ones are dropped. */
 const EVENTS_MAX = 100_000;
 const SAMPLES_MAX = 10_000;
+/** Samples that are kept for a recording made afterwards, of whoever takes them out meanwhile. */
+const HISTORY_MAX = 5_000;
 const WORLDS_PER_VM = 3;
 
 export class VmHost implements Host {
@@ -43,6 +45,7 @@ export class VmHost implements Host {
   readonly #events = new Ring<HostEvent>(EVENTS_MAX);
   readonly #samples = new Ring<Sample>(SAMPLES_MAX);
   readonly #commandLog: LoggedCommand[] = [];
+  readonly #history = new Ring<Sample>(HISTORY_MAX);
   readonly #load = new LoadAverage();
   #now = 0;
   #quanta = 0;
@@ -86,6 +89,16 @@ export class VmHost implements Host {
 
   get commandLog(): readonly LoggedCommand[] {
     return this.#commandLog;
+  }
+
+  /** The cost profile with the user's replacements. */
+  get costs(): CostProfile {
+    return this.#costs;
+  }
+
+  /** Every sample of the sampling interval so far; undefined once there were too many to keep. */
+  get history(): readonly Sample[] | undefined {
+    return this.#history.dropped > 0 ? undefined : this.#history.items();
   }
 
   get anyPoweredOn(): boolean {
@@ -154,7 +167,9 @@ export class VmHost implements Host {
     if (auditEvery > 0 && this.#quanta % auditEvery === 0) this.#auditAll();
     if (this.#quanta >= this.#nextSampleAtQuantum) {
       this.#nextSampleAtQuantum += this.#sampleQuanta;
-      this.#samples.push(this.sample());
+      const sample = this.sample();
+      this.#samples.push(sample);
+      this.#history.push(sample);
       this.#sequence += 1;
       for (const vm of this.#vms) vm.resetTouched();
     }

@@ -280,9 +280,9 @@ export class VirtualMachine implements Guest {
       poweredOnAtCycles: this.#poweredOnAt,
       bootCycles: this.#bootCycles,
       worlds: [this.#world, ...this.#waitingWorlds].map(world => world.sample(nowCycles)),
-      counters: { ...this.#counters },
-      causes: this.#causesNow(),
       chargedCycles: this.#chargedCycles(),
+      causes: this.#causesNow(),
+      counters: { ...this.#counters },
       memory: { sizeKb, targetKb: memory.grantedKb, ...memory },
       timer: {
         source: timer?.source ?? 'none',
