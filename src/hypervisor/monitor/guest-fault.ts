@@ -19,5 +19,6 @@ export const pageFault = (linear: number, errorCode: number): GuestFault => ({
   cr2: linear >>> 0,
 });
 
-/** Tells a fault from the value (a number, or nothing) that came instead of it. */
-export const isFault = (result: unknown): result is GuestFault => typeof result === 'object' && result !== null;
+/** Tells a fault from the value (a number, bytes, a descriptor, nothing) that came instead of it. */
+export const isFault = (result: unknown): result is GuestFault =>
+  typeof result === 'object' && result !== null && (result as { readonly kind?: unknown }).kind === 'fault';

@@ -23,6 +23,9 @@ export const Pte = {
   LARGE_FRAME: 0xffc00000 | 0,
 } as const;
 
+/** What a guest entry must have for a shadow of it to exist. */
+export const PRESENT_MASK = Pte.P | Pte.A;
+
 /** Bits of a 4 MiB entry that must be zero without PSE-36 (bit 12 is PAT). */
 export const LARGE_RESERVED = 0x003fe000;
 

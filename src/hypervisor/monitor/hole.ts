@@ -2,7 +2,7 @@
  * The monitor's hole at the top of linear space: what every shadow page directory maps there besides the guest.
  *
  *     0xFC000000  vCPU page (one page; `vcpu-page.ts`)            the only part that ring 1 of a VMI guest may reach
- *     0xFC100000  monitor's GDT (16 pages), IDT, TSS
+ *     0xFC100000  monitor's GDT (16 pages), IDT, TSS, LDT (16 pages)
  *     0xFC400000  translation cache (BT)
  *     0xFC800000  hash of indirect targets (BT)
  *     0xFFFFFFFF
@@ -18,6 +18,8 @@ export const MONITOR_GDT_LINEAR = 0xfc100000;
 export const MONITOR_GDT_BYTES = 0x10000;
 export const MONITOR_IDT_LINEAR = 0xfc110000;
 export const MONITOR_TSS_LINEAR = 0xfc111000;
+/** Copy of the guest's LDT: as long as a table can be. */
+export const MONITOR_LDT_LINEAR = 0xfc120000;
 export const TC_LINEAR = 0xfc400000;
 export const TC_BYTES = 0x400000;
 export const TARGET_HASH_LINEAR = 0xfc800000;

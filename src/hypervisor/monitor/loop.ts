@@ -1,5 +1,24 @@
-/** The entry and exit loop: timers, pending interrupts, run, dispatch, account, again. */
-import type { Technique } from './technique.js';
+/**
+ * The entry and exit loop: timers, pending interrupts, run, dispatch, account, again.
+ *
+ *     due timers -> deliver an interrupt if the guest may take one -> technique.enter -> exit
+ *         page fault: classified here (true, hidden, trace, MMIO, ...)     everything else: technique.handle
+ *
+ * The loop knows no technique: how guest kernel code is executed is behind `Technique`.
+ *
+ * Interrupts are delivered at exits, and only there. Whoever sets the virtual interrupt flag without the monitor (translated
+ * code, the ROM) tests PENDING, which is set here while an interrupt waits. Within the shadow of STI or MOV SS nothing is
+ * delivered; the guest then runs to its next event point only.
+ */
+import { MonitorBug } from '../base/assert.js';
+import { ppnOf } from '../base/pages.js';
+import { type Exit, PfError, S, Vector } from '../machine/cpu/state.js';
+import type { Cause } from '../stats/causes.js';
+import { deliver, type Event } from './inject.js';
+import { MachineMemoryExhausted } from './monitored-vm.js';
+import type { PageFault } from './shadow.js';
+import { SingleStep } from './single-step.js';
+import type { Outcome, Technique } from './technique.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 export type LoopResult =
@@ -10,25 +29,252 @@ export type LoopResult =
   /** The VM cannot go on: one readable line. */
   | { readonly kind: 'stopped'; readonly reason: string };
 
+const RESUME: Outcome = { kind: 'resume' };
+/** Hidden faults in a row at one address and one instruction after which something must be wrong. */
+const REPEATS_MAX = 64;
+const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
+
 export class MonitorLoop {
   readonly vcpu: VirtualCpu;
   technique: Technique;
   /** The guest waits in HLT. */
   halted = false;
+  readonly #step: SingleStep;
+  readonly #onVmiInit: (vcpu: VirtualCpu) => Technique;
+  #lastHidden = -1;
+  #repeats = 0;
+  #stopped: LoopResult | undefined;
 
   /** `onVmiInit` makes the technique that takes over when the guest's kernel has called the ROM's Init. */
-  constructor(vcpu: VirtualCpu, technique: Technique, _onVmiInit: (vcpu: VirtualCpu) => Technique) {
+  constructor(vcpu: VirtualCpu, technique: Technique, onVmiInit: (vcpu: VirtualCpu) => Technique) {
     this.vcpu = vcpu;
     this.technique = technique;
+    this.#onVmiInit = onVmiInit;
+    this.#step = new SingleStep(vcpu);
+    vcpu.traces.listen('code', (ppn, offset, length) => this.technique.onCodeWritten(ppn, offset, length));
+    vcpu.onMappingChanged = () => this.technique.onMappingChanged();
   }
 
-  /** Runs the guest until `thread.cycles >= untilCycles`, or it halts or stops. */
-  run(_untilCycles: number): LoopResult {
-    throw new Error('being written');
+  /**
+   * Runs the guest until `thread.cycles >= untilCycles`, or it halts or stops. The thread's clock must be set to the pCPU's time
+   * before. Every cycle is booked on its cause when this returns.
+   */
+  run(untilCycles: number): LoopResult {
+    if (this.#stopped !== undefined) return this.#stopped;
+    const { vcpu } = this;
+    // Others (the scheduler) book on the same causes between runs.
+    const causesBefore = vcpu.causesTotal() - vcpu.chargedCycles;
+    let result: LoopResult;
+    try {
+      result = this.#run(untilCycles);
+    } catch (error) {
+      if (!(error instanceof MachineMemoryExhausted)) throw error;
+      result = { kind: 'stopped', reason: `out of machine memory: ${error.message}` };
+    }
+    if (vcpu.hasUnaccounted) vcpu.account(vcpu.cause);
+    vcpu.checkAccount(causesBefore);
+    if (result.kind === 'stopped') this.#stopped = result;
+    return result;
   }
 
-  /** Every audit that the monitor has; settles queued guest updates first. */
+  #run(untilCycles: number): LoopResult {
+    const { vcpu } = this;
+    const { thread, vm } = vcpu;
+    for (;;) {
+      vm.runTimers(thread.cycles);
+      const { intr } = vm.interrupts;
+      if (this.halted) {
+        if (!intr || !vcpu.interruptsEnabled) return { kind: 'halted', wakeAtCycles: vm.nextTimerAt() };
+        this.halted = false;
+        vm.counters.wakeups += 1;
+      }
+      if (thread.cycles >= untilCycles) return { kind: 'deadline' };
+      if (intr && vcpu.interruptsEnabled && !vcpu.interruptShadow) {
+        const outcome = this.#interrupt();
+        if (outcome.kind === 'stopped') return outcome;
+        continue;
+      }
+      vcpu.pending = intr;
+      const timerAt = vm.nextTimerAt();
+      // In the shadow of STI the guest must get past one instruction; a waiting interrupt comes at the next event point.
+      const soon = vcpu.interruptShadow && intr ? thread.cycles + 1 : Infinity;
+      vcpu.interruptShadow = false;
+      const exit = this.technique.enter(Math.min(untilCycles, timerAt, soon));
+      vcpu.markExit();
+      if (exit.kind === 'deadline') {
+        if (timerAt <= thread.cycles) this.#timerExit();
+        continue;
+      }
+      vm.counters.exits += 1;
+      const outcome = this.#dispatch(exit);
+      switch (outcome.kind) {
+        case 'resume':
+          break;
+        case 'halted':
+          this.halted = true;
+          break;
+        case 'vmiInit':
+          this.technique = this.#onVmiInit(vcpu);
+          break;
+        case 'stopped':
+          return outcome;
+      }
+    }
+  }
+
+  /** A device timer came due while the guest ran: the host's own timer interrupt ended the run. */
+  #timerExit(): void {
+    const { vcpu } = this;
+    const { costs } = vcpu;
+    vcpu.vm.counters.exits += 1;
+    vcpu.thread.charge(costs.exceptionToInner + costs.interruptAcknowledge + costs.vmmEntry + costs.timerCallback);
+    vcpu.account('interrupt');
+  }
+
+  /** Delivers the interrupt that the controller holds ready. */
+  #interrupt(): Outcome {
+    const { vcpu } = this;
+    this.technique.capture();
+    const vector = vcpu.vm.interrupts.acknowledge();
+    vcpu.pending = false;
+    vcpu.vm.counters.injections += 1;
+    return this.#deliver({ kind: 'external', vector }, 'injection');
+  }
+
+  #deliver(event: Event, cause: Cause): Outcome {
+    const delivery = deliver(this.vcpu, event);
+    this.vcpu.account(cause);
+    return delivery.kind === 'stopped' ? delivery : RESUME;
+  }
+
+  #dispatch(exit: Exit): Outcome {
+    const { vcpu } = this;
+    switch (exit.kind) {
+      case 'shutdown':
+        return { kind: 'stopped', reason: exit.reason };
+      case 'halt':
+      case 'stepped':
+        throw new MonitorBug(`${exit.kind} at CPL ${vcpu.thread.s[S.CPL]}`);
+      case 'monitor':
+        if (exit.vector === Vector.PF && !exit.software) return this.#pageFault(exit.errorCode);
+        break;
+      default:
+        break;
+    }
+    const outcome = this.technique.handle(exit);
+    // A technique names causes itself; what it leaves is a trapped instruction.
+    if (vcpu.isExitUnnamed) vcpu.account('trap');
+    return outcome;
+  }
+
+  /** Page faults are the same under every technique. */
+  #pageFault(errorCode: number): Outcome {
+    const { vcpu, technique } = this;
+    const { thread, vm, costs, shadow } = vcpu;
+    const linear = thread.s[S.CR2]! >>> 0;
+    thread.charge(costs.vmmEntry);
+    technique.settle?.();
+    const fault = shadow.classify(linear, errorCode);
+    switch (fault.kind) {
+      case 'true':
+        vm.counters.trueFaults += 1;
+        technique.capture();
+        return this.#deliver(
+          { kind: 'exception', vector: Vector.PF, errorCode: fault.errorCode, cr2: linear },
+          'trueFault',
+        );
+      case 'hidden':
+        vm.counters.hiddenFaults += 1;
+        this.#countRepeats(linear);
+        shadow.fill(fault);
+        vcpu.account('hiddenFault');
+        return RESUME;
+      case 'unprotected':
+        vm.counters.hiddenFaults += 1;
+        return this.#stepOver(fault, linear, 'hiddenFault');
+      case 'trace': {
+        vm.counters.traceFaults += 1;
+        thread.charge(costs.traceLookup);
+        const eip = thread.s[S.EIP];
+        technique.onTraceHit();
+        // The technique may have taken the guest elsewhere (a retranslated site): the store is then made there.
+        if (vcpu.inHardware && thread.s[S.EIP] === eip) return this.#stepOver(fault, linear, 'traceFault');
+        vcpu.account('traceFault');
+        return RESUME;
+      }
+      case 'mmio':
+        vm.counters.mmioFaults += 1;
+        if (this.#isFetch(linear, errorCode)) return this.#fetchFromNothing();
+        return this.#stepOver(fault, linear, 'mmioFault');
+      case 'rom':
+        vm.counters.mmioFaults += 1;
+        return this.#stepOver(fault, linear, 'mmioFault');
+    }
+  }
+
+  #stepOver(fault: Exclude<PageFault, { kind: 'true' | 'hidden' }>, linear: number, cause: Cause): Outcome {
+    const { vcpu, technique } = this;
+    const result = this.#step.run(fault, linear);
+    vcpu.account(cause);
+    switch (result.kind) {
+      case 'done':
+        return RESUME;
+      case 'true':
+        vcpu.vm.counters.trueFaults += 1;
+        technique.capture();
+        return this.#deliver(
+          { kind: 'exception', vector: Vector.PF, errorCode: result.errorCode, cr2: result.linear },
+          'trueFault',
+        );
+      case 'exit':
+        return this.#dispatch(result.exit);
+    }
+  }
+
+  /** Was the access the fetch of the instruction itself? Then there is none to carry out. */
+  #isFetch(linear: number, errorCode: number): boolean {
+    if ((errorCode & PfError.W) !== 0) return false;
+    const { s } = this.vcpu.thread;
+    const at = (s[S.EIP]! + s[S.SEG + 5]!) >>> 0;
+    return linear === at || (linear > at && linear - at < 15 && ppnOf(linear) !== ppnOf(at));
+  }
+
+  /** Code in device memory or nowhere: the bus reads ones, and FF FF is no instruction. */
+  #fetchFromNothing(): Outcome {
+    this.technique.capture();
+    this.vcpu.vm.counters.forwardedFaults += 1;
+    return this.#deliver({ kind: 'exception', vector: Vector.UD }, 'mmioFault');
+  }
+
+  #countRepeats(linear: number): void {
+    const { thread } = this.vcpu;
+    const here = thread.instructions * 4096 + (linear >>> 20);
+    this.#repeats = here === this.#lastHidden ? this.#repeats + 1 : 0;
+    this.#lastHidden = here;
+    if (this.#repeats > REPEATS_MAX) {
+      throw new MonitorBug(`hidden fault at ${hex(linear)} does not go away, EIP ${hex(thread.s[S.EIP]!)}`);
+    }
+  }
+
+  /** Every audit that the monitor has; settles queued guest updates first. One finding a line. */
   audit(): string[] {
-    throw new Error('being written');
+    const { vcpu, technique } = this;
+    technique.settle?.();
+    if (vcpu.hasUnaccounted) vcpu.account(vcpu.cause);
+    return [...vcpu.shadow.audit(), ...vcpu.descriptors.audit(), ...technique.audit()];
+  }
+
+  /** Makes the guest's memory and registers fit to be looked at from outside: everything captured, nothing queued. */
+  quiesce(): void {
+    this.technique.settle?.();
+    this.technique.capture();
+    this.vcpu.descriptors.propagateAccessed();
+    if (this.vcpu.hasUnaccounted) this.vcpu.account(this.vcpu.cause);
+  }
+
+  /** Gives every page of the monitor back, except the technique's own. */
+  destroy(): void {
+    this.#step.destroy();
+    this.vcpu.destroy();
   }
 }

@@ -54,6 +54,11 @@ export class Traces {
     return this.#users[kind].has(ppn);
   }
 
+  /** How many users a trace has. */
+  users(ppn: Ppn, kind: TraceKind): number {
+    return this.#users[kind].get(ppn) ?? 0;
+  }
+
   /** Bytes of a page have changed. Ranges lie within the page. Cheap where nobody watches. */
   written(ppn: Ppn, offset: number, length: number): void {
     for (const kind of TRACE_KINDS) {

@@ -19,6 +19,7 @@ import { Flag, S, Seg } from '../machine/cpu/state.js';
 import { CAUSE_NAMES, type Cause } from '../stats/causes.js';
 import { Descriptors } from './descriptors.js';
 import { GuestMemory, GuestPhysical } from './guest-memory.js';
+import { VCPU_PAGE_LINEAR } from './hole.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import { ShadowMmu } from './shadow.js';
 import { Traces } from './traces.js';
@@ -62,6 +63,10 @@ export class VirtualCpu {
   readonly debugRegisters = new Int32Array(8);
   /** Ring-0 stack for events from user mode where it is not read from the guest's TSS (VMI UpdateKernelStack). */
   kernelStack: { readonly ss: number; readonly esp: number } | undefined;
+  /** Keep the copies of the guest's descriptor tables current by traces (BT); VMI guests announce changes instead. */
+  watchesDescriptors = true;
+  /** Set by the loop: what linear addresses mean has changed (CR3, INVLPG, paging mode). */
+  onMappingChanged: () => void = () => {};
   /** STI or MOV SS was the last instruction: no interrupt before the next one has completed (SDM vol. 3, 6.8.3). */
   interruptShadow = false;
 
@@ -70,6 +75,7 @@ export class VirtualCpu {
   #cr3 = 0;
   #cr4 = 0;
   #cause: Cause = 'interrupt';
+  #exitUnnamed = false;
   readonly #accounted = new Float64Array(4);
   #instructions: number;
   #tlbMisses: number;
@@ -88,9 +94,13 @@ export class VirtualCpu {
     this.traces = new Traces();
     this.physical = new GuestPhysical(vm, this.traces);
     this.memory = new GuestMemory(this);
-    this.shadow = new ShadowMmu(this);
-    this.descriptors = new Descriptors(this);
     this.cr0 = this.#cr0;
+    this.shadow = new ShadowMmu(this);
+    this.shadow.mapHole(VCPU_PAGE_LINEAR, this.pageMpn, true);
+    this.descriptors = new Descriptors(this);
+    this.descriptors.install();
+    this.shadow.pagingChanged();
+    this.eflags = Flag.FIXED;
   }
 
   /** Gives every machine page of the monitor back. The vCPU is of no use afterwards. */
@@ -249,6 +259,7 @@ export class VirtualCpu {
     this.chargedCycles += monitor + kernel + user;
     booked.set(rings);
     this.#cause = cause;
+    this.#exitUnnamed = false;
     const counters = this.vm.counters;
     counters.instructions += this.thread.instructions - this.#instructions;
     this.#instructions = this.thread.instructions;
@@ -266,10 +277,25 @@ export class VirtualCpu {
     return this.thread.cyclesByRing[0] !== this.#accounted[0];
   }
 
-  /** Throws `MonitorBug` unless the causes sum to every cycle that was charged to this vCPU since it was made. */
-  checkAccount(causesBefore: number): void {
+  /** The loop: an exit has happened, and nobody has said what it costs to whom. */
+  markExit(): void {
+    this.#exitUnnamed = true;
+  }
+
+  /** True until `account` is called after an exit. */
+  get isExitUnnamed(): boolean {
+    return this.#exitUnnamed;
+  }
+
+  /** Sum over all causes of the VM. */
+  causesTotal(): number {
     let sum = 0;
     for (const name of CAUSE_NAMES) sum += this.vm.causes[name];
-    assert(sum - causesBefore === this.chargedCycles, 'causes do not sum to the cycles charged');
+    return sum;
+  }
+
+  /** Throws `MonitorBug` unless the causes sum to every cycle that was charged to this vCPU since it was made. */
+  checkAccount(causesBefore: number): void {
+    assert(this.causesTotal() - causesBefore === this.chargedCycles, 'causes do not sum to the cycles charged');
   }
 }

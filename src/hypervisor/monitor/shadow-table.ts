@@ -1,0 +1,77 @@
+/**
+ * One page of shadow: a real x86 page table or directory in machine memory, and what the monitor must know about each of its
+ * entries besides the bits that hardware reads.
+ *
+ *     kind               made from                               entries lead to
+ *     directory          a guest page directory                  tables and large tables
+ *     table              a guest page table                      machine pages
+ *     large              4 MiB of guest-physical memory          machine pages (the directory entry holds W and U)
+ *     identityDirectory  nothing: the guest's paging is off      identity tables
+ *     identityTable      4 MiB of guest-physical memory          machine pages
+ */
+import type { Mpn, Ppn } from '../base/pages.js';
+import type { MachineMemory } from '../machine/memory.js';
+
+export type ShadowKind = 'directory' | 'table' | 'large' | 'identityDirectory' | 'identityTable';
+
+export const ENTRIES = 1024;
+
+export class ShadowTable {
+  readonly kind: ShadowKind;
+  /** directory, table: the guest page it shadows. large, identityTable: first guest page that it maps. */
+  readonly ppn: Ppn;
+  readonly mpn: Mpn;
+  /**
+   * The guest entry from which each present shadow entry was made (large, identityTable: the PPN shifted to entry form). An
+   * entry whose shadow is absent holds 0.
+   */
+  readonly sources = new Int32Array(ENTRIES);
+  /** Machine addresses of the shadow directory entries that lead here. */
+  readonly parents = new Set<number>();
+  /** Entries are global pages (large tables only: taken from the directory entry). */
+  readonly global: boolean;
+  /** The guest page is watched for writes on behalf of this shadow. */
+  traced = false;
+  /** Sequence number of the last use: what eviction goes by. */
+  lastUse = 0;
+  /** Trace hits since the last use: a page that is only ever written is no page table any more. */
+  hitsSinceUse = 0;
+  /** Some entry has been global: its TLB lines outlive a CR3 load. */
+  mayHoldGlobals = false;
+  /** Present entries. */
+  count = 0;
+  readonly #i32: Int32Array;
+  readonly #base: number;
+
+  constructor(memory: MachineMemory, kind: ShadowKind, ppn: Ppn, mpn: Mpn, global: boolean) {
+    this.kind = kind;
+    this.ppn = ppn;
+    this.mpn = mpn;
+    this.global = global;
+    this.#i32 = memory.i32;
+    this.#base = mpn << 10;
+  }
+
+  get isDirectory(): boolean {
+    return this.kind === 'directory' || this.kind === 'identityDirectory';
+  }
+
+  entry(index: number): number {
+    return this.#i32[this.#base + index]!;
+  }
+
+  /** Stores the hardware entry only. */
+  set(index: number, value: number): void {
+    this.#i32[this.#base + index] = value;
+  }
+
+  /** Machine address of an entry. */
+  at(index: number): number {
+    return (this.mpn << 12) | (index << 2);
+  }
+
+  /** The guest page that entry `index` of a leaf table maps, according to its source. */
+  ppnOf(index: number): Ppn {
+    return (this.sources[index]! >>> 12) as Ppn;
+  }
+}
