@@ -8,9 +8,9 @@
 import { Decoder, type Instruction, MemorySize, Mnemonic, OpKind, RegisterExt } from 'iced-x86';
 import { Flag } from '../../machine/cpu/state.js';
 import { isFault } from '../guest-fault.js';
+import { addressOf, linearOf, readRegister, writeRegister } from '../operands.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { GuestInstruction } from './classify.js';
-import { readRegister, writableOperand, writeRegister } from './operand.js';
 
 /** Trace hits after which a site is retranslated. */
 export const HITS_TO_ADAPT = 4;
@@ -20,7 +20,13 @@ const LOGIC: ReadonlyMap<Mnemonic, (a: number, b: number) => number> = new Map([
   [Mnemonic.Or, (a: number, b: number) => a | b],
   [Mnemonic.Xor, (a: number, b: number) => a ^ b],
 ]);
-const ADAPTABLE: ReadonlySet<Mnemonic> = new Set([Mnemonic.Mov, Mnemonic.Xchg, ...LOGIC.keys()]);
+/** With an immediate bit number, which is taken modulo the operand's size; CF becomes the bit, other flags stay. */
+const BITS: ReadonlyMap<Mnemonic, (value: number, mask: number) => number> = new Map([
+  [Mnemonic.Bts, (value: number, mask: number) => value | mask],
+  [Mnemonic.Btr, (value: number, mask: number) => value & ~mask],
+  [Mnemonic.Btc, (value: number, mask: number) => value ^ mask],
+]);
+const ADAPTABLE: ReadonlySet<Mnemonic> = new Set([Mnemonic.Mov, Mnemonic.Xchg, ...LOGIC.keys(), ...BITS.keys()]);
 
 const CODE_BYTES_MAX = 15;
 
@@ -64,39 +70,50 @@ export class Adaptation {
 
   #store(instruction: Instruction): boolean {
     const vcpu = this.#vcpu;
-    const s = vcpu.thread.s;
     // The code may have changed since the site was counted.
     if (!isAdaptable(instruction)) return false;
     const width = operandBytes(instruction)!;
-    const linear = writableOperand(vcpu, instruction, width);
+    const { seg, offset } = addressOf(vcpu, instruction);
+    const linear = linearOf(vcpu, seg, offset, width, true);
     // A store across pages could fail half way.
-    if (linear === undefined || (linear & 4095) + width > 4096) return false;
+    if (isFault(linear) || (linear & 4095) + width > 4096) return false;
+    const store = (value: number): boolean => !isFault(vcpu.memory.write(linear, width, value, false));
+    const { mnemonic } = instruction;
     const source =
-      instruction.op1Kind === OpKind.Register ? readRegister(s, instruction.op1Register) : instruction.immediate(1);
-    const value = Number(BigInt.asUintN(width * 8, BigInt(source)));
-    const logic = LOGIC.get(instruction.mnemonic);
-    if (instruction.mnemonic === Mnemonic.Mov) return !isFault(vcpu.memory.write(linear, width, value, false));
+      instruction.op1Kind === OpKind.Register
+        ? readRegister(vcpu, instruction.op1Register)
+        : Number(BigInt.asIntN(32, instruction.immediate(1)));
+    if (mnemonic === Mnemonic.Mov) return store(source);
     const before = vcpu.memory.read(linear, width, false);
     if (isFault(before)) return false;
-    const after = logic === undefined ? value : logic(before, value);
-    if (isFault(vcpu.memory.write(linear, width, after, false))) return false;
-    if (logic === undefined) writeRegister(s, instruction.op1Register, before);
-    else setLogicFlags(vcpu, after, width);
+    const bit = BITS.get(mnemonic);
+    if (bit !== undefined) {
+      const mask = 1 << (source & (width * 8 - 1));
+      if (!store(bit(before, mask))) return false;
+      setFlags(vcpu, Flag.CF, (before & mask) !== 0 ? Flag.CF : 0);
+      return true;
+    }
+    const logic = LOGIC.get(mnemonic);
+    const after = logic === undefined ? source : logic(before, source);
+    if (!store(after)) return false;
+    if (logic === undefined) writeRegister(vcpu, instruction.op1Register, before);
+    else setFlags(vcpu, Flag.ARITHMETIC, logicFlags(after, width));
     return true;
   }
 }
 
-/** `mov`, `xchg`, `and`, `or`, `xor` with a memory destination in DS, ES, SS or FS. */
+/** A store that `#store` knows, with its destination in memory. */
 function isAdaptable(instruction: Instruction): boolean {
   if (!ADAPTABLE.has(instruction.mnemonic) || instruction.opCount !== 2) return false;
   if (instruction.op0Kind !== OpKind.Memory || operandBytes(instruction) === undefined) return false;
-  const { op1Kind } = instruction;
+  const { op1Kind, mnemonic } = instruction;
+  if (BITS.has(mnemonic)) return op1Kind === OpKind.Immediate8;
   if (op1Kind === OpKind.Register)
     return (
       RegisterExt.size(instruction.op1Register) === operandBytes(instruction) &&
       RegisterExt.isGPR(instruction.op1Register)
     );
-  return op1Kind >= OpKind.Immediate8 && op1Kind <= OpKind.Immediate8to32 && instruction.mnemonic !== Mnemonic.Xchg;
+  return op1Kind >= OpKind.Immediate8 && op1Kind <= OpKind.Immediate8to32 && mnemonic !== Mnemonic.Xchg;
 }
 
 /** 1, 2 or 4; undefined for anything else. */
@@ -116,19 +133,19 @@ function operandBytes(instruction: Instruction): 1 | 2 | 4 | undefined {
   }
 }
 
-/** Flags of AND, OR and XOR (SDM vol. 2): CF and OF clear, AF as this processor leaves it (clear). */
-function setLogicFlags(vcpu: VirtualCpu, result: number, width: number): void {
-  const { thread } = vcpu;
-  const value = Number(BigInt.asUintN(width * 8, BigInt(result)));
+/** SF, ZF and PF of a result; CF and OF are clear, and AF as this processor leaves it: clear. */
+function logicFlags(result: number, width: number): number {
+  const value = result & (width === 4 ? -1 : width === 2 ? 0xffff : 0xff);
   let parity = value & 0xff;
   parity ^= parity >>> 4;
   parity ^= parity >>> 2;
   parity ^= parity >>> 1;
-  const flags =
-    (value === 0 ? Flag.ZF : 0) |
-    ((value / 2 ** (width * 8 - 1)) & 1 ? Flag.SF : 0) |
-    ((parity & 1) === 0 ? Flag.PF : 0);
-  thread.writeEflags((thread.readEflags() & ~Flag.ARITHMETIC) | flags);
+  const sign = (value >>> (width * 8 - 1)) & 1;
+  return (value === 0 ? Flag.ZF : 0) | (sign !== 0 ? Flag.SF : 0) | ((parity & 1) === 0 ? Flag.PF : 0);
+}
+
+function setFlags(vcpu: VirtualCpu, mask: number, flags: number): void {
+  vcpu.thread.writeEflags((vcpu.thread.readEflags() & ~mask) | flags);
 }
 
 function decoded(guest: GuestInstruction, use: (instruction: Instruction) => boolean): boolean {

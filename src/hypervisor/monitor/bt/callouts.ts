@@ -2,17 +2,18 @@
  * What the monitor does for each kind of callout. The general shape: take the guest out at the callout (its state is exact
  * there), do the work on the virtual CPU, and let translated code go on behind it.
  */
-import { Decoder, type Instruction, Mnemonic, OpKind } from 'iced-x86';
+import { Decoder, type Instruction, Mnemonic } from 'iced-x86';
 import { S, Vector } from '../../machine/cpu/state.js';
 import { isFault } from '../guest-fault.js';
 import { HYPERCALL_VECTOR } from '../hole.js';
-import { deliver } from '../inject.js';
+import { deliver, eventOf } from '../inject.js';
+import { addressOf } from '../operands.js';
 import { emulateDecoded } from '../privileged.js';
 import type { Outcome } from '../technique.js';
+import type { VirtualCpu } from '../virtual-cpu.js';
 import type { FoundCallout } from './cache.js';
 import { type GuestInstruction, isNarrowTransfer } from './classify.js';
 import { CALLOUT_BYTES } from './emit.js';
-import { linearOperand } from './operand.js';
 import type { BtTechnique } from './technique.js';
 import type { Continuation, Tu } from './unit.js';
 
@@ -120,10 +121,11 @@ export class Callouts {
       vcpu.eip = guest.eip;
     }
     if (isNarrowTransfer(guest)) return this.#unsupported(guest);
-    const invalidated = instruction.mnemonic === Mnemonic.Invlpg ? linearOperand(vcpu, instruction) : undefined;
-    const effect = emulateDecoded(vcpu, instruction);
-    if (invalidated !== undefined) bt.onMappingChanged(invalidated);
-    else if (changesMapping(instruction)) bt.onMappingChanged();
+    const effect =
+      instruction.mnemonic === Mnemonic.Invlpg
+        ? bt.withOnePageChanged(invalidatedPage(vcpu, instruction), () => emulateDecoded(vcpu, instruction))
+        : emulateDecoded(vcpu, instruction);
+    vcpu.eip >>>= 0;
     switch (effect?.kind) {
       case 'next':
       case 'jumped':
@@ -136,10 +138,9 @@ export class Callouts {
         bt.resumeAt(tu, at + CALLOUT_BYTES, next);
         return { kind: 'halted' };
       case 'fault': {
-        const { vector, errorCode, cr2 } = effect;
-        if (vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;
+        if (effect.vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;
         else vcpu.vm.counters.forwardedFaults += 1;
-        const delivery = deliver(vcpu, { vector, errorCode, kind: 'exception', cr2 });
+        const delivery = deliver(vcpu, eventOf(effect));
         return delivery.kind === 'delivered' ? RESUME : delivery;
       }
       case 'stopped':
@@ -160,9 +161,8 @@ export class Callouts {
   }
 }
 
-/** MOV to CR0, CR3 or CR4, and LMSW. */
-const changesMapping = (instruction: Instruction): boolean =>
-  instruction.mnemonic === Mnemonic.Lmsw ||
-  (instruction.mnemonic === Mnemonic.Mov &&
-    instruction.op0Kind === OpKind.Register &&
-    instruction.op1Kind === OpKind.Register);
+/** Linear address that INVLPG names. */
+function invalidatedPage(vcpu: VirtualCpu, instruction: Instruction): number {
+  const { seg, offset } = addressOf(vcpu, instruction);
+  return (vcpu.base(seg) + offset) >>> 0;
+}

@@ -84,6 +84,7 @@ export class BtTechnique implements Technique {
     this.#callouts = new Callouts(this);
     this.#user = new UserExits(vcpu);
     vcpu.kernelCpl = 0;
+    vcpu.watchesDescriptors = true;
     vcpu.descriptors.setTcSegments(true);
   }
 
@@ -174,9 +175,17 @@ export class BtTechnique implements Technique {
     this.cache.retireWritten(ppn, offset, length);
   }
 
-  onMappingChanged(linear?: number): void {
-    if (linear === undefined) this.#stale = 'all';
-    else if (this.#stale !== 'all') this.#stale.add(linear >>> 12);
+  onMappingChanged(): void {
+    this.#stale = 'all';
+  }
+
+  /** Carries out INVLPG for `linear`: whatever the shadow reports meanwhile, only this page's mapping has changed. */
+  withOnePageChanged<T>(linear: number, invalidate: () => T): T {
+    const before = this.#stale;
+    const result = invalidate();
+    if (before !== 'all') before.add(linear >>> 12);
+    this.#stale = before;
+    return result;
   }
 
   audit(): string[] {
@@ -251,6 +260,7 @@ export class BtTechnique implements Technique {
   #load(): Exit | undefined {
     const { vcpu } = this;
     const { thread } = vcpu;
+    vcpu.eip >>>= 0;
     if (vcpu.cpl === 3) {
       vcpu.pushSegments(ALL_SEGMENTS);
       thread.setCpl(3);

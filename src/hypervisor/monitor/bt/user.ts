@@ -1,14 +1,11 @@
 /** Exits of directly executed user code, and exceptions that are the guest's own. The guest is out when these run. */
 import { type Exit, Vector } from '../../machine/cpu/state.js';
-import { CALLOUT_VECTOR, HYPERCALL_VECTOR } from '../hole.js';
-import { deliver } from '../inject.js';
+import { deliver, hiddenSoftwareInterrupt } from '../inject.js';
 import { emulate, sysenter } from '../privileged.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 
 const RESUME: Outcome = { kind: 'resume' };
-/** Error-code bit of a fault that an IDT entry caused (SDM vol. 3, 6.13). */
-const IDT_ERROR = 2;
 
 export class UserExits {
   readonly #vcpu: VirtualCpu;
@@ -29,13 +26,10 @@ export class UserExits {
     if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in user code` };
     const { vector } = exit;
     if (exit.software) return this.#softwareInterrupt(vector);
-    if (vector === Vector.GP && (exit.errorCode & IDT_ERROR) !== 0) {
+    if (vector === Vector.GP && exit.errorCode !== 0) {
       // The monitor's own vectors are closed to ring 3, but they are ordinary ones to the guest.
-      const asked = exit.errorCode >>> 3;
-      if (asked === CALLOUT_VECTOR || asked === HYPERCALL_VECTOR) {
-        vcpu.eip = (vcpu.eip + 2) >>> 0;
-        return this.#softwareInterrupt(asked);
-      }
+      const hidden = hiddenSoftwareInterrupt(vcpu, exit.errorCode);
+      if (hidden !== undefined) return this.#softwareInterrupt(hidden.vector);
     }
     if (vector === Vector.GP && exit.errorCode === 0) {
       // CLI, STI, IN and OUT are allowed to user code that the guest's IOPL or I/O bitmap lets do it.
