@@ -14,5 +14,5 @@ static int body(u32 iterations)
 
 int main(int argc, char **argv)
 {
-	return bench_main("getppid", argc, argv, 2000, body);
+	return bench_main("getppid", argc, argv, 4000, body);
 }

@@ -50,9 +50,10 @@ struct k_sigaction {
 
 struct siginfo {
 	int signo, error, code;
-	u32 address; /* faults; sender's pid for kill */
-	u32 pad[28];
+	u32 address; /* faults */
 };
+/* User space is promised 128 bytes; the rest carries nothing here. */
+#define SIGINFO_USER_BYTES 128
 
 struct sigcontext {
 	u32 gs, fs, es, ds;

@@ -17,8 +17,10 @@
 struct sigframe {
 	u32 return_address, signo, info_at, context_at;
 	struct siginfo info;
+	u8 info_rest[SIGINFO_USER_BYTES - sizeof(struct siginfo)];
 	struct ucontext context;
 };
+#define CONTEXT_AT offsetof(struct sigframe, context)
 
 static void save_context(struct sigcontext *to, const struct pt_regs *regs, u32 mask)
 {
@@ -38,27 +40,21 @@ static int setup_frame(u32 signo, const struct k_sigaction *action, const struct
 {
 	/* As after a call: the return address lies 4 below a 16-byte boundary. */
 	u32 at = ((regs->esp - sizeof(struct sigframe)) & ~15u) - 4;
-	struct sigframe *frame = kzalloc(sizeof(*frame));
-	int error;
+	struct {
+		u32 return_address, signo, info_at, context_at;
+		struct siginfo info;
+	} head = { action->flags & SA_RESTORER ? action->restorer : VSYSCALL_SIGRETURN, signo,
+		   at + offsetof(struct sigframe, info), at + CONTEXT_AT, *info };
+	struct ucontext context = { .sigmask = { mask, 0 } };
 
-	if (!frame)
-		return -ENOMEM;
-	frame->return_address = action->flags & SA_RESTORER ? action->restorer : VSYSCALL_SIGRETURN;
-	frame->signo = signo;
-	frame->info_at = at + offsetof(struct sigframe, info);
-	frame->context_at = at + offsetof(struct sigframe, context);
-	frame->info = *info;
-	save_context(&frame->context.mcontext, regs, mask);
-	frame->context.sigmask[0] = mask;
-	error = copy_to_user(at, frame, sizeof(*frame));
-	kfree(frame, sizeof(*frame));
-	if (error)
-		return error;
+	save_context(&context.mcontext, regs, mask);
+	if (copy_to_user(at, &head, sizeof(head)) || copy_to_user(at + CONTEXT_AT, &context, sizeof(context)))
+		return -EFAULT;
 	regs->esp = at;
 	regs->eip = action->handler;
 	regs->eax = signo;
-	regs->edx = at + offsetof(struct sigframe, info);
-	regs->ecx = at + offsetof(struct sigframe, context);
+	regs->edx = head.info_at;
+	regs->ecx = head.context_at;
 	regs->ds = regs->es = regs->ss = __USER_DS;
 	regs->cs = __USER_CS;
 	regs->eflags &= ~(X86_EFLAGS_TF | X86_EFLAGS_DF);
@@ -85,18 +81,16 @@ void do_signal(struct pt_regs *regs)
 /* The trampoline's system call: ESP points behind the return address. Selectors are not taken from user memory. */
 int sys_rt_sigreturn(struct pt_regs *regs)
 {
-	struct ucontext *context = kmalloc(sizeof(*context));
-	u32 at = regs->esp - 4 + offsetof(struct sigframe, context);
-	const struct sigcontext *c = context ? &context->mcontext : NULL;
+	struct ucontext context;
+	const struct sigcontext *c = &context.mcontext;
 
-	if (!c || copy_from_user(context, at, sizeof(*context)))
+	if (copy_from_user(&context, regs->esp - 4 + CONTEXT_AT, sizeof(context)))
 		do_group_exit(SIGSEGV);
 	regs->ebx = c->ebx, regs->ecx = c->ecx, regs->edx = c->edx, regs->esi = c->esi, regs->edi = c->edi;
 	regs->ebp = c->ebp, regs->eax = c->eax, regs->eip = c->eip, regs->esp = c->esp;
 	regs->eflags = (regs->eflags & ~USER_EFLAGS) | (c->eflags & USER_EFLAGS) | X86_EFLAGS_IF;
-	current->blocked = context->sigmask[0] & ~(sigmask(SIGKILL));
+	current->blocked = context.sigmask[0] & ~sigmask(SIGKILL);
 	recalc_sigpending(current);
-	kfree(context, sizeof(*context));
 	return (int)regs->eax;
 }
 

@@ -1,7 +1,9 @@
 /*
- * Native time: PIT channel 0 ticks at HZ through IRQ 0, the TSC tells the time in between. VMI replaces both (vmitime.c).
+ * Native time: PIT channel 0 ticks at HZ through IRQ 0, the TSC tells the time within a tick. VMI replaces both (vmitime.c).
  *
- * The TSC's rate is measured between ticks while the processor is halted, so that the measurement costs no instructions.
+ * The clock is made of ticks, and what the TSC adds never reaches the next tick: timers and clock cannot disagree, however
+ * well or badly the TSC's rate is known. That rate is measured between ticks while the processor is halted, so that the
+ * measurement costs no instructions.
  */
 #include <asm/io.h>
 #include <asm/irqflags.h>
@@ -20,7 +22,8 @@
 
 u32 hz = HZ_DEFAULT;
 u32 tsc_khz;
-static u64 boot_cycles;
+static u64 tsc_at_tick;
+static u32 boot_jiffies;
 static int clock_running;
 
 void pit_init(void)
@@ -38,6 +41,7 @@ static void timer_interrupt(void) { pv_time_ops.tick(); }
 
 static void native_tick(void)
 {
+	tsc_at_tick = pv_cpu_ops.read_tsc();
 	do_timer();
 	update_process_times();
 }
@@ -66,13 +70,20 @@ static void native_time_init(void)
 		tsc_khz = 1;
 }
 
-static u64 native_read_cycles(void) { return pv_cpu_ops.read_tsc(); }
-static u32 native_cycles_khz(void) { return tsc_khz; }
+static u64 native_clock_ns(void)
+{
+	u32 flags = local_irq_save(), tick_ns = NSEC_PER_SEC / hz;
+	u64 offset_ns = div_u64((pv_cpu_ops.read_tsc() - tsc_at_tick) * 1000000, tsc_khz, NULL);
+	u64 ns = (u64)(jiffies - boot_jiffies) * tick_ns;
+
+	ns += offset_ns < tick_ns ? offset_ns : tick_ns - 1;
+	local_irq_restore(flags);
+	return ns;
+}
 
 struct pv_time_ops pv_time_ops = {
 	.time_init = native_time_init,
-	.read_cycles = native_read_cycles,
-	.cycles_khz = native_cycles_khz,
+	.clock_ns = native_clock_ns,
 	.idle = native_idle,
 	.tick = native_tick,
 };
@@ -81,20 +92,13 @@ void time_init(void)
 {
 	request_irq(0, timer_interrupt);
 	pv_time_ops.time_init();
-	boot_cycles = pv_time_ops.read_cycles();
+	boot_jiffies = jiffies;
 	clock_running = 1;
-	printk("Time: %s clocksource, %u.%03u MHz\n", pv_time_ops.read_cycles == native_read_cycles ? "tsc" : "vmi-timer",
-	       pv_time_ops.cycles_khz() / 1000, pv_time_ops.cycles_khz() % 1000);
+	printk("Time: %s clocksource, %u.%03u MHz\n", pv_time_ops.tick == native_tick ? "tsc" : "vmi-timer", tsc_khz / 1000,
+	       tsc_khz % 1000);
 }
 
 u64 sched_clock(void)
 {
-	u32 khz, rest;
-	u64 ms;
-
-	if (!clock_running)
-		return 0;
-	khz = pv_time_ops.cycles_khz();
-	ms = div_u64(pv_time_ops.read_cycles() - boot_cycles, khz, &rest);
-	return ms * 1000000 + div_u64((u64)rest * 1000000, khz, NULL);
+	return clock_running ? pv_time_ops.clock_ns() : 0;
 }

@@ -24,6 +24,7 @@ static struct {
 
 static u32 alarm_hz = VMI_ALARM_HZ_DEFAULT;
 static u32 frequency_khz;
+static u64 real_at_boot;
 static u64 cycles_per_jiffy, cycles_per_alarm;
 /* Cycles that are accounted for: real ones in jiffies, available ones in process times, stolen ones in `stolen_jiffies`. */
 static u64 real_accounted, available_accounted, stolen_accounted;
@@ -35,8 +36,14 @@ void vmi_time_option(u32 value)
 		alarm_hz = value;
 }
 
-static u64 vmi_read_cycles(void) { return vmi_timer.get_counter(VMI_CYCLES_REAL); }
-static u32 vmi_cycles_khz(void) { return frequency_khz; }
+/* Jiffies follow the same counter, so that timers and clock agree. */
+static u64 vmi_clock_ns(void)
+{
+	u32 rest;
+	u64 ms = div_u64(vmi_timer.get_counter(VMI_CYCLES_REAL) - real_at_boot, frequency_khz, &rest);
+
+	return ms * 1000000 + div_u64((u64)rest * 1000000, frequency_khz, NULL);
+}
 
 static void account_real(u64 now)
 {
@@ -119,7 +126,7 @@ static void vmi_time_init(void)
 		printk("VMI timer alarm HZ set to %u\n", alarm_hz);
 	printk("VMI timer cycles/sec = %llu ; cycles/jiffy = %llu ;cycles/alarm = %llu\n", (u64)frequency_khz * 1000,
 	       cycles_per_jiffy, cycles_per_alarm);
-	real_accounted = vmi_timer.get_counter(VMI_CYCLES_REAL);
+	real_at_boot = real_accounted = vmi_timer.get_counter(VMI_CYCLES_REAL);
 	available_accounted = vmi_timer.get_counter(VMI_CYCLES_AVAILABLE);
 	stolen_accounted = real_accounted - available_accounted;
 	start_alarm();
@@ -138,8 +145,7 @@ void vmi_time_probe(void)
 	if (!vmi_timer.get_counter || !vmi_timer.set_alarm || !vmi_timer.cancel_alarm)
 		return;
 	pv_time_ops.time_init = vmi_time_init;
-	pv_time_ops.read_cycles = vmi_read_cycles;
-	pv_time_ops.cycles_khz = vmi_cycles_khz;
+	pv_time_ops.clock_ns = vmi_clock_ns;
 	pv_time_ops.idle = vmi_idle;
 	pv_time_ops.tick = vmi_tick;
 }

@@ -109,9 +109,8 @@ struct pv_mmu_ops {
 struct pv_time_ops {
 	/* Starts the tick; called once, interrupts off. */
 	void (*time_init)(void);
-	/* Time source: a counter and its rate. */
-	u64 (*read_cycles)(void);
-	u32 (*cycles_khz)(void);
+	/* Nanoseconds since time_init; never goes back, and never ahead of the timers. */
+	u64 (*clock_ns)(void);
 	/* Sleeps until the next interrupt; entered with interrupts off, left with them on. */
 	void (*idle)(void);
 	void (*tick)(void);
