@@ -8,7 +8,10 @@
  *
  * Interrupts are delivered at exits, and only there. Whoever sets the virtual interrupt flag without the monitor (translated
  * code, the ROM) tests PENDING, which is set here while an interrupt waits. Within the shadow of STI or MOV SS nothing is
- * delivered; the guest then runs to its next event point only.
+ * delivered: the technique ends `enter` behind the next instruction while an interrupt waits.
+ *
+ * After a page fault hardware may stand in the middle of something (translated code carries one guest instruction out by
+ * several). Only an exit at the deadline is a boundary for certain, so runs end there, and so does waiting for an interrupt.
  */
 import { MonitorBug } from '../base/assert.js';
 import { ppnOf } from '../base/pages.js';
@@ -44,6 +47,10 @@ export class MonitorLoop {
   #lastHidden = -1;
   #repeats = 0;
   #stopped: LoopResult | undefined;
+  /** The last exit was at an instruction boundary of the guest: nothing is half done in hardware. */
+  #atBoundary = true;
+  /** The exit by which the next timer is run has been charged. */
+  #timerPaid = false;
 
   /** `onVmiInit` makes the technique that takes over when the guest's kernel has called the ROM's Init. */
   constructor(vcpu: VirtualCpu, technique: Technique, onVmiInit: (vcpu: VirtualCpu) => Technique) {
@@ -81,28 +88,30 @@ export class MonitorLoop {
     const { vcpu } = this;
     const { thread, vm } = vcpu;
     for (;;) {
-      vm.runTimers(thread.cycles);
+      this.#runTimers();
       const { intr } = vm.interrupts;
       if (this.halted) {
         if (!intr || !vcpu.interruptsEnabled) return { kind: 'halted', wakeAtCycles: vm.nextTimerAt() };
         this.halted = false;
         vm.counters.wakeups += 1;
       }
-      if (thread.cycles >= untilCycles) return { kind: 'deadline' };
-      if (intr && vcpu.interruptsEnabled && !vcpu.interruptShadow) {
+      const clean = this.#atBoundary || !vcpu.inHardware;
+      if ((thread.cycles >= untilCycles && clean) || vm.stopRequested) return { kind: 'deadline' };
+      if (intr && vcpu.interruptsEnabled && !vcpu.interruptShadow && clean) {
         const outcome = this.#interrupt();
         if (outcome.kind === 'stopped') return outcome;
         continue;
       }
       vcpu.pending = intr;
       const timerAt = vm.nextTimerAt();
-      // In the shadow of STI the guest must get past one instruction; a waiting interrupt comes at the next event point.
-      const soon = vcpu.interruptShadow && intr ? thread.cycles + 1 : Infinity;
-      vcpu.interruptShadow = false;
-      const exit = this.technique.enter(Math.min(untilCycles, timerAt, soon));
+      // An interrupt that waits for a boundary alone is taken at the first one: a deadline that has passed leads there.
+      const waits = intr && vcpu.interruptsEnabled && !clean;
+      const exit = this.technique.enter(waits ? 0 : Math.min(untilCycles, timerAt));
       vcpu.markExit();
+      this.#atBoundary = exit.kind === 'deadline';
       if (exit.kind === 'deadline') {
         if (timerAt <= thread.cycles) this.#timerExit();
+        else vcpu.continueFree();
         continue;
       }
       vm.counters.exits += 1;
@@ -122,6 +131,19 @@ export class MonitorLoop {
     }
   }
 
+  /** Timers that come due while the monitor runs; those that ended a run of the guest have been paid for by `#timerExit`. */
+  #runTimers(): void {
+    const { vcpu } = this;
+    const fired = vcpu.vm.runTimers(vcpu.thread.cycles);
+    if (fired === 0) return;
+    const unpaid = this.#timerPaid ? fired - 1 : fired;
+    this.#timerPaid = false;
+    if (unpaid === 0) return;
+    vcpu.account(vcpu.cause);
+    vcpu.thread.charge(vcpu.costs.timerCallback * unpaid);
+    vcpu.account('interrupt');
+  }
+
   /** A device timer came due while the guest ran: the host's own timer interrupt ended the run. */
   #timerExit(): void {
     const { vcpu } = this;
@@ -129,6 +151,7 @@ export class MonitorLoop {
     vcpu.vm.counters.exits += 1;
     vcpu.thread.charge(costs.exceptionToInner + costs.interruptAcknowledge + costs.vmmEntry + costs.timerCallback);
     vcpu.account('interrupt');
+    this.#timerPaid = true;
   }
 
   /** Delivers the interrupt that the controller holds ready. */

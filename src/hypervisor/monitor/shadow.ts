@@ -195,7 +195,7 @@ export class ShadowMmu {
     vcpu.thread.charge(vcpu.costs.invlpg);
     if (linear >>> 0 >= HOLE_BASE) return;
     vcpu.thread.flushTlbPage(linear);
-    vcpu.onMappingChanged();
+    vcpu.onMappingChanged(linear >>> 0);
     const root = this.#current();
     if (root.kind !== 'directory') return;
     const pdi = pdeIndex(linear);

@@ -40,8 +40,8 @@ export interface Technique {
   onTraceHit(): void;
   /** The guest stored into a page that holds code it may have translated; byte range within the page. */
   onCodeWritten(ppn: number, offset: number, length: number): void;
-  /** The mapping of a linear page changed (invlpg, new address space): drop what was derived from it. */
-  onMappingChanged(): void;
+  /** The mapping of the page at `linear` (INVLPG), or of any page (no argument), changed: drop what was derived from it. */
+  onMappingChanged(linear?: number): void;
   /** One finding a line; empty when all derived state is consistent. */
   audit(): string[];
 }

@@ -65,8 +65,8 @@ export class VirtualCpu {
   kernelStack: { readonly ss: number; readonly esp: number } | undefined;
   /** Keep the copies of the guest's descriptor tables current by traces (BT); VMI guests announce changes instead. */
   watchesDescriptors = true;
-  /** Set by the loop: what linear addresses mean has changed (CR3, INVLPG, paging mode). */
-  onMappingChanged: () => void = () => {};
+  /** Set by the loop: what one linear page, or any, means has changed (INVLPG; CR3, flush, paging mode). */
+  onMappingChanged: (linear?: number) => void = () => {};
   /** STI or MOV SS was the last instruction: no interrupt before the next one has completed (SDM vol. 3, 6.8.3). */
   interruptShadow = false;
 
@@ -76,6 +76,7 @@ export class VirtualCpu {
   #cr4 = 0;
   #cause: Cause = 'interrupt';
   #exitUnnamed = false;
+  #entryIsFree = false;
   readonly #accounted = new Float64Array(4);
   #instructions: number;
   #tlbMisses: number;
@@ -235,11 +236,20 @@ export class VirtualCpu {
 
   /**
    * Charges the way back into the guest (`vmmExit` and the IRET to an outer ring) and books everything that ring 0 has cost so
-   * far on the cause named last. Every `enter` of a technique calls it once, right before `thread.run`.
+   * far on the cause named last. Every `enter` of a technique calls it once, right before `thread.run`. Free where the run was
+   * only cut in two (`continueFree`).
    */
   chargeEntry(): void {
-    this.thread.charge(this.costs.vmmExit + this.costs.iretToOuter);
+    if (!this.#entryIsFree) this.thread.charge(this.costs.vmmExit + this.costs.iretToOuter);
     this.account(this.#cause);
+  }
+
+  /**
+   * The loop: the run ended only because its caller wanted it cut there. Going on is free, unless something is booked before:
+   * then the guest really was left.
+   */
+  continueFree(): void {
+    this.#entryIsFree = true;
   }
 
   /**
@@ -260,6 +270,7 @@ export class VirtualCpu {
     booked.set(rings);
     this.#cause = cause;
     this.#exitUnnamed = false;
+    this.#entryIsFree = false;
     const counters = this.vm.counters;
     counters.instructions += this.thread.instructions - this.#instructions;
     this.#instructions = this.thread.instructions;
