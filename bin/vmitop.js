@@ -14,5 +14,10 @@ if (major < 20 || (major === 20 && minor < 19)) {
 } else {
   // React's development build costs twice the time and keeps a list that only grows: decided before it is loaded.
   process.env.NODE_ENV = 'production';
-  await import(main.href);
+  try {
+    await import(main.href);
+  } catch (error) {
+    process.stderr.write(`vmitop: cannot be loaded: ${error.message}\n`);
+    process.exitCode = 70;
+  }
 }

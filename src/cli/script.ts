@@ -111,22 +111,27 @@ const PATIENCE_SECONDS = 300;
 
 export type ScriptEnd =
   | { readonly kind: 'done' }
+  | { readonly kind: 'interrupted' }
   /** A condition cannot come true any more; one line says which and why. */
   | { readonly kind: 'stuck'; readonly reason: string };
 
-/** Where the script stands, for progress displays. */
-export type ScriptProgress = (stepsDone: number, virtualMs: number) => void;
+export interface ScriptRun {
+  /** For messages. */
+  readonly source: string;
+  /** Ends the script between two quanta. */
+  readonly signal?: AbortSignal;
+  /** After every quantum, before the script's own commands. */
+  onEvents?(events: readonly HostEvent[]): void;
+  /** After every slice and at the end: often enough to write samples out and to show progress. */
+  onSlice?(stepsDone: number, virtualMs: number): void;
+}
 
 /**
- * Works a script through on a host, as fast as the computer can. `onSlice` is called often enough to write samples out.
- * Throws `UsageError` when the host refuses a command, naming the line.
+ * Works a script through on a host, as fast as the computer can. Throws `UsageError` when the host refuses a command, naming
+ * the line.
  */
-export async function runScript(
-  host: Host,
-  steps: readonly ScriptStep[],
-  source: string,
-  onSlice: ScriptProgress,
-): Promise<ScriptEnd> {
+export async function runScript(host: Host, steps: readonly ScriptStep[], run: ScriptRun): Promise<ScriptEnd> {
+  const { source } = run;
   const states = new Map(host.sample().vms.map(vm => [vm.name, vm.guestState]));
   const stirred = new Set<string>();
   for (const { condition, line } of steps) {
@@ -140,6 +145,7 @@ export async function runScript(
   const seconds = (cycles: number): number => cycles / host.cyclesPerSecond;
 
   const note = (events: readonly HostEvent[]): void => {
+    run.onEvents?.(events);
     for (const event of events) {
       if (event.kind === 'guest') states.set(event.vm, event.state);
       else if (event.kind === 'power') states.set(event.vm, event.state === 'on' ? 'booting' : event.state);
@@ -192,12 +198,13 @@ export async function runScript(
       onQuantum: events => {
         note(events);
         work();
+        if (run.signal?.aborted) end ??= { kind: 'interrupted' };
         return end === undefined ? 'go' : 'stop';
       },
-      onSlice: () => onSlice(next, seconds(host.nowCycles) * 1000),
+      onSlice: () => run.onSlice?.(next, seconds(host.nowCycles) * 1000),
     });
     await runner.run();
   }
-  onSlice(next, seconds(host.nowCycles) * 1000);
+  run.onSlice?.(next, seconds(host.nowCycles) * 1000);
   return end ?? { kind: 'done' };
 }

@@ -46,7 +46,7 @@ describe('parseScript', () => {
 });
 
 describe('runScript', () => {
-  const run = (host: FakeHost, text: string) => runScript(host, parseScript(text, 's'), 's', () => {});
+  const run = (host: FakeHost, text: string) => runScript(host, parseScript(text, 's'), { source: 's' });
 
   test('commands take effect at their instants of virtual time, in order', async () => {
     const host = new FakeHost();

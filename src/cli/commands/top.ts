@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import { GUEST_PROGRAMS } from '../../guest/image.js';
 import { createHost, type HostConfig, type Sample } from '../../hypervisor/index.js';
-import { openSession, type SessionOptions } from '../../session/client.js';
+import { openSession } from '../../session/client.js';
 import type { Pace, Progress } from '../../session/protocol.js';
 import { Runner } from '../../session/runner.js';
 import { WhenIdle } from '../../session/when-idle.js';
@@ -83,20 +83,17 @@ export function consoleSetup(argv: ConsoleArguments): {
   return { config: hostConfig(inventory, intervalMs, costs), typeWhenIdle: typedWhenIdle(inventory), pace, intervalMs };
 }
 
-/** Opens the console on a host of its own and stays until the user quits. Errors of the host come out of the promise. */
+/**
+ * Opens the console on a host of its own and stays until the user quits. `record` is told the configuration before anything
+ * happens and answers with who listens. Errors of the host come out of the promise.
+ */
 export async function runConsoleSession(
   argv: ConsoleArguments,
   streams: Streams,
-  onProgress?: (progress: Progress, session: SessionOptions) => void,
+  record?: (config: HostConfig) => (progress: Progress) => void,
 ): Promise<ExitCode> {
   const { config, typeWhenIdle, pace, intervalMs } = consoleSetup(argv);
-  const options: SessionOptions = {
-    config,
-    typeWhenIdle,
-    pace,
-    ...(onProgress ? { onProgress: progress => onProgress(progress, options) } : {}),
-  };
-  const session = await openSession(options);
+  const session = await openSession({ config, typeWhenIdle, pace, ...(record ? { onProgress: record(config) } : {}) });
   try {
     // Loaded late: React and Ink are of no use to the other commands.
     const { runConsole } = await import('../../tui/app.js');
