@@ -56,7 +56,7 @@ export class Scheduler {
   readonly #worlds: World[] = [];
   readonly #sliceCycles: number;
   readonly #startCycles: number;
-  /** Largest pass that was ever dispatched: where worlds that come back from idling queue up. */
+  /** Smallest pass of the worlds that want to run, only rising: where worlds that come back from idling queue up. */
   #virtualTime = 0;
 
   constructor(pcpuCount: number, cyclesPerSecond: number, nowCycles: number) {
@@ -163,7 +163,6 @@ export class Scheduler {
     world.switches += 1;
     if (world.pcpu !== undefined && world.pcpu !== pcpu.id) world.migrations += 1;
     world.pcpu = pcpu.id;
-    this.#virtualTime = Math.max(this.#virtualTime, world.pass);
   }
 
   #wakeUp(world: World, atCycles: number): void {
@@ -174,6 +173,11 @@ export class Scheduler {
 
   /** Time that a world spent idle or off gives it no claim on the others' time. */
   #ready(world: World, atCycles: number): void {
+    let floor = Infinity;
+    for (const { state, pass } of this.#worlds) {
+      if (state === 'run' || state === 'ready') floor = Math.min(floor, pass);
+    }
+    if (floor !== Infinity) this.#virtualTime = Math.max(this.#virtualTime, floor);
     world.pass = Math.max(world.pass, this.#virtualTime);
     world.wakeAtCycles = Infinity;
     world.enter('ready', atCycles);

@@ -1,0 +1,211 @@
+import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/hypervisor/base/prng.js';
+import { Scheduler, TIME_SLICE_MS } from '../../src/hypervisor/vmkernel/scheduler.js';
+import { type Guest, type GuestResult, World } from '../../src/hypervisor/vmkernel/world.js';
+
+const HZ = 1_000_000;
+const QUANTUM = HZ / 1000;
+const SLICE = (HZ * TIME_SLICE_MS) / 1000;
+
+/** A guest that does what a list of steps says: run so long, then halt so long; and overruns deadlines a little. */
+class ScriptedGuest implements Guest {
+  readonly dispatchCycles: number;
+  kernelCycles = 0;
+  ran = 0;
+  wakeups = 0;
+  stoppedAt: number | undefined;
+  readonly runs: { from: number; to: number }[] = [];
+  #left = 0;
+  #halt = 0;
+
+  constructor(
+    readonly next: () => { run: number; halt: number } | 'forever' | 'stop',
+    dispatchCycles = 7,
+    readonly overrun = 0,
+  ) {
+    this.dispatchCycles = dispatchCycles;
+  }
+
+  run(from: number, until: number): GuestResult {
+    if (this.#left === 0) {
+      const step = this.next();
+      if (step === 'stop') return { kind: 'stopped', atCycles: from };
+      this.#left = step === 'forever' ? Infinity : step.run;
+      this.#halt = step === 'forever' ? 0 : step.halt;
+    }
+    const took = Math.min(this.#left, Math.max(0, until - from) + this.overrun);
+    this.ran += took;
+    this.#left -= took;
+    this.runs.push({ from, to: from + took });
+    if (this.#left > 0) return { kind: 'deadline', atCycles: from + took };
+    return { kind: 'halted', atCycles: from + took, wakeAtCycles: from + took + this.#halt };
+  }
+
+  onStopped(at: number): void {
+    this.stoppedAt = at;
+  }
+
+  onWakeup(): void {
+    this.wakeups += 1;
+  }
+}
+
+const worldOf = (id: number, guest: Guest, shares = 1000) => new World(id, `vmm0:${id}`, 'vmm', shares, 0, guest);
+
+const runTo = (scheduler: Scheduler, quanta: number, after: (now: number) => void = () => {}, from = 0) => {
+  for (let i = 1; i <= quanta; i++) {
+    scheduler.advance(from + i * QUANTUM);
+    after(from + i * QUANTUM);
+  }
+};
+
+describe('the times of a world sum to the time that passed', () => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('whatever its guest does (seed %i)', seed => {
+    const prng = new Prng(seed);
+    const scheduler = new Scheduler(1 + prng.below(3), HZ, 0);
+    const worlds = Array.from({ length: 5 }, (_, id) =>
+      worldOf(
+        id,
+        new ScriptedGuest(
+          () => ({ run: 1 + prng.below(3 * SLICE), halt: prng.below(2 * SLICE) }),
+          prng.below(20),
+          prng.below(40),
+        ),
+      ),
+    );
+    for (const world of worlds) scheduler.add(world, 0);
+    runTo(scheduler, 300, now => {
+      let used = 0;
+      for (const world of worlds) {
+        const sample = world.sample(now);
+        expect(sample.runCycles + sample.readyCycles + sample.waitCycles + sample.costopCycles).toBe(now);
+        for (const figure of [sample.runCycles, sample.readyCycles, sample.waitCycles]) {
+          expect(figure).toBeGreaterThanOrEqual(0);
+        }
+        expect(sample.usedCycles).toBe(sample.runCycles + sample.sysCycles - sample.overlapCycles);
+        used += sample.usedCycles;
+      }
+      // A pCPU's time is its worlds' time, but for switches that are still going on.
+      const busy = scheduler.pcpuSamples(now).reduce((sum, pcpu) => sum + pcpu.usedCycles, 0);
+      expect(Math.abs(busy - used)).toBeLessThanOrEqual(3 * 20);
+    });
+  });
+
+  test('no pCPU runs two worlds at a time', () => {
+    const prng = new Prng(99);
+    const guests = Array.from(
+      { length: 4 },
+      () => new ScriptedGuest(() => ({ run: 1 + prng.below(5 * QUANTUM), halt: prng.below(5 * QUANTUM) }), 11, 13),
+    );
+    const scheduler = new Scheduler(1, HZ, 0);
+    for (const [id, guest] of guests.entries()) scheduler.add(worldOf(id, guest), 0);
+    runTo(scheduler, 500);
+    const runs = guests.flatMap(guest => guest.runs).sort((a, b) => a.from - b.from);
+    expect(runs.length).toBeGreaterThan(100);
+    for (let i = 1; i < runs.length; i++) expect(runs[i]!.from).toBeGreaterThanOrEqual(runs[i - 1]!.to);
+  });
+});
+
+describe('sharing', () => {
+  test('equal shares get equal time, in slices', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const worlds = [0, 1, 2].map(id => worldOf(id, new ScriptedGuest(() => 'forever')));
+    for (const world of worlds) scheduler.add(world, 0);
+    runTo(scheduler, 3000);
+    const runs = worlds.map(world => world.sample(3_000_000).runCycles);
+    expect(Math.max(...runs) - Math.min(...runs)).toBeLessThanOrEqual(SLICE + 100);
+    expect(worlds[0]!.quantumExpiries).toBeGreaterThan(15);
+    expect(worlds[0]!.quantumExpiries).toBeLessThan(25);
+  });
+
+  test('twice the shares get twice the time', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const rich = worldOf(0, new ScriptedGuest(() => 'forever'), 2000);
+    const poor = worldOf(1, new ScriptedGuest(() => 'forever'), 1000);
+    scheduler.add(rich, 0);
+    scheduler.add(poor, 0);
+    runTo(scheduler, 6000);
+    const ratio = rich.sample(6_000_000).runCycles / poor.sample(6_000_000).runCycles;
+    expect(ratio).toBeGreaterThan(1.9);
+    expect(ratio).toBeLessThan(2.1);
+  });
+
+  test('a world that slept long does not claim the time that it slept', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const steady = worldOf(0, new ScriptedGuest(() => 'forever'));
+    let first = true;
+    const sleeper = worldOf(
+      1,
+      new ScriptedGuest(() => {
+        if (!first) return 'forever';
+        first = false;
+        return { run: 1, halt: 2_000_000 };
+      }),
+    );
+    scheduler.add(sleeper, 0);
+    scheduler.add(steady, 0);
+    runTo(scheduler, 3000);
+    expect(steady.sample(3_000_000).runCycles).toBeGreaterThan(2_000_000 + 400_000);
+  });
+
+  test('a world without rivals keeps its pCPU, and a second pCPU takes a second world at once', () => {
+    const scheduler = new Scheduler(2, HZ, 0);
+    const worlds = [0, 1].map(id => worldOf(id, new ScriptedGuest(() => 'forever')));
+    for (const world of worlds) scheduler.add(world, 0);
+    runTo(scheduler, 1000);
+    for (const world of worlds) {
+      expect(world.sample(1_000_000)).toMatchObject({ readyCycles: 7, migrations: 0, switches: 1, quantumExpiries: 0 });
+    }
+  });
+});
+
+describe('halting', () => {
+  test('a halted world wakes at its time and costs nothing meanwhile', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const guest = new ScriptedGuest(() => ({ run: 100, halt: 9_893 }));
+    const world = worldOf(0, guest);
+    scheduler.add(world, 0);
+    runTo(scheduler, 100);
+    // 7 of dispatch, 100 of run and 9,893 of halt are one period of 10,000.
+    expect(guest.wakeups).toBe(9);
+    expect(world.sample(100_000)).toMatchObject({ runCycles: 1000, readyCycles: 70, idleCycles: 98_930 });
+    expect(scheduler.pcpuSamples(100_000)[0]).toMatchObject({ idleCycles: 98_930, usedCycles: 1_070 });
+  });
+
+  test('input wakes a world that would sleep for ever, also while its halt has not taken effect', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const guest = new ScriptedGuest(() => ({ run: 990, halt: Infinity }), 7, 50);
+    const world = worldOf(0, guest);
+    scheduler.add(world, 0);
+    scheduler.advance(QUANTUM);
+    scheduler.advance(2 * QUANTUM);
+    expect(world.state).toBe('idle');
+    scheduler.wake(world, 2 * QUANTUM);
+    expect(guest.wakeups).toBe(1);
+    // Dispatch 7 and 990 of work end within the quantum; 1,010 more overrun the next quantum's end.
+    scheduler.advance(3 * QUANTUM);
+    scheduler.wake(world, 3 * QUANTUM);
+    scheduler.advance(5 * QUANTUM);
+    expect(guest.ran).toBeGreaterThanOrEqual(3 * 990);
+  });
+
+  test('a stop is told at its time, and a removed world leaves its pCPU to others', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    let step = 0;
+    const guest = new ScriptedGuest(() => (step++ === 0 ? { run: 500, halt: 100 } : 'stop'));
+    const world = worldOf(0, guest);
+    guest.onStopped = at => {
+      guest.stoppedAt = at;
+      scheduler.remove(world, at);
+    };
+    const other = worldOf(1, new ScriptedGuest(() => 'forever'));
+    scheduler.add(world, 0);
+    runTo(scheduler, 10);
+    expect(guest.stoppedAt).toBe(7 + 500 + 100 + 7);
+    expect(world.state).toBe('off');
+    scheduler.add(other, 10 * QUANTUM);
+    runTo(scheduler, 10, undefined, 10 * QUANTUM);
+    expect(other.sample(20 * QUANTUM).runCycles).toBe(10 * QUANTUM - 7);
+    expect(world.cyclesIn('off', 20 * QUANTUM)).toBe(20 * QUANTUM - 614);
+  });
+});
