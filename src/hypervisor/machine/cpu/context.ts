@@ -1,0 +1,184 @@
+/**
+ * One hardware thread: `Core` (state and memory) plus the engine that advances it.
+ *
+ * `run` alternates between finding the block at EIP and interpreting blocks. Events are looked at only at event points,
+ * which the guest's code alone defines: on entry, after taken backward branches, indirect jumps, `SYSTEM` instructions, between
+ * the pages of a repeated string, and after a delivery.
+ */
+import { assert } from '../../base/assert.js';
+import { type Block, type CodeCache, MARK_WORDS, Mode } from './code-cache.js';
+import { Core, Result } from './core.js';
+import { BlockDecoder, NEEDS_NEXT_PAGE } from './decode.js';
+import { deliver, Source } from './exceptions.js';
+import { interpret } from './interpret.js';
+import { CYCLES, INSTRUCTIONS } from './layout.js';
+import type { HardwareThread } from './processor.js';
+import { Attr, type ContextWiring, Cr0, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
+
+const DEADLINE: Exit = { kind: 'deadline' };
+
+export class Context extends Core implements HardwareThread {
+  readonly decoder: BlockDecoder;
+  /** Block and op of a memory access in the middle of a block. */
+  #block: Block | null = null;
+  #pc = 0;
+
+  constructor(
+    wiring: ContextWiring,
+    readonly codeCache: CodeCache,
+  ) {
+    super(wiring);
+    assert(codeCache.memory === wiring.memory, 'code cache of another memory');
+    codeCache.attach(this.tlb, wiring.costs);
+    this.decoder = new BlockDecoder(codeCache, wiring.costs);
+  }
+
+  run(deadlineCycles: number): Exit {
+    this.deadlineCycles = deadlineCycles;
+    const before = this.codeCache.blocksInvalidated;
+    const exit = interpret(this);
+    this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - before;
+    this.accountRing();
+    return exit;
+  }
+
+  step(): Exit {
+    this.stepping = true;
+    const exit = this.run(Number.POSITIVE_INFINITY);
+    this.stepping = false;
+    return exit;
+  }
+
+  /** An event point past `POLL_AT`: delivers an interrupt, or answers why `run` must return, or null to go on. */
+  takeEvents(): Exit | null {
+    const s = this.s;
+    if (this.stepping) return null;
+    if (this.clock[CYCLES]! >= this.deadlineCycles) return DEADLINE;
+    const takeable =
+      s[S.INTR] !== 0 && (s[S.EFLAGS]! & Flag.IF) !== 0 && s[S.INTERRUPT_SHADOW] === 0 && !this.wiring.ring0Escapes;
+    if (!takeable) return null;
+    const vector = this.wiring.interrupts.acknowledge();
+    this.updatePoll();
+    return deliver(this, vector, 0, Source.EXTERNAL, s[S.EIP]!) === Result.EXIT ? this.exit : null;
+  }
+
+  /** The block at EIP, or null with a fault pending. `single` asks for one instruction alone. */
+  find(single: boolean): Block | null {
+    const s = this.s;
+    const eip = s[S.EIP]! >>> 0;
+    const mode = ((s[segAttr(Seg.SS)]! & Attr.DB) === 0 ? Mode.STACK16 : 0) | (single ? Mode.SINGLE : 0);
+    if (eip > this.fetchSafe || (s[segAttr(Seg.CS)]! & Attr.DB) === 0 || (s[S.CR0]! & Cr0.PE) === 0) {
+      return this.#findCautiously(eip, mode | Mode.SINGLE);
+    }
+    return this.#findAt((s[S.EIP]! + s[segBase(Seg.CS)]!) | 0, mode);
+  }
+
+  /** Near the end of the code segment, or where code is not of the kind that is built. */
+  #findCautiously(eip: number, mode: number): Block | null {
+    const s = this.s;
+    const limit = s[segLimit(Seg.CS)]! >>> 0;
+    if (eip > limit) return this.#nothing(Vector.GP);
+    if ((s[S.CR0]! & Cr0.PE) === 0 || (s[segAttr(Seg.CS)]! & Attr.DB) === 0) {
+      const text = (s[S.CR0]! & Cr0.PE) === 0 ? 'real mode' : '16-bit code segment';
+      this.wiring.onUnimplemented({ eip, bytes: [], text });
+      return this.#nothing(Vector.UD);
+    }
+    const block = this.#findAt((s[S.EIP]! + s[segBase(Seg.CS)]!) | 0, mode);
+    if (block !== null && eip + block.bytes - 1 > limit) return this.#nothing(Vector.GP);
+    return block;
+  }
+
+  #nothing(vector: number): null {
+    this.raise(vector, 0);
+    return null;
+  }
+
+  #findAt(linear: number, mode: number): Block | null {
+    if ((linear & -4096) !== this.fetchPage && !this.fetch(linear)) return null;
+    const machine = this.fetchMachine + (linear & 4095);
+    const cache = this.codeCache;
+    const slot = cache.slots[((machine ^ (machine >>> 13) ^ (mode << 11)) & 0x7fff) as number];
+    if (slot !== undefined && slot.machine === machine && slot.mode === mode && slot.start >= 0) return slot;
+    return cache.find(machine, mode) ?? this.#decode(linear, machine, mode);
+  }
+
+  #decode(linear: number, machine: number, mode: number): Block | null {
+    this.counters.blocksDecoded += 1;
+    const block = this.decoder.decode(machine, mode, -1);
+    if (block !== NEEDS_NEXT_PAGE) return block;
+    if (!this.fetch(((linear & -4096) + 4096) | 0)) return null;
+    const second = this.fetchMachine;
+    const straddling = this.decoder.decode(machine, mode, second);
+    assert(straddling !== NEEDS_NEXT_PAGE, 'the next page was given');
+    return straddling;
+  }
+
+  /** For an instruction that goes on in the next page: makes that page the current one of instruction fetch. */
+  fetchNextPage(block: Block): boolean {
+    const linear = (this.s[S.EIP]! + this.s[segBase(Seg.CS)]!) | 0;
+    assert((linear & 4095) + block.bytes > 4096, 'a block that ends within its page');
+    return this.fetch(((linear & -4096) + 4096) | 0);
+  }
+
+  /** The exit that a helper or a delivery left. */
+  takeExit(): Exit {
+    const exit = this.exit;
+    assert(exit !== null, 'an exit without a reason');
+    this.exit = null;
+    return exit;
+  }
+
+  // ---- memory operations in the middle of a block that miss the fast path
+
+  slowLoad(seg: number, offset: number, size: number, block: Block, pc: number): number {
+    this.#block = block;
+    this.#pc = pc;
+    const value = this.load(seg, offset, size);
+    this.#block = null;
+    if (block.start < 0) this.codeCache.cut(block, pc);
+    return value;
+  }
+
+  slowLoadForStore(seg: number, offset: number, size: number, block: Block, pc: number): number {
+    this.#block = block;
+    this.#pc = pc;
+    const value = this.loadForStore(seg, offset, size);
+    this.#block = null;
+    if (block.start < 0) this.codeCache.cut(block, pc);
+    return value;
+  }
+
+  /** A store may hit the running block itself: then the block ends behind the instruction that stored. */
+  slowStore(seg: number, offset: number, size: number, value: number, block: Block, pc: number): void {
+    this.#block = block;
+    this.#pc = pc;
+    this.store(seg, offset, size, value);
+    this.#block = null;
+    if (block.start < 0) this.codeCache.cut(block, pc);
+  }
+
+  /** A device sees the time and place of the instruction that reaches it. */
+  protected override enterDevice(): void {
+    this.#shift(1);
+    this.accountRing();
+  }
+
+  protected override leaveDevice(): void {
+    this.#shift(-1);
+  }
+
+  #shift(sign: number): void {
+    const block = this.#block;
+    if (block === null) return;
+    const index = this.codeCache.instructionAt(block, this.#pc);
+    const mark = block.marks + index * MARK_WORDS;
+    const code = this.codeCache.code;
+    this.s[S.EIP] = this.s[S.EIP]! + sign * code[mark + 1]!;
+    this.clock[CYCLES]! += sign * code[mark + 2]!;
+    this.clock[INSTRUCTIONS]! += sign * index;
+  }
+
+  protected override describeInstruction(bytes: number[]): string {
+    return this.decoder.describe(bytes);
+  }
+}

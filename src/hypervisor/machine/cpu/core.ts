@@ -1,0 +1,497 @@
+/**
+ * State of one hardware thread and everything that touches memory on its behalf: segment checks, TLB, page walks, device
+ * memory. The interpreter inlines the TLB hit; all else comes here.
+ *
+ * A fault is a value: the function leaves it in `faultVector` (and friends) and returns something meaningless. Callers test
+ * `faultVector >= 0` before they use a result or commit anything.
+ */
+import { MonitorBug } from '../../base/assert.js';
+import type { CostProfile } from '../costs/profile.js';
+import type { MachineMemory } from '../memory.js';
+import { DATA_ADDEND, DATA_INFO, DATA_PAGE, dataLine, FETCH_MACHINE, fetchLine, Tlb, TlbInfo } from '../mmu/tlb.js';
+import { PageWalker } from '../mmu/walk.js';
+import { arithmeticFlags, setArithmeticFlags } from './flags.js';
+import { CLOCK_DOUBLES, CYCLES, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
+import type { HardwareCounters } from './processor.js';
+import {
+  Attr,
+  type ContextWiring,
+  Cr0,
+  type Exit,
+  Flag,
+  S,
+  Seg,
+  segAttr,
+  segBase,
+  segLimit,
+  segSelector,
+  Vector,
+} from './state.js';
+
+/** Vectors that push an error code (SDM vol. 3, table 6-1). */
+const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
+
+/** What a helper (`SYSTEM` op) says about the instruction that it executed. */
+export const Result = {
+  /** Complete: EIP becomes `nextEip`. */
+  DONE: 0,
+  /** A fault is pending; nothing was committed. */
+  FAULT: 1,
+  /** `run` returns `exit`; EIP is where it must be. */
+  EXIT: 2,
+  /** A repeated string instruction that is not finished: EIP stays, an event point follows. */
+  AGAIN: 3,
+  /** Not an instruction boundary of its own: an event was delivered, EIP is the handler's. */
+  DELIVERED: 4,
+} as const;
+
+/** `translate` found device memory; its physical address is in `devicePhysical`. */
+const DEVICE = -2;
+const FAULT = -1;
+
+export class Core {
+  readonly s: Int32Array;
+  readonly clock: Float64Array;
+  readonly cyclesByRing = new Float64Array(4);
+  readonly counters: HardwareCounters = {
+    tlbMisses: 0,
+    exceptions: 0,
+    interrupts: 0,
+    portReads: 0,
+    portWrites: 0,
+    blocksDecoded: 0,
+    blocksInvalidated: 0,
+  };
+  readonly memory: MachineMemory;
+  readonly tlb: Tlb;
+  readonly costs: CostProfile;
+
+  /** Pending fault, or -1. */
+  faultVector = -1;
+  faultCode = 0;
+
+  /** Linear page of the last instruction fetch and the machine page behind it; 1 (no page) after anything that may change it. */
+  fetchPage = 1;
+  fetchMachine = 0;
+  /** Largest EIP from which a whole block is sure to lie within the code segment's limit; -1 for none. */
+  fetchSafe = -1;
+  /** EIP behind the instruction that a helper executes; control transfers replace it. */
+  nextEip = 0;
+  /** Why `run` returns, once a helper answered `Result.EXIT`. */
+  exit: Exit | null = null;
+  /** `step` is executing: a repeated string instruction does one iteration. */
+  stepping = false;
+
+  protected readonly walker: PageWalker;
+  protected ringMark = 0;
+  private devicePhysical = 0;
+  #deadline = 0;
+
+  constructor(readonly wiring: ContextWiring) {
+    const memory = wiring.memory;
+    this.memory = memory;
+    this.costs = wiring.costs;
+    this.s = new Int32Array(memory.wasm.buffer, memory.reserve(S.WORDS * 4), S.WORDS);
+    this.clock = new Float64Array(memory.wasm.buffer, memory.reserve(CLOCK_DOUBLES * 8), CLOCK_DOUBLES);
+    this.tlb = new Tlb(memory);
+    this.walker = new PageWalker(memory, wiring.physicalBase, wiring.physicalBytes);
+    this.s[S.EFLAGS] = Flag.FIXED;
+    this.s[S.CR0] = Cr0.ET;
+    this.s[S.DR6] = 0xffff0ff0 | 0;
+    this.s[S.DR7] = 0x400;
+  }
+
+  // ---- time
+
+  get cycles(): number {
+    return this.clock[CYCLES]!;
+  }
+
+  set cycles(value: number) {
+    this.accountRing();
+    this.clock[CYCLES] = value;
+    this.ringMark = value;
+  }
+
+  get instructions(): number {
+    return this.clock[INSTRUCTIONS]!;
+  }
+
+  set instructions(value: number) {
+    this.clock[INSTRUCTIONS] = value;
+  }
+
+  /** Gives the cycles since the last call to the current CPL. */
+  accountRing(): void {
+    const now = this.clock[CYCLES]!;
+    this.cyclesByRing[this.s[S.CPL]!]! += now - this.ringMark;
+    this.ringMark = now;
+  }
+
+  /** Charges the running code. */
+  spend(cycles: number): void {
+    this.clock[CYCLES]! += cycles;
+  }
+
+  charge(cycles: number): void {
+    this.accountRing();
+    this.clock[CYCLES]! += cycles;
+    this.cyclesByRing[0]! += cycles;
+    this.ringMark = this.clock[CYCLES]!;
+  }
+
+  setCpl(cpl: number): void {
+    this.accountRing();
+    this.s[S.CPL] = cpl;
+    this.fetchPage = 1;
+  }
+
+  setIntr(level: boolean): void {
+    this.s[S.INTR] = level ? 1 : 0;
+    this.updatePoll();
+  }
+
+  /** Sets the cycle from which event points look closer: now if an interrupt can be taken, else the deadline. */
+  updatePoll(): void {
+    const takeable = this.s[S.INTR] !== 0 && (this.s[S.EFLAGS]! & Flag.IF) !== 0 && !this.wiring.ring0Escapes;
+    this.clock[POLL_AT] = takeable ? 0 : this.#deadline;
+  }
+
+  get deadlineCycles(): number {
+    return this.#deadline;
+  }
+
+  /** A device may lower it while the thread runs: the next event point then ends the run. */
+  set deadlineCycles(value: number) {
+    this.#deadline = value;
+    this.updatePoll();
+  }
+
+  // ---- faults
+
+  /** Leaves a fault pending. `code` is ignored where the vector has none. Returns false for the convenience of callers. */
+  raise(vector: number, code = 0): false {
+    this.faultVector = vector;
+    this.faultCode = (HAS_ERROR_CODE >>> vector) & 1 ? code : 0;
+    return false;
+  }
+
+  static hasErrorCode(vector: number): boolean {
+    return vector < 32 && ((HAS_ERROR_CODE >>> vector) & 1) !== 0;
+  }
+
+  // ---- segments
+
+  setSegment(seg: number, selector: number, base: number, limit: number, attr: number): void {
+    const s = this.s;
+    s[segSelector(seg)] = selector;
+    s[segBase(seg)] = base;
+    s[segLimit(seg)] = limit;
+    s[segAttr(seg)] = attr;
+    const wholeWords = limit >>> 0 < 3 ? 0 : (limit >>> 0) - 2;
+    const plain = (attr & (Attr.P | Attr.S)) === (Attr.P | Attr.S);
+    const code = (attr & Attr.CODE) !== 0;
+    const up = code || (attr & Attr.DOWN_CONFORMING) === 0;
+    const right = (attr & Attr.WRITE_READ) !== 0;
+    if (seg <= Seg.GS) {
+      s[READABLE + seg] = plain && up && (!code || right) ? wholeWords : 0;
+      s[WRITABLE + seg] = plain && up && !code && right ? wholeWords : 0;
+    }
+    if (seg === Seg.CS) {
+      this.fetchSafe = limit >>> 0 >= 0x2000 ? (limit >>> 0) - 0x1100 : -1;
+      this.fetchPage = 1;
+    }
+  }
+
+  /** The full check of one data access (SDM vol. 3, 5.3 to 5.5). False and #GP(0) or #SS(0) pending if it fails. */
+  checkSegment(seg: number, offset: number, size: number, write: boolean): boolean {
+    const s = this.s;
+    const attr = s[segAttr(seg)]!;
+    const vector = seg === Seg.SS ? Vector.SS : Vector.GP;
+    if ((attr & (Attr.P | Attr.S)) !== (Attr.P | Attr.S)) return this.raise(Vector.GP);
+    const code = (attr & Attr.CODE) !== 0;
+    const right = (attr & Attr.WRITE_READ) !== 0;
+    if (write ? code || !right : code && !right) return this.raise(Vector.GP);
+    const limit = s[segLimit(seg)]! >>> 0;
+    const first = offset >>> 0;
+    const last = first + size - 1;
+    if (code || (attr & Attr.DOWN_CONFORMING) === 0) return last <= limit || this.raise(vector);
+    const top = (attr & Attr.DB) !== 0 ? 0xffffffff : 0xffff;
+    return (first > limit && last <= top) || this.raise(vector);
+  }
+
+  // ---- memory by segment and offset, with the rights of the current CPL
+
+  /** Loads 1, 2 or 4 bytes, not extended in any particular way beyond `size`. */
+  load(seg: number, offset: number, size: number): number {
+    if (!this.checkSegment(seg, offset, size, false)) return 0;
+    return this.readLinear((offset + this.s[segBase(seg)]!) | 0, size, this.s[S.CPL] === 3);
+  }
+
+  /** As `load`, but faults as the store that will follow would. */
+  loadForStore(seg: number, offset: number, size: number): number {
+    if (!this.checkSegment(seg, offset, size, true)) return 0;
+    const linear = (offset + this.s[segBase(seg)]!) | 0;
+    const user = this.s[S.CPL] === 3;
+    return this.probeLinear(linear, size, true, user) ? this.readLinear(linear, size, user) : 0;
+  }
+
+  store(seg: number, offset: number, size: number, value: number): void {
+    if (!this.checkSegment(seg, offset, size, true)) return;
+    this.writeLinear((offset + this.s[segBase(seg)]!) | 0, size, value, this.s[S.CPL] === 3);
+  }
+
+  /** Segment and page checks of an access without the access. */
+  probe(seg: number, offset: number, size: number, write: boolean): boolean {
+    if (!this.checkSegment(seg, offset, size, write)) return false;
+    return this.probeLinear((offset + this.s[segBase(seg)]!) | 0, size, write, this.s[S.CPL] === 3);
+  }
+
+  // ---- memory by linear address
+
+  readLinear(linear: number, size: number, user: boolean): number {
+    if ((linear & 4095) + size > 4096) return this.#readAcross(linear, size, user);
+    const machine = this.translate(linear, false, user);
+    if (machine >= 0) {
+      const memory = this.memory;
+      return size === 4 ? memory.readI32(machine) : size === 2 ? memory.read16(machine) : memory.read8(machine);
+    }
+    if (machine === FAULT) return 0;
+    const physical = this.devicePhysical;
+    this.enterDevice();
+    this.spend(this.costs.cycles.mmioAccess);
+    const value = this.wiring.mmio.read(physical, size as 1 | 2 | 4) | 0;
+    this.leaveDevice();
+    return value;
+  }
+
+  writeLinear(linear: number, size: number, value: number, user: boolean): void {
+    if ((linear & 4095) + size > 4096) {
+      this.#writeAcross(linear, size, value, user);
+      return;
+    }
+    const machine = this.translate(linear, true, user);
+    if (machine >= 0) {
+      const memory = this.memory;
+      if (size === 4) memory.write32(machine, value);
+      else if (size === 2) memory.write16(machine, value);
+      else memory.write8(machine, value);
+      return;
+    }
+    if (machine === FAULT) return;
+    const physical = this.devicePhysical;
+    this.enterDevice();
+    this.spend(this.costs.cycles.mmioAccess);
+    this.wiring.mmio.write(
+      physical,
+      size as 1 | 2 | 4,
+      size === 4 ? value >>> 0 : value & (size === 2 ? 0xffff : 0xff),
+    );
+    this.leaveDevice();
+  }
+
+  /** Translates every page of an access; false with the fault pending. */
+  probeLinear(linear: number, size: number, write: boolean, user: boolean): boolean {
+    if (this.translate(linear, write, user) === FAULT) return false;
+    if ((linear & 4095) + size <= 4096) return true;
+    return this.translate(((linear & -4096) + 4096) | 0, write, user) !== FAULT;
+  }
+
+  /** Around a call into a device: time must be exact there. */
+  protected enterDevice(): void {}
+  protected leaveDevice(): void {}
+
+  /** Bytes one by one, after both pages have been found good. Device memory sees byte accesses. */
+  #readAcross(linear: number, size: number, user: boolean): number {
+    if (!this.probeLinear(linear, size, false, user)) return 0;
+    let value = 0;
+    for (let i = 0; i < size; i++) value |= (this.readLinear((linear + i) | 0, 1, user) & 0xff) << (8 * i);
+    return value;
+  }
+
+  #writeAcross(linear: number, size: number, value: number, user: boolean): void {
+    if (!this.probeLinear(linear, size, true, user)) return;
+    for (let i = 0; i < size; i++) this.writeLinear((linear + i) | 0, 1, (value >>> (8 * i)) & 0xff, user);
+  }
+
+  /**
+   * Machine address of a linear one for one access, through the data TLB; -1 with #PF pending; -2 for device memory. Each
+   * walk costs `tlbMiss` once, whatever its depth, also when it faults. A line whose rights do not suffice is walked again before it
+   * faults, as is a line that is not dirty before the first write.
+   */
+  translate(linear: number, write: boolean, user: boolean): number {
+    const data = this.tlb.data;
+    const line = dataLine(linear);
+    if (data[line + DATA_PAGE] === (linear & -4096)) {
+      const info = data[line + DATA_INFO]!;
+      if (this.#allowed(info, write, user)) {
+        if ((info & TlbInfo.DEVICE) !== 0) {
+          this.devicePhysical = ((info & -4096) | (linear & 4095)) >>> 0;
+          return DEVICE;
+        }
+        if (write) this.tlb.retag(line, (this.s[S.CR0]! & Cr0.WP) !== 0);
+        return (linear + data[line + DATA_ADDEND]!) | 0;
+      }
+    }
+    return this.#miss(linear, write, user);
+  }
+
+  #allowed(info: number, write: boolean, user: boolean): boolean {
+    if (user && (info & TlbInfo.USER) === 0) return false;
+    if (!write) return true;
+    if ((info & TlbInfo.DIRTY) === 0) return false;
+    return (info & TlbInfo.WRITABLE) !== 0 || (!user && (this.s[S.CR0]! & Cr0.WP) === 0);
+  }
+
+  #miss(linear: number, write: boolean, user: boolean): number {
+    const info = this.#walk(linear, write, user);
+    if (info < 0) return FAULT;
+    const page = this.walker.result.page;
+    const device = this.#isDevice(page >>> 12);
+    const machine = this.wiring.physicalBase + (page >>> 0);
+    this.tlb.fillData(
+      linear,
+      page,
+      device ? info | TlbInfo.DEVICE : info,
+      device ? 0 : machine,
+      (this.s[S.CR0]! & Cr0.WP) !== 0,
+    );
+    if (device) {
+      this.devicePhysical = (page | (linear & 4095)) >>> 0;
+      return DEVICE;
+    }
+    return machine + (linear & 4095);
+  }
+
+  /** Walks; returns the information bits of a TLB line, or -1 with #PF pending. */
+  #walk(linear: number, write: boolean, user: boolean): number {
+    const s = this.s;
+    const result = this.walker.result;
+    if (s[S.CR0]! >= 0) {
+      // Paging is off (PG is the sign bit): linear is physical, nothing is walked and nothing costs.
+      result.page = linear & -4096;
+      return TlbInfo.USER | TlbInfo.WRITABLE | TlbInfo.DIRTY;
+    }
+    this.counters.tlbMisses += 1;
+    this.clock[CYCLES]! += this.costs.cycles.tlbMiss;
+    if (!this.walker.walk(s[S.CR0]!, s[S.CR3]!, s[S.CR4]!, linear, write, user, true)) {
+      s[S.CR2] = linear;
+      this.raise(Vector.PF, result.errorCode);
+      return -1;
+    }
+    return (
+      (result.user ? TlbInfo.USER : 0) |
+      (result.writable ? TlbInfo.WRITABLE : 0) |
+      (result.global ? TlbInfo.GLOBAL : 0) |
+      (result.large ? TlbInfo.LARGE : 0) |
+      (result.dirty ? TlbInfo.DIRTY : 0)
+    );
+  }
+
+  #isDevice(physicalPage: number): boolean {
+    return physicalPage >= this.wiring.physicalBytes >>> 12 || this.wiring.isDeviceMemory(physicalPage);
+  }
+
+  // ---- instruction fetch
+
+  /** Makes `fetchPage` and `fetchMachine` those of `linear`, through the instruction TLB. False with #PF pending. */
+  fetch(linear: number): boolean {
+    const page = linear & -4096;
+    const fetch = this.tlb.fetch;
+    const line = fetchLine(linear);
+    if (fetch[line + (this.s[S.CPL] === 3 ? 1 : 0)] !== page) {
+      const info = this.#walk(linear, false, this.s[S.CPL] === 3);
+      if (info < 0) return false;
+      const physical = this.walker.result.page;
+      if (this.#isDevice(physical >>> 12)) {
+        // No instructions come from devices: what hardware would read from an empty bus decodes to an invalid opcode.
+        this.wiring.onUnimplemented({
+          eip: this.s[S.EIP]! >>> 0,
+          bytes: [],
+          text: 'instruction fetch from device memory',
+        });
+        return this.raise(Vector.UD);
+      }
+      this.tlb.fillFetch(linear, physical, info, this.wiring.physicalBase + (physical >>> 0));
+    }
+    this.fetchPage = page;
+    this.fetchMachine = fetch[line + FETCH_MACHINE]!;
+    return true;
+  }
+
+  // ---- control registers and TLB
+
+  loadCr3(value: number): void {
+    this.s[S.CR3] = value;
+    this.tlb.flushNonGlobal();
+    this.fetchPage = 1;
+  }
+
+  setCr0(value: number): void {
+    const changed = this.s[S.CR0]! ^ value;
+    this.s[S.CR0] = value | Cr0.ET;
+    if ((changed & (Cr0.PG | Cr0.WP | Cr0.PE)) !== 0) this.flushTlb();
+  }
+
+  setCr4(value: number): void {
+    const changed = this.s[S.CR4]! ^ value;
+    this.s[S.CR4] = value;
+    if ((changed & (16 | 32 | 128)) !== 0) this.flushTlb();
+  }
+
+  flushTlbPage(linear: number): void {
+    this.tlb.flushPage(linear | 0);
+    this.fetchPage = 1;
+  }
+
+  flushTlb(): void {
+    this.tlb.flush();
+    this.fetchPage = 1;
+  }
+
+  tlbEntries() {
+    return this.tlb.entries();
+  }
+
+  readEflags(): number {
+    return this.s[S.EFLAGS]! | arithmeticFlags(this.s);
+  }
+
+  writeEflags(value: number): void {
+    this.s[S.EFLAGS] = (value & ~Flag.ARITHMETIC) | Flag.FIXED;
+    setArithmeticFlags(this.s, value);
+    this.updatePoll();
+  }
+
+  /** Tells about an instruction at EIP that is not built; #UD is the caller's. Knows the bytes that are mapped. */
+  reportUnimplemented(): void {
+    const s = this.s;
+    const linear = (s[S.EIP]! + s[segBase(Seg.CS)]!) | 0;
+    const bytes: number[] = [];
+    for (let i = 0; i < Math.max(1, this.nextEip - s[S.EIP]!); i++) {
+      const machine = this.peek((linear + i) | 0);
+      if (machine < 0) break;
+      bytes.push(this.memory.read8(machine));
+    }
+    this.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes, text: this.describeInstruction(bytes) });
+  }
+
+  /** Machine address of a linear one without any effect on TLB, tables or time; -1 where there is no RAM. */
+  peek(linear: number): number {
+    const s = this.s;
+    const paging = s[S.CR0]! < 0;
+    if (paging && !this.walker.walk(s[S.CR0]!, s[S.CR3]!, s[S.CR4]!, linear, false, false, false)) return -1;
+    const page = paging ? this.walker.result.page : linear & -4096;
+    return this.#isDevice(page >>> 12) ? -1 : this.wiring.physicalBase + ((page | (linear & 4095)) >>> 0);
+  }
+
+  /** Text of the first instruction in `bytes`. */
+  protected describeInstruction(_bytes: number[]): string {
+    return 'instruction not built';
+  }
+
+  /** A promise of the engine was broken; never the guest's doing. */
+  bug(message: string): never {
+    throw new MonitorBug(`${message} at EIP ${(this.s[S.EIP]! >>> 0).toString(16)}`);
+  }
+}

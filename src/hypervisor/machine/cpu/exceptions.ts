@@ -1,0 +1,249 @@
+/**
+ * Delivery of exceptions and interrupts through the IDT (SDM vol. 3, chapter 6): interrupt and trap gates, ring stacks from
+ * the 32-bit TSS, faults during delivery, double and triple fault.
+ *
+ * Not built: task gates and 16-bit gates, which are reported and answered with #GP as a bad gate would be. The pushed EFLAGS
+ * image has RF clear also for faults: there are no instruction breakpoints, and RF does nothing else.
+ */
+import { Core, Result } from './core.js';
+import { INSTRUCTIONS } from './layout.js';
+import {
+  attrOf,
+  baseOf,
+  type Descriptor,
+  dplOf,
+  install,
+  isNull,
+  limitOf,
+  markAccessed,
+  newDescriptor,
+  readDescriptor,
+} from './segments.js';
+import { Attr, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from './state.js';
+
+/** How an event came about: decides error-code bits, gate privilege check and the return address. */
+export const Source = { FAULT: 0, TRAP: 1, SOFTWARE: 2, EXTERNAL: 3 } as const;
+
+const CLASS_BENIGN = 0;
+const CLASS_CONTRIBUTORY = 1;
+const CLASS_PAGE_FAULT = 2;
+
+/** SDM vol. 3, table 6-4. */
+function classOf(vector: number): number {
+  if (vector === Vector.PF) return CLASS_PAGE_FAULT;
+  return vector === Vector.DE || (vector >= Vector.TS && vector <= Vector.GP) ? CLASS_CONTRIBUTORY : CLASS_BENIGN;
+}
+
+/** Delivers the pending fault of the instruction at EIP. */
+export function deliverFault(cpu: Core): number {
+  const vector = cpu.faultVector;
+  const code = cpu.faultCode;
+  cpu.faultVector = -1;
+  return deliver(cpu, vector, code, Source.FAULT, cpu.s[S.EIP]!);
+}
+
+/**
+ * Delivers one event; `returnEip` is what the frame will hold. Answers `Result.DELIVERED` (EIP is the handler's), or
+ * `Result.EXIT`. A fault during the delivery of a software interrupt is a fault of the instruction at EIP.
+ */
+export function deliver(cpu: Core, vector: number, code: number, source: number, returnEip: number): number {
+  let at = vector;
+  let errorCode = code;
+  let from = source;
+  let eip = returnEip;
+  for (;;) {
+    const result = attempt(cpu, at, errorCode, from, eip);
+    if (result !== Result.FAULT) return result;
+    const nested = cpu.faultVector;
+    const nestedCode = cpu.faultCode;
+    cpu.faultVector = -1;
+    if (at === Vector.DF) return shutDown(cpu, nested);
+    const first = from === Source.SOFTWARE || from === Source.EXTERNAL ? CLASS_BENIGN : classOf(at);
+    const second = classOf(nested);
+    const double =
+      (first === CLASS_CONTRIBUTORY && second === CLASS_CONTRIBUTORY) ||
+      (first === CLASS_PAGE_FAULT && second !== CLASS_BENIGN);
+    if (source === Source.SOFTWARE) eip = cpu.s[S.EIP]!;
+    at = double ? Vector.DF : nested;
+    errorCode = double ? 0 : nestedCode;
+    from = Source.FAULT;
+  }
+}
+
+function shutDown(cpu: Core, nested: number): number {
+  const s = cpu.s;
+  const hex = (value: number) => `0x${(value >>> 0).toString(16)}`;
+  cpu.exit = {
+    kind: 'shutdown',
+    reason:
+      `triple fault: exception ${nested} while delivering a double fault at ${hex(s[segSelector(Seg.CS)]!)}:${hex(s[S.EIP]!)}, ` +
+      `ESP ${hex(s[S.ESP]!)}, CR2 ${hex(s[S.CR2]!)}, CR3 ${hex(s[S.CR3]!)}`,
+  };
+  return Result.EXIT;
+}
+
+function attempt(cpu: Core, vector: number, errorCode: number, source: number, returnEip: number): number {
+  const s = cpu.s;
+  const external = source === Source.SOFTWARE ? 0 : 1;
+  const gateCode = vector * 8 + 2 + external;
+  if (vector * 8 + 7 > s[S.IDT_LIMIT]! >>> 0) return fault(cpu, Vector.GP, gateCode);
+  const gateAt = (s[S.IDT_BASE]! + vector * 8) | 0;
+  const gateLow = cpu.readLinear(gateAt, 4, false);
+  if (cpu.faultVector >= 0) return Result.FAULT;
+  const gateHigh = cpu.readLinear((gateAt + 4) | 0, 4, false);
+  if (cpu.faultVector >= 0) return Result.FAULT;
+  const type = (gateHigh >>> 8) & 0x1f;
+  if (type !== 0x0e && type !== 0x0f) {
+    if (type === 0x05 || type === 0x06 || type === 0x07) {
+      const text = type === 0x05 ? 'task gate in the IDT' : '16-bit gate in the IDT';
+      cpu.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes: [], text });
+    }
+    return fault(cpu, Vector.GP, gateCode);
+  }
+  if (source === Source.SOFTWARE && ((gateHigh >>> 13) & 3) < s[S.CPL]!) return fault(cpu, Vector.GP, gateCode);
+  if ((gateHigh & 0x8000) === 0) return fault(cpu, Vector.NP, gateCode);
+
+  const selector = gateLow >>> 16;
+  const target = (gateHigh & 0xffff0000) | (gateLow & 0xffff);
+  if (isNull(selector)) return fault(cpu, Vector.GP, external);
+  const code = newDescriptor();
+  if (!readDescriptor(cpu, selector, code, Vector.GP, external)) return Result.FAULT;
+  const attr = attrOf(code);
+  const dpl = dplOf(attr);
+  const cpl = s[S.CPL]!;
+  if ((attr & (Attr.S | Attr.CODE)) !== (Attr.S | Attr.CODE) || dpl > cpl) {
+    return fault(cpu, Vector.GP, (selector & 0xfffc) | external);
+  }
+  if ((attr & Attr.P) === 0) return fault(cpu, Vector.NP, (selector & 0xfffc) | external);
+  const newCpl = (attr & Attr.DOWN_CONFORMING) !== 0 ? cpl : dpl;
+  const costs = cpu.costs.cycles;
+  const cost =
+    (newCpl < cpl ? costs.exceptionToInner : costs.exceptionSameRing) +
+    (source === Source.EXTERNAL ? costs.interruptAcknowledge : 0);
+
+  if (newCpl === 0 && cpu.wiring.ring0Escapes) {
+    if (source !== Source.FAULT) s[S.EIP] = returnEip;
+    cpu.charge(cost);
+    cpu.counters.exceptions += 1;
+    if (source === Source.SOFTWARE) cpu.clock[INSTRUCTIONS]! += 1;
+    cpu.exit = {
+      kind: 'monitor',
+      vector,
+      errorCode,
+      hasErrorCode: source === Source.FAULT && Core.hasErrorCode(vector),
+      software: source === Source.SOFTWARE,
+    };
+    return Result.EXIT;
+  }
+
+  const withCode = source === Source.FAULT && Core.hasErrorCode(vector);
+  const flags = cpu.readEflags();
+  const words = withCode
+    ? [errorCode, returnEip, s[segSelector(Seg.CS)]!, flags]
+    : [returnEip, s[segSelector(Seg.CS)]!, flags];
+  const stack = newDescriptor();
+  let stackSelector = 0;
+  let base: number;
+  let top: number;
+  let mask: number;
+  if (newCpl < cpl) {
+    const inner = innerStack(cpu, newCpl, stack, external);
+    if (inner === undefined) return Result.FAULT;
+    stackSelector = inner.selector;
+    words.push(s[S.ESP]!, s[segSelector(Seg.SS)]!);
+    base = baseOf(stack);
+    top = inner.esp;
+    mask = (attrOf(stack) & Attr.DB) !== 0 ? -1 : 0xffff;
+    if (!roomFor(limitOf(stack), attrOf(stack), (top & mask) - words.length * 4, words.length * 4)) {
+      return fault(cpu, Vector.SS, (stackSelector & 0xfffc) | external);
+    }
+  } else {
+    base = s[segBase(Seg.SS)]!;
+    top = s[S.ESP]!;
+    mask = (s[segAttr(Seg.SS)]! & Attr.DB) !== 0 ? -1 : 0xffff;
+    if (!roomFor(s[segLimit(Seg.SS)]!, s[segAttr(Seg.SS)]!, (top & mask) - words.length * 4, words.length * 4)) {
+      return fault(cpu, Vector.SS, external);
+    }
+  }
+  if (target >>> 0 > limitOf(code) >>> 0) return fault(cpu, Vector.GP, external);
+  const bottom = (top - words.length * 4) & mask;
+  for (let i = words.length - 1; i >= 0; i--) {
+    cpu.writeLinear((base + ((bottom + i * 4) & mask)) | 0, 4, words[i]!, newCpl === 3);
+    if (cpu.faultVector >= 0) return Result.FAULT;
+  }
+  if (!markAccessed(cpu, code)) return Result.FAULT;
+
+  cpu.setCpl(newCpl);
+  install(cpu, Seg.CS, (selector & 0xfffc) | newCpl, code);
+  if (newCpl < cpl) {
+    install(cpu, Seg.SS, stackSelector, stack);
+    s[S.ESP] = bottom;
+  } else {
+    s[S.ESP] = (top & ~mask) | bottom;
+  }
+  s[S.EIP] = target;
+  s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.TF | Flag.NT | Flag.RF | Flag.VM | (type === 0x0e ? Flag.IF : 0));
+  s[S.INTERRUPT_SHADOW] = 0;
+  cpu.updatePoll();
+  cpu.spend(cost);
+  if (source === Source.SOFTWARE) cpu.clock[INSTRUCTIONS]! += 1;
+  if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
+  else cpu.counters.exceptions += 1;
+  return Result.DELIVERED;
+}
+
+/**
+ * Stack of an inner ring from the 32-bit TSS, with its descriptor checked (SDM vol. 3, 6.12.1 and 5.8.5). Undefined with the
+ * fault pending.
+ */
+export function innerStack(
+  cpu: Core,
+  ring: number,
+  descriptor: Descriptor,
+  external: number,
+): { readonly selector: number; readonly esp: number } | undefined {
+  const s = cpu.s;
+  const tr = s[segSelector(Seg.TR)]!;
+  const type = s[segAttr(Seg.TR)]! & 0x9f;
+  const slot = 4 + ring * 8;
+  if ((type !== 0x89 && type !== 0x8b) || slot + 5 > s[segLimit(Seg.TR)]! >>> 0) {
+    cpu.raise(Vector.TS, (tr & 0xfffc) | external);
+    return undefined;
+  }
+  const at = (s[segBase(Seg.TR)]! + slot) | 0;
+  const esp = cpu.readLinear(at, 4, false);
+  if (cpu.faultVector >= 0) return undefined;
+  const selector = cpu.readLinear((at + 4) | 0, 2, false) & 0xffff;
+  if (cpu.faultVector >= 0) return undefined;
+  if (isNull(selector)) {
+    cpu.raise(Vector.TS, external);
+    return undefined;
+  }
+  const code = (selector & 0xfffc) | external;
+  if (!readDescriptor(cpu, selector, descriptor, Vector.TS, external)) return undefined;
+  const attr = attrOf(descriptor);
+  const writableData = (attr & (Attr.S | Attr.CODE | Attr.WRITE_READ)) === (Attr.S | Attr.WRITE_READ);
+  if ((selector & 3) !== ring || dplOf(attr) !== ring || !writableData) {
+    cpu.raise(Vector.TS, code);
+    return undefined;
+  }
+  if ((attr & Attr.P) === 0) {
+    cpu.raise(Vector.SS, code);
+    return undefined;
+  }
+  return markAccessed(cpu, descriptor) ? { selector, esp } : undefined;
+}
+
+/** Do `size` bytes from offset `first` (may be negative: wrapped) lie within a stack segment? */
+export function roomFor(limit: number, attr: number, first: number, size: number): boolean {
+  const down = (attr & Attr.DOWN_CONFORMING) !== 0;
+  const low = (attr & Attr.DB) !== 0 ? first >>> 0 : first & 0xffff;
+  const high = low + size - 1;
+  if (!down) return high <= limit >>> 0;
+  return low > limit >>> 0 && high <= ((attr & Attr.DB) !== 0 ? 0xffffffff : 0xffff);
+}
+
+function fault(cpu: Core, vector: number, code: number): number {
+  cpu.raise(vector, code);
+  return Result.FAULT;
+}

@@ -1,0 +1,976 @@
+/**
+ * The interpreter: executes the IR of `ir.ts` block by block.
+ *
+ * One function on purpose: registers stay in one typed array, ops in another, and the optimizer sees the whole loop. The
+ * cases that repeat are the TLB hit and the four flag words, written out because a call there costs more than the work.
+ *
+ * Cycles and instructions are added when a block ends; whoever needs them in the middle (a fault, a device) adds what the
+ * block's marks say. So the sums do not depend on where a block was cut.
+ */
+import { assert } from '../../base/assert.js';
+import * as arith from './arith.js';
+import { type Block, MARK_WORDS, Mode } from './code-cache.js';
+import type { Context } from './context.js';
+import { Result } from './core.js';
+import { deliver, deliverFault, Source } from './exceptions.js';
+import { carryFlag, condition, FlagOp } from './flags.js';
+import { OP_WORDS, Op } from './ir.js';
+import { CYCLES, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
+import { type Exit, Flag, S, Seg, segLimit, segSelector, Vector } from './state.js';
+import { HELPER_LIST } from './system.js';
+
+const {
+  bit,
+  bitScan,
+  decimal,
+  divide,
+  imul,
+  lahf,
+  multiply,
+  rcl,
+  rcr,
+  rol,
+  ror,
+  sahf,
+  sar,
+  setCarry,
+  shl,
+  shld,
+  shr,
+  shrd,
+} = arith;
+
+/** An address masked with these equals its page's tag only if the access is aligned. */
+const WORD_MASK = -4096 | 3;
+const HALF_MASK = -4096 | 1;
+const BYTE_MASK = -4096;
+
+const CS_LIMIT = segLimit(Seg.CS);
+const STEPPED: Exit = { kind: 'stepped' };
+
+/** DR6.BS: a single-step trap. */
+const DR6_SINGLE_STEP = 1 << 14;
+
+export function interpret(cpu: Context): Exit {
+  const s = cpu.s;
+  const clock = cpu.clock;
+  const tlb = cpu.tlb.data;
+  const { i32, u16, u8 } = cpu.memory;
+  const cache = cpu.codeCache;
+  const code = cache.code;
+  /** An event point has been reached. */
+  let event = true;
+  /** The instruction before was executed alone: because of `step`, TF or the interrupt shadow. */
+  let single = false;
+  let trap = false;
+  /** Block that was left over a direct edge, to be linked with its successor. */
+  let from: Block | null = null;
+  let fromTaken = false;
+  let edge = 0;
+
+  outer: for (;;) {
+    if (single) {
+      single = false;
+      event = true;
+      if (trap) {
+        trap = false;
+        s[S.DR6] |= DR6_SINGLE_STEP;
+        if (deliver(cpu, Vector.DB, 0, Source.TRAP, s[S.EIP]) === Result.EXIT) return cpu.takeExit();
+      }
+      if (cpu.stepping) return STEPPED;
+    }
+    if (event) {
+      event = false;
+      from = null;
+      if (clock[CYCLES] >= clock[POLL_AT]) {
+        const exit = cpu.takeEvents();
+        if (exit !== null) return exit;
+      }
+    }
+    if ((s[S.INTERRUPT_SHADOW] | (s[S.EFLAGS] & Flag.TF)) !== 0 || cpu.stepping) {
+      single = true;
+      trap = (s[S.EFLAGS] & Flag.TF) !== 0;
+      s[S.INTERRUPT_SHADOW] = 0;
+      from = null;
+    }
+    const found = cpu.find(single);
+    if (found === null) {
+      trap = false;
+      event = true;
+      if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+      continue;
+    }
+    let block: Block = found;
+    if (from !== null) {
+      // Linked only within a page, and not from a block that ended on the next one: every other transition asks the
+      // instruction TLB, so whether it misses does not depend on links.
+      const near = block.machine === from.machine + edge && (block.machine ^ from.machine) >>> 12 === 0;
+      if (near && ((block.mode | from.mode) & Mode.SINGLE) === 0 && from.secondPage < 0 && from.start >= 0) {
+        if (fromTaken) from.taken = block;
+        else from.fall = block;
+      }
+      from = null;
+    }
+    const user = s[S.CPL] === 3 ? 2 : 0;
+    let pc = block.start;
+
+    inner: for (;;) {
+      switch (code[pc]) {
+        case Op.MOV:
+          s[code[pc + 1]] = s[code[pc + 2]];
+          pc += OP_WORDS;
+          continue;
+        case Op.MOVI:
+          s[code[pc + 1]] = code[pc + 2];
+          pc += OP_WORDS;
+          continue;
+        case Op.SIGN:
+          s[code[pc + 1]] = (s[code[pc + 2]] << code[pc + 3]) >> code[pc + 4];
+          pc += OP_WORDS;
+          continue;
+        case Op.ZERO_EXTEND:
+          s[code[pc + 1]] = (s[code[pc + 2]] << code[pc + 3]) >>> code[pc + 4];
+          pc += OP_WORDS;
+          continue;
+        case Op.INSERT: {
+          const d = code[pc + 1];
+          const mask = code[pc + 4] << code[pc + 3];
+          s[d] = (s[d] & ~mask) | ((s[code[pc + 2]] << code[pc + 3]) & mask);
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.LEA:
+          s[code[pc + 1]] = s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6];
+          pc += OP_WORDS;
+          continue;
+        case Op.EIP:
+          s[code[pc + 1]] = s[S.EIP] + code[pc + 2];
+          pc += OP_WORDS;
+          continue;
+        case Op.SELECTOR:
+          s[code[pc + 1]] = s[segSelector(code[pc + 2])];
+          pc += OP_WORDS;
+          continue;
+        case Op.SELECT:
+          s[code[pc + 1]] = s[condition(s, code[pc + 4]) ? code[pc + 2] : code[pc + 3]];
+          pc += OP_WORDS;
+          continue;
+        case Op.SELECT_EQUAL:
+          s[code[pc + 1]] = s[s[code[pc + 2]] === s[code[pc + 3]] ? code[pc + 4] : code[pc + 5]];
+          pc += OP_WORDS;
+          continue;
+        case Op.NOT:
+          s[code[pc + 1]] = ~s[code[pc + 2]];
+          pc += OP_WORDS;
+          continue;
+        case Op.BSWAP: {
+          const a = s[code[pc + 2]];
+          s[code[pc + 1]] = (a << 24) | ((a & 0xff00) << 8) | ((a >>> 8) & 0xff00) | (a >>> 24);
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.AND_MASK:
+          s[code[pc + 1]] = s[code[pc + 2]] & code[pc + 3];
+          pc += OP_WORDS;
+          continue;
+        case Op.SHIFT_RIGHT_SIGNED:
+          s[code[pc + 1]] = s[code[pc + 2]] >> code[pc + 3];
+          pc += OP_WORDS;
+          continue;
+        case Op.STRING_STEP:
+          s[code[pc + 1]] = (s[S.EFLAGS] & Flag.DF) !== 0 ? -code[pc + 2] : code[pc + 2];
+          pc += OP_WORDS;
+          continue;
+        case Op.LOAD32: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[READABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user] === (linear & WORD_MASK)) {
+              s[code[pc + 1]] = i32[(linear + tlb[line + 4]) >>> 2];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          const value = cpu.slowLoad(seg, ea, 4, block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          s[code[pc + 1]] = value;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.LOAD16: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[READABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user] === (linear & HALF_MASK)) {
+              s[code[pc + 1]] = (u16[(linear + tlb[line + 4]) >>> 1] << 16) >> 16;
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          const value = cpu.slowLoad(seg, ea, 2, block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          s[code[pc + 1]] = (value << 16) >> 16;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.LOAD8: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[READABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user] === (linear & BYTE_MASK)) {
+              s[code[pc + 1]] = (u8[linear + tlb[line + 4]] << 24) >> 24;
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          const value = cpu.slowLoad(seg, ea, 1, block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          s[code[pc + 1]] = (value << 24) >> 24;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.LOAD16Z: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[READABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user] === (linear & HALF_MASK)) {
+              s[code[pc + 1]] = u16[(linear + tlb[line + 4]) >>> 1];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          const value = cpu.slowLoad(seg, ea, 2, block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          s[code[pc + 1]] = value & 0xffff;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.LOAD8Z: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[READABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user] === (linear & BYTE_MASK)) {
+              s[code[pc + 1]] = u8[linear + tlb[line + 4]];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          const value = cpu.slowLoad(seg, ea, 1, block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          s[code[pc + 1]] = value & 0xff;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.STORE32: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user + 1] === (linear & WORD_MASK)) {
+              i32[(linear + tlb[line + 4]) >>> 2] = s[code[pc + 1]];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          cpu.slowStore(seg, ea, 4, s[code[pc + 1]], block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.STORE16: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user + 1] === (linear & HALF_MASK)) {
+              u16[(linear + tlb[line + 4]) >>> 1] = s[code[pc + 1]];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          cpu.slowStore(seg, ea, 2, s[code[pc + 1]], block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.STORE8: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user + 1] === (linear & BYTE_MASK)) {
+              u8[linear + tlb[line + 4]] = s[code[pc + 1]];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          cpu.slowStore(seg, ea, 1, s[code[pc + 1]], block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.ADD32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = (a + b) | 0;
+          s[S.FLAG_OP] = FlagOp.ADD;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SUB32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = (a - b) | 0;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.CMP32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = (a - b) | 0;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.AND32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a & b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.OR32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a | b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.XOR32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a ^ b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.TEST32: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a & b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.ADD32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = (a + b) | 0;
+          s[S.FLAG_OP] = FlagOp.ADD;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SUB32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = (a - b) | 0;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.CMP32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = (a - b) | 0;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.AND32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = a & b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.OR32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = a | b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.XOR32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = a ^ b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.TEST32I: {
+          const a = s[code[pc + 2]];
+          const b = code[pc + 3];
+          const result = a & b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.ADD: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const up = code[pc + 4];
+          const result = ((a + b) << up) >> up;
+          s[S.FLAG_OP] = FlagOp.ADD;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SUB: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const up = code[pc + 4];
+          const result = ((a - b) << up) >> up;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.CMP: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const up = code[pc + 4];
+          const result = ((a - b) << up) >> up;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.AND: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a & b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.OR: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a | b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.XOR: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a ^ b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.TEST: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const result = a & b;
+          s[S.FLAG_OP] = FlagOp.LOGIC;
+          s[S.FLAG_RESULT] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.ADC: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const up = code[pc + 4];
+          const carry = carryFlag(s);
+          const result = ((a + b + carry) << up) >> up;
+          s[S.FLAG_OP] = carry !== 0 ? FlagOp.ADD_CARRY : FlagOp.ADD;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SBB: {
+          const a = s[code[pc + 2]];
+          const b = s[code[pc + 3]];
+          const up = code[pc + 4];
+          const carry = carryFlag(s);
+          const result = ((a - b - carry) << up) >> up;
+          s[S.FLAG_OP] = carry !== 0 ? FlagOp.SUB_BORROW : FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.INC32: {
+          const a = s[code[pc + 2]];
+          const result = (a + 1) | 0;
+          s[S.FLAG_B] = carryFlag(s);
+          s[S.FLAG_OP] = FlagOp.INC;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.INC: {
+          const a = s[code[pc + 2]];
+          const up = code[pc + 4];
+          const result = ((a + 1) << up) >> up;
+          s[S.FLAG_B] = carryFlag(s);
+          s[S.FLAG_OP] = FlagOp.INC;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.DEC32: {
+          const a = s[code[pc + 2]];
+          const result = (a - 1) | 0;
+          s[S.FLAG_B] = carryFlag(s);
+          s[S.FLAG_OP] = FlagOp.DEC;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.DEC: {
+          const a = s[code[pc + 2]];
+          const up = code[pc + 4];
+          const result = ((a - 1) << up) >> up;
+          s[S.FLAG_B] = carryFlag(s);
+          s[S.FLAG_OP] = FlagOp.DEC;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = a;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SHL:
+          s[code[pc + 1]] = shl(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.SHR:
+          s[code[pc + 1]] = shr(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.SAR:
+          s[code[pc + 1]] = sar(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.ROL:
+          s[code[pc + 1]] = rol(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.ROR:
+          s[code[pc + 1]] = ror(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.RCL:
+          s[code[pc + 1]] = rcl(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.RCR:
+          s[code[pc + 1]] = rcr(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.SHL32I: {
+          const a = s[code[pc + 2]];
+          const count = code[pc + 3];
+          const result = a << count;
+          const carry = (a >>> (32 - count)) & 1;
+          s[S.FLAG_OP] = FlagOp.CARRY_OVERFLOW;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = carry;
+          s[S.FLAG_B] = (result >>> 31) ^ carry;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SHR32I: {
+          const a = s[code[pc + 2]];
+          const count = code[pc + 3];
+          const result = (a >>> count) | 0;
+          const carry = (a >>> (count - 1)) & 1;
+          s[S.FLAG_OP] = FlagOp.CARRY_OVERFLOW;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = carry;
+          s[S.FLAG_B] = a >>> 31;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SAR32I: {
+          const a = s[code[pc + 2]];
+          const count = code[pc + 3];
+          const result = a >> count;
+          const carry = (a >> (count - 1)) & 1;
+          s[S.FLAG_OP] = FlagOp.CARRY_OVERFLOW;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = carry;
+          s[S.FLAG_B] = 0;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.LOAD_FOR_STORE: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          const size = code[pc + 7];
+          if (size === 4 && ea >>> 0 < s[WRITABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user + 1] === (linear & WORD_MASK)) {
+              s[code[pc + 1]] = i32[(linear + tlb[line + 4]) >>> 2];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          const value = cpu.slowLoadForStore(seg, ea, size, block, pc);
+          if (cpu.faultVector >= 0) break inner;
+          const up = 32 - size * 8;
+          s[code[pc + 1]] = (value << up) >> up;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.STORE_CHECKED: {
+          const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
+          const seg = code[pc + 2];
+          const size = code[pc + 7];
+          if (size === 4 && ea >>> 0 < s[WRITABLE + seg] >>> 0) {
+            const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
+            const line = ((linear >>> 12) & 255) << 3;
+            if (tlb[line + user + 1] === (linear & WORD_MASK)) {
+              i32[(linear + tlb[line + 4]) >>> 2] = s[code[pc + 1]];
+              pc += OP_WORDS;
+              continue;
+            }
+          }
+          cpu.slowStore(seg, ea, size, s[code[pc + 1]], block, pc);
+          if (cpu.faultVector >= 0) cpu.bug('a checked store faulted');
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.NEG: {
+          const b = s[code[pc + 2]];
+          const up = code[pc + 4];
+          const result = (-b << up) >> up;
+          s[S.FLAG_OP] = FlagOp.SUB;
+          s[S.FLAG_RESULT] = result;
+          s[S.FLAG_A] = 0;
+          s[S.FLAG_B] = b;
+          s[code[pc + 1]] = result;
+          pc += OP_WORDS;
+          continue;
+        }
+        case Op.SHLD:
+          s[code[pc + 1]] = shld(s, s[code[pc + 2]], s[code[pc + 3]], s[code[pc + 5]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.SHRD:
+          s[code[pc + 1]] = shrd(s, s[code[pc + 2]], s[code[pc + 3]], s[code[pc + 5]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.IMUL:
+          s[code[pc + 1]] = imul(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
+          pc += OP_WORDS;
+          continue;
+        case Op.MULTIPLY:
+          multiply(s, s[code[pc + 2]], code[pc + 4], code[pc + 5] !== 0);
+          pc += OP_WORDS;
+          continue;
+        case Op.DIVIDE:
+          if (!divide(s, s[code[pc + 2]], code[pc + 4], code[pc + 5] !== 0)) {
+            cpu.raise(Vector.DE);
+            break inner;
+          }
+          pc += OP_WORDS;
+          continue;
+        case Op.BIT:
+          s[code[pc + 1]] = bit(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4], code[pc + 5]);
+          pc += OP_WORDS;
+          continue;
+        case Op.BSF:
+        case Op.BSR:
+          s[code[pc + 1]] = bitScan(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4], code[pc] === Op.BSR);
+          pc += OP_WORDS;
+          continue;
+        case Op.SET_CONDITION:
+          s[code[pc + 1]] = condition(s, code[pc + 2]) ? 1 : 0;
+          pc += OP_WORDS;
+          continue;
+        case Op.CARRY:
+          setCarry(s, code[pc + 1] === 2 ? carryFlag(s) ^ 1 : code[pc + 1]);
+          pc += OP_WORDS;
+          continue;
+        case Op.DIRECTION:
+          s[S.EFLAGS] = code[pc + 1] !== 0 ? s[S.EFLAGS] | Flag.DF : s[S.EFLAGS] & ~Flag.DF;
+          pc += OP_WORDS;
+          continue;
+        case Op.LAHF:
+          lahf(s);
+          pc += OP_WORDS;
+          continue;
+        case Op.SAHF:
+          sahf(s);
+          pc += OP_WORDS;
+          continue;
+        case Op.READ_FLAGS:
+          s[code[pc + 1]] = cpu.readEflags() & ~(Flag.VM | Flag.RF);
+          pc += OP_WORDS;
+          continue;
+        case Op.DECIMAL:
+          if (!decimal(s, code[pc + 1], code[pc + 2])) {
+            cpu.raise(Vector.DE);
+            break inner;
+          }
+          pc += OP_WORDS;
+          continue;
+        case Op.CHECK_TARGET:
+          if (s[code[pc + 2]] >>> 0 > s[CS_LIMIT] >>> 0) {
+            cpu.raise(Vector.GP);
+            break inner;
+          }
+          pc += OP_WORDS;
+          continue;
+        case Op.CHECK_TARGET_DIRECT:
+          if ((s[S.EIP] + code[pc + 1]) >>> 0 > s[CS_LIMIT] >>> 0) {
+            cpu.raise(Vector.GP);
+            break inner;
+          }
+          pc += OP_WORDS;
+          continue;
+        case Op.FETCH_NEXT_PAGE:
+          if (!cpu.fetchNextPage(block)) break inner;
+          if (cpu.fetchMachine !== code[pc + 1]) {
+            // Another page is mapped there now than the one that the block was decoded with.
+            cache.retire(block);
+            const again = cpu.find(single);
+            if (again === null) break inner;
+            block = again;
+            pc = block.start;
+            continue;
+          }
+          pc += OP_WORDS;
+          continue;
+
+        case Op.JUMP: {
+          const eip = (s[S.EIP] + code[pc + 1]) | 0;
+          if (eip >>> 0 > s[CS_LIMIT] >>> 0) {
+            cpu.raise(Vector.GP);
+            break inner;
+          }
+          s[S.EIP] = eip;
+          clock[CYCLES] += block.cycles;
+          clock[INSTRUCTIONS] += block.instructions;
+          if (code[pc + 2] !== 0 && clock[CYCLES] >= clock[POLL_AT]) {
+            event = true;
+            continue outer;
+          }
+          const next = block.taken;
+          if (next !== null && next.start >= 0) {
+            block = next;
+            pc = next.start;
+            continue;
+          }
+          from = block;
+          fromTaken = true;
+          edge = code[pc + 1];
+          continue outer;
+        }
+        case Op.BRANCH:
+        case Op.BRANCH_IF:
+        case Op.BRANCH_LOOP: {
+          let taken: boolean;
+          if (code[pc] === Op.BRANCH) taken = condition(s, code[pc + 3]);
+          else if (code[pc] === Op.BRANCH_IF) taken = (s[code[pc + 3]] !== 0) === (code[pc + 4] !== 0);
+          else taken = s[code[pc + 3]] !== 0 && condition(s, code[pc + 4]);
+          if (taken) {
+            const eip = (s[S.EIP] + code[pc + 1]) | 0;
+            if (eip >>> 0 > s[CS_LIMIT] >>> 0) {
+              cpu.raise(Vector.GP);
+              break inner;
+            }
+            s[S.EIP] = eip;
+            clock[CYCLES] += block.cycles;
+            clock[INSTRUCTIONS] += block.instructions;
+            if (code[pc + 2] !== 0 && clock[CYCLES] >= clock[POLL_AT]) {
+              event = true;
+              continue outer;
+            }
+            const next = block.taken;
+            if (next !== null && next.start >= 0) {
+              block = next;
+              pc = next.start;
+              continue;
+            }
+            from = block;
+            fromTaken = true;
+            edge = code[pc + 1];
+            continue outer;
+          }
+          s[S.EIP] += block.bytes;
+          clock[CYCLES] += block.cycles;
+          clock[INSTRUCTIONS] += block.instructions;
+          const next = block.fall;
+          if (next !== null && next.start >= 0) {
+            block = next;
+            pc = next.start;
+            continue;
+          }
+          from = block;
+          fromTaken = false;
+          edge = block.bytes;
+          continue outer;
+        }
+        case Op.JUMP_INDIRECT: {
+          const eip = s[code[pc + 2]];
+          if (eip >>> 0 > s[CS_LIMIT] >>> 0) {
+            cpu.raise(Vector.GP);
+            break inner;
+          }
+          s[S.EIP] = eip;
+          clock[CYCLES] += block.cycles;
+          clock[INSTRUCTIONS] += block.instructions;
+          if (single || clock[CYCLES] >= clock[POLL_AT]) {
+            event = true;
+            continue outer;
+          }
+          const next = cpu.find(false);
+          if (next === null) continue outer;
+          block = next;
+          pc = next.start;
+          continue;
+        }
+        case Op.NEXT: {
+          s[S.EIP] += code[pc + 1];
+          clock[CYCLES] += block.cycles;
+          clock[INSTRUCTIONS] += block.instructions;
+          const next = block.fall;
+          if (next !== null && next.start >= 0) {
+            block = next;
+            pc = next.start;
+            continue;
+          }
+          from = block;
+          fromTaken = false;
+          edge = code[pc + 1];
+          continue outer;
+        }
+        case Op.CUT:
+          s[S.EIP] += code[pc + 1];
+          clock[CYCLES] += code[pc + 2];
+          clock[INSTRUCTIONS] += code[pc + 3];
+          continue outer;
+        case Op.SYSTEM: {
+          const at = (s[S.EIP] + code[pc + 6]) | 0;
+          s[S.EIP] = at;
+          cpu.nextEip = (at + code[pc + 7]) | 0;
+          clock[CYCLES] += block.cycles;
+          clock[INSTRUCTIONS] += block.instructions - 1;
+          const result = HELPER_LIST[code[pc + 1]](cpu, code[pc + 2], code[pc + 3], code[pc + 4], code[pc + 5]);
+          event = true;
+          if (result === Result.DONE) {
+            s[S.EIP] = cpu.nextEip;
+            clock[INSTRUCTIONS] += 1;
+          } else if (result === Result.FAULT) {
+            trap = false;
+            if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+          } else if (result === Result.EXIT) {
+            return cpu.takeExit();
+          } else if (result === Result.DELIVERED) {
+            trap = false;
+          }
+          continue outer;
+        }
+        default:
+          assert(false, 'no such IR op');
+      }
+    }
+
+    // The instruction at `pc` faulted before it committed anything.
+    const index = cache.instructionAt(block, pc);
+    const mark = block.marks + index * MARK_WORDS;
+    s[S.EIP] += code[mark + 1];
+    clock[CYCLES] += code[mark + 2];
+    clock[INSTRUCTIONS] += index;
+    trap = false;
+    event = true;
+    if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+  }
+}
