@@ -22,13 +22,28 @@ const COMMON_FLAGS = [
 ];
 /** The kernel passes arguments in EAX, EDX, ECX, as VMI's calls do. */
 const KERNEL_FLAGS = ['-mregparm=3', '-Iinclude', '-Iarch/x86/include', '-fno-builtin'];
-const LINK_FLAGS = ['-m', 'elf_i386', '-nostdlib', '-static', '--build-id=none', '-z', 'noexecstack', '-z', 'max-page-size=0x1000'];
+const LINK_FLAGS = [
+  '-m',
+  'elf_i386',
+  '-nostdlib',
+  '-static',
+  '--build-id=none',
+  '-z',
+  'noexecstack',
+  '-z',
+  'max-page-size=0x1000',
+];
 
 class BuildError extends Error {}
 
 function tool(name: string, args: readonly string[], cwd: string): string {
   try {
-    return execFileSync(name, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LC_ALL: 'C' } });
+    return execFileSync(name, args, {
+      cwd,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, LC_ALL: 'C' },
+    });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       throw new BuildError(`build:guest needs ${name}: apt-get install gcc binutils`);
@@ -59,11 +74,24 @@ function buildPrograms(out: string, flags: readonly string[]): string[] {
   const root = join(GUEST, 'programs');
   const dir = join(out, 'programs');
   mkdirSync(dir, { recursive: true });
-  const library = ['lib/crt0.S', 'lib/libc.c', 'lib/string.c', 'lib/bench.c'].map(source => compile(root, source, dir, flags));
-  const names = readdirSync(root).filter(name => name.endsWith('.c')).map(name => name.slice(0, -2)).sort();
+  const library = ['lib/crt0.S', 'lib/libc.c', 'lib/string.c', 'lib/bench.c'].map(source =>
+    compile(root, source, dir, flags),
+  );
+  const names = readdirSync(root)
+    .filter(name => name.endsWith('.c'))
+    .map(name => name.slice(0, -2))
+    .sort();
   for (const name of names) {
     const object = compile(root, `${name}.c`, dir, flags);
-    const args = [...LINK_FLAGS, '--gc-sections', '--strip-all', '-T', join(root, 'lib/program.lds'), '-o', join(dir, `${name}.elf`)];
+    const args = [
+      ...LINK_FLAGS,
+      '--gc-sections',
+      '--strip-all',
+      '-T',
+      join(root, 'lib/program.lds'),
+      '-o',
+      join(dir, `${name}.elf`),
+    ];
     tool('ld', [...args, object, ...library], dir);
   }
   return names;
@@ -81,7 +109,9 @@ function build(out: string): void {
   const scripts = readdirSync(join(GUEST, 'programs/etc')).sort();
   const entries = archiveEntries(names, scripts);
   const table = archiveAssembly(entries, entry =>
-    entry.source && 'built' in entry.source ? join(out, entry.source.built) : join(GUEST, 'programs', entry.source?.text ?? ''),
+    entry.source && 'built' in entry.source
+      ? join(out, entry.source.built)
+      : join(GUEST, 'programs', entry.source?.text ?? ''),
   );
   writeFileSync(join(dir, 'ramfs.S'), `#define __ASSEMBLER__ 1\n${deviceNumbers(root)}\n${table}`);
 
@@ -90,7 +120,10 @@ function build(out: string): void {
   const linked = join(out, 'vmilinux');
   tool('ld', [...LINK_FLAGS, '-T', join(root, 'arch/x86/kernel/vmlinux.lds'), '-o', linked, ...objects], dir);
   tool('objcopy', ['--strip-all', linked, join(out, 'guest.elf')], out);
-  writeFileSync(join(out, 'guest.map'), tool('nm', ['-n', linked], out).replaceAll(/^.* [a-z] (name|data)_\d+(_end)?\n/gm, ''));
+  writeFileSync(
+    join(out, 'guest.map'),
+    tool('nm', ['-n', linked], out).replaceAll(/^.* [a-z] (name|data)_\d+(_end)?\n/gm, ''),
+  );
 }
 
 /** `#define DEV_*` lines of fs.h: the table's device numbers are stated there. */
@@ -111,7 +144,9 @@ function main(check: boolean): number {
     if (check) {
       const committed = readFileSync(join(FIXTURES, 'guest.sha256'), 'utf8').split(' ')[0];
       if (built === committed && sha256(join(FIXTURES, 'guest.elf')) === committed) return 0;
-      console.error(`build:guest: fixtures/guest.elf differs from its sources (built ${built}, committed ${committed})`);
+      console.error(
+        `build:guest: fixtures/guest.elf differs from its sources (built ${built}, committed ${committed})`,
+      );
       return 1;
     }
     copyFileSync(join(out, 'guest.elf'), join(FIXTURES, 'guest.elf'));

@@ -251,6 +251,6 @@ int main(void)
 	test_threads();
 	test_processes();
 	test_sleep();
-	printf("selftest: %s\n", failures ? "FAILED" : "all passed");
+	printf("selftest: %s\n", failures ? "FAIL" : "PASS");
 	return failures != 0;
 }
