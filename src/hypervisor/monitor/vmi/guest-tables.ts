@@ -5,6 +5,7 @@
 import { Attr, Seg, Vector } from '../../machine/cpu/state.js';
 import type { GuestDescriptor } from '../descriptors.js';
 import { isFault } from '../guest-fault.js';
+import { CALLOUT_VECTOR, HYPERCALL_VECTOR } from '../hole.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { buildVmiRom } from './rom.js';
 import { DIRECT_GATES, VmiPage } from './rom-layout.js';
@@ -101,6 +102,8 @@ export class DirectGates {
   }
 
   #eligible(vector: number): Gate | undefined {
+    // The monitor's own vectors: the ROM's hypercalls must not become the guest's.
+    if (vector === HYPERCALL_VECTOR || vector === CALLOUT_VECTOR) return undefined;
     if (vector < FIRST_SOFTWARE_VECTOR && !DIRECT_EXCEPTIONS.includes(vector)) return undefined;
     const vcpu = this.#vcpu;
     if (8 * vector + 7 > vcpu.idtLimit) return undefined;

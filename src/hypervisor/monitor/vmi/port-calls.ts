@@ -1,6 +1,7 @@
 /** The port calls of the ROM (INB to OUTSW): what the instructions do, without decoding one. */
 import { Flag, S } from '../../machine/cpu/state.js';
 import { type GuestFault, isFault } from '../guest-fault.js';
+import { readPort, writePort } from '../port-access.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 
 /** Elements of a string that one hypercall moves: the rest is another one, so that deadlines are met. */
@@ -18,9 +19,9 @@ export function portCall(
   const { s } = vcpu.thread;
   const port = s[S.EDX]! & 0xffff;
   if (!string) {
-    if (direction === 'out') portWrite(vcpu, port, width, s[S.EAX]!);
+    if (direction === 'out') writePort(vcpu, port, width, s[S.EAX]!);
     else {
-      const value = portRead(vcpu, port, width);
+      const value = readPort(vcpu, port, width);
       // A backdoor device may have changed EAX itself: merge into what is there now.
       s[S.EAX] = (s[S.EAX]! & ~mask(width)) | (value & mask(width));
     }
@@ -35,27 +36,15 @@ export function portCall(
       // The page first: a device must not lose a value that cannot be stored.
       const physical = vcpu.memory.translate(linear, true, false);
       if (isFault(physical)) return physical;
-      const broken = vcpu.memory.write(linear, width, portRead(vcpu, port, width) & mask(width), false);
+      const broken = vcpu.memory.write(linear, width, readPort(vcpu, port, width) & mask(width), false);
       if (broken !== undefined) return broken;
     } else {
       const value = vcpu.memory.read(linear, width, false);
       if (isFault(value)) return value;
-      portWrite(vcpu, port, width, value);
+      writePort(vcpu, port, width, value);
     }
     s[pointer]! += step;
     s[S.ECX]! -= 1;
   }
   return undefined;
-}
-
-function portRead(vcpu: VirtualCpu, port: number, width: 1 | 2 | 4): number {
-  vcpu.thread.charge(vcpu.costs.deviceAccess);
-  vcpu.vm.counters.portAccesses += 1;
-  return vcpu.vm.ports.read(port, width);
-}
-
-function portWrite(vcpu: VirtualCpu, port: number, width: 1 | 2 | 4, value: number): void {
-  vcpu.thread.charge(vcpu.costs.deviceAccess);
-  vcpu.vm.counters.portAccesses += 1;
-  vcpu.vm.ports.write(port, width, (value & mask(width)) >>> 0);
 }

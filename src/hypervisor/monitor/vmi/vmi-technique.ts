@@ -16,7 +16,7 @@
 import { type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { Cause } from '../../stats/causes.js';
 import { type GuestFault, isFault } from '../guest-fault.js';
-import { GUEST_LIMIT_VMI, HYPERCALL_VECTOR } from '../hole.js';
+import { GUEST_LIMIT_VMI, HYPERCALL_VECTOR, MonitorSelector } from '../hole.js';
 import { deliver, type Event, eventOf, hiddenSoftwareInterrupt } from '../inject.js';
 import { emulate, sysenter } from '../privileged.js';
 import type { Outcome, Technique } from '../technique.js';
@@ -51,6 +51,7 @@ const RESUME: Outcome = { kind: 'resume' };
 /** Registers that follow the guest in and out; LDTR and TR are the monitor's in hardware. */
 const LIVE_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
 const INT_BYTES = 2;
+const SYSENTER_BYTES = 2;
 /** SYSEXIT's selectors: SYSENTER_CS + 16 and + 24, RPL 3 (SDM vol. 2, SYSEXIT). */
 const SYSEXIT_CS = 16;
 const SYSEXIT_SS = 24;
@@ -95,7 +96,10 @@ export class VmiTechnique implements Technique {
     vcpu.setSelector(Seg.SS, (vcpu.selector(Seg.SS) & ~3) | 1);
     vcpu.descriptors.guestLimit = GUEST_LIMIT_VMI;
     vcpu.descriptors.setTcSegments(false);
+    // Hardware's own MSR is the monitor's: with a null selector SYSENTER would be #GP instead of an exit.
+    vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
     // From now on the guest announces changes of its loaded tables.
+    vcpu.watchesDescriptors = false;
     vcpu.descriptors.setGdt(false);
     vcpu.descriptors.setLdt(false);
     this.#guest.queue.reset();
@@ -202,6 +206,8 @@ export class VmiTechnique implements Technique {
     this.#begin('syscall');
     this.#vcpu.vm.counters.syscallsForwarded += 1;
     const effect = sysenter(this.#vcpu);
+    // A fault is the instruction's.
+    if (effect.kind === 'fault') this.#vcpu.eip = (this.#vcpu.eip - SYSENTER_BYTES) >>> 0;
     return effect.kind === 'fault' ? this.#raise(effect) : effect.kind === 'stopped' ? effect : RESUME;
   }
 
