@@ -628,7 +628,7 @@ describe('paging', () => {
         add eax, 0x1000
         add edi, 4
         loop copy
-        mov dword [0x43000+0x50*4], 0x51007
+        mov dword [0x43140], 0x51007
         mov byte [0x50000], 0xb0
         mov byte [0x50001], 0x11
         mov byte [0x50002], 0xc3
@@ -666,7 +666,7 @@ describe('paging', () => {
         mov ecx, 0x50000
         call ecx
         mov bl, al
-        mov dword [0x41000+0x50*4], 0x51003
+        mov dword [0x41140], 0x51003
         invlpg [0x50000]
         call ecx
         hlt`),
@@ -676,7 +676,7 @@ describe('paging', () => {
     const { machine } = compare(
       guest(`${setup}
         mov ecx, 40
-        mov ebx, 0x41000+0x60*4
+        mov ebx, 0x41180
    turn: mov eax, [ebx]
         xor eax, 0x2000
         mov [ebx], eax

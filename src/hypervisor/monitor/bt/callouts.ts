@@ -29,6 +29,7 @@ export class Callouts {
   handle({ callout, tu, at }: FoundCallout): Outcome {
     const bt = this.#bt;
     const { vcpu } = bt;
+    vcpu.interruptShadow = false;
     switch (callout.kind) {
       case 'pendingBehind':
         // The transfer is carried out first: `enter` sees the shadow and steps to the boundary behind it.
@@ -40,7 +41,6 @@ export class Callouts {
         return RESUME;
       case 'pending':
         bt.capture();
-        vcpu.interruptShadow = false;
         bt.resumeAt(tu!, at + CALLOUT_BYTES, vcpu.eip);
         return RESUME;
       case 'exit':
@@ -95,12 +95,10 @@ export class Callouts {
   }
 
   #emulate(guest: GuestInstruction, tu: Tu, at: number): Outcome {
-    const { vcpu } = this.#bt;
     const decoder = new Decoder(32, guest.bytes, 0);
     decoder.ip = BigInt(guest.eip);
     const instruction = decoder.decode();
     try {
-      vcpu.interruptShadow = false;
       return this.#perform(guest, instruction, tu, at);
     } finally {
       instruction.free();

@@ -67,6 +67,8 @@ export class BtTechnique implements Technique {
   #overrideAt: number | undefined;
   /** Linear pages whose frames must be compared before translated code runs; 'all', or single pages. */
   #stale: 'all' | Set<number> = new Set();
+  /** Interrupts are held off where hardware is (`vcpu.interruptShadow` is the loop's, which clears it before it enters). */
+  #heldOff = false;
   /** The code segment that all units were made for. */
   #cs = { selector: -1, base: 0, limit: 0 };
 
@@ -86,6 +88,8 @@ export class BtTechnique implements Technique {
     vcpu.kernelCpl = 0;
     vcpu.watchesDescriptors = true;
     vcpu.descriptors.setTcSegments(true);
+    // SYSENTER leads to the monitor; whether the guest has set it up is found out there.
+    vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
   }
 
   /** Gives the machine pages of the TC back and lets go of all traces. Only when the vCPU goes, too: the hole still maps them. */
@@ -106,7 +110,7 @@ export class BtTechnique implements Technique {
     vcpu.chargeEntry();
     let exit: Exit;
     if (vcpu.cpl === 3) {
-      vcpu.interruptShadow = false;
+      this.#heldOff = false;
       return thread.run(deadlineCycles);
     }
     if (this.#overrideAt !== undefined) exit = this.#runOverride(deadlineCycles);
@@ -146,10 +150,12 @@ export class BtTechnique implements Technique {
     }
     if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
     if (this.#callout !== undefined) {
-      vcpu.account('callout');
+      vcpu.account(this.#callout.callout.kind === 'exit' ? 'translation' : 'callout');
       vcpu.vm.counters.callouts += 1;
       vcpu.thread.charge(vcpu.costs.vmmEntry + vcpu.costs.calloutDispatch);
-      return this.#callouts.handle(this.#callout);
+      const outcome = this.#callouts.handle(this.#callout);
+      this.#heldOff = vcpu.interruptShadow;
+      return outcome;
     }
     vcpu.account('trueFault');
     vcpu.thread.charge(vcpu.costs.vmmEntry);
@@ -349,7 +355,7 @@ export class BtTechnique implements Technique {
   #mustFinish(): boolean {
     const { vcpu } = this;
     if (this.cache.find(vcpu.thread.s[S.EIP]! >>> 0)?.retired === true) return true;
-    return vcpu.interruptShadow && vcpu.pending && vcpu.interruptsEnabled;
+    return this.#heldOff && vcpu.pending && vcpu.interruptsEnabled;
   }
 
   /** Single steps to the next point where the guest can be taken out, and takes it out. */
@@ -398,10 +404,9 @@ export class BtTechnique implements Technique {
   /** After a run: puts hardware back onto a callout's INT, and finds out whether interrupts are held off. */
   #examine(exit: Exit): void {
     const { vcpu } = this;
-    if (!vcpu.inHardware) {
-      vcpu.interruptShadow = false;
-      return;
-    }
+    this.#heldOff = false;
+    vcpu.interruptShadow = false;
+    if (!vcpu.inHardware) return;
     if (exit.kind === 'monitor' && exit.software && exit.vector === CALLOUT_VECTOR) {
       const at = (vcpu.thread.s[S.EIP]! - 2) >>> 0;
       this.#callout = this.cache.calloutAt(at);
@@ -410,7 +415,8 @@ export class BtTechnique implements Technique {
     }
     if (exit.kind === 'shutdown') return;
     const point = this.#point();
-    vcpu.interruptShadow = point.shadow || point.kind === 'inside';
+    this.#heldOff = point.shadow || point.kind === 'inside';
+    vcpu.interruptShadow = this.#heldOff;
   }
 
   /** The guest state at the hardware EIP. */

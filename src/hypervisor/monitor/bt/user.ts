@@ -1,5 +1,6 @@
 /** Exits of directly executed user code, and exceptions that are the guest's own. The guest is out when these run. */
 import { type Exit, Vector } from '../../machine/cpu/state.js';
+import type { Effect } from '../effect.js';
 import { deliver, hiddenSoftwareInterrupt } from '../inject.js';
 import { emulate, sysenter } from '../privileged.js';
 import type { Outcome } from '../technique.js';
@@ -21,7 +22,10 @@ export class UserExits {
       vcpu.account('syscall');
       vcpu.thread.charge(vcpu.costs.vmmEntry);
       counters.syscallsForwarded += 1;
-      return this.#effect(sysenter(vcpu), Vector.GP, 0);
+      const effect = sysenter(vcpu);
+      // A fault is at the instruction (0F 34).
+      if (effect.kind === 'fault') vcpu.eip = (vcpu.eip - 2) >>> 0;
+      return this.#effect(effect);
     }
     if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in user code` };
     const { vector } = exit;
@@ -38,7 +42,7 @@ export class UserExits {
       const effect = emulate(vcpu);
       if (effect !== undefined && effect.kind !== 'fault') {
         counters.trappedInstructions += 1;
-        return this.#effect(effect, vector, 0);
+        return this.#effect(effect);
       }
       vcpu.account('trap');
     } else {
@@ -67,7 +71,7 @@ export class UserExits {
     return delivery.kind === 'delivered' ? RESUME : delivery;
   }
 
-  #effect(effect: ReturnType<typeof sysenter>, vector: number, errorCode: number): Outcome {
+  #effect(effect: Effect): Outcome {
     switch (effect.kind) {
       case 'halt':
         return { kind: 'halted' };
@@ -75,7 +79,7 @@ export class UserExits {
         return effect;
       case 'fault':
         this.#vcpu.vm.counters.forwardedFaults += 1;
-        return this.forward(effect.vector ?? vector, effect.errorCode ?? errorCode);
+        return this.forward(effect.vector, effect.errorCode);
       default:
         return RESUME;
     }
