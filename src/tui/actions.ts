@@ -51,23 +51,22 @@ export async function toggleVmi(desk: Desk, vm: VmSample): Promise<void> {
 
 /** What `p` offers in each power state. `loses`: the guest's state is gone afterwards, so ask. */
 const POWER_ACTIONS = [
-  { name: 'power on', kinds: ['powerOn'], states: ['off'], done: 'is on', loses: false, help: 'boot the guest' },
   {
-    name: 'power off',
-    kinds: ['powerOff'],
-    states: ['on', 'crashed'],
-    done: 'is off',
-    loses: true,
-    help: 'pull the plug',
+    name: 'power on',
+    kind: 'powerOn',
+    states: ['off', 'crashed'],
+    done: 'is on',
+    loses: false,
+    help: 'boot the guest',
   },
-  { name: 'reset', kinds: ['reset'], states: ['on'], done: 'was reset', loses: true, help: 'press the reset button' },
+  { name: 'power off', kind: 'powerOff', states: ['on'], done: 'is off', loses: true, help: 'pull the plug' },
   {
-    name: 'restart',
-    kinds: ['powerOff', 'powerOn'],
-    states: ['on', 'crashed'],
-    done: 'restarted',
+    name: 'reset',
+    kind: 'reset',
+    states: ['on'],
+    done: 'was reset',
     loses: true,
-    help: 'power off and on: a changed VMI setting takes effect',
+    help: 'off and on again; a changed VMI setting takes effect',
   },
 ] as const;
 
@@ -77,14 +76,8 @@ export function openPowerMenu(desk: Desk, vm: VmSample): void {
     (action): MenuItem => ({
       cells: [action.name, action.help],
       choose: () => {
-        const go = () =>
-          void inOrder(
-            desk,
-            action.kinds.map(kind => ({ kind, vm: vm.name })),
-            `${name} ${action.done}`,
-          );
-        if (action.loses && vm.power === 'on')
-          desk.ask(`${action.name} ${name}: its guest’s state is lost. Sure? (y/n)`, go);
+        const go = () => void inOrder(desk, [{ kind: action.kind, vm: vm.name }], `${name} ${action.done}`);
+        if (action.loses) desk.ask(`${action.name} ${name}: its guest’s state is lost. Sure? (y/n)`, go);
         else go();
       },
     }),

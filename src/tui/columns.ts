@@ -111,7 +111,7 @@ export const CPU_COLUMNS: readonly Column[] = [
     width: 5,
     keep: 30,
     help: 'worlds in the row',
-    cell: row => String(row.kind === 'vm' ? row.vm.worlds.length : 1),
+    cell: row => String(row.kind === 'vm' ? row.vm.worlds.filter(world => world.state !== 'off').length : 1),
   },
   share('used', '%USED', 110, 'processor time charged'),
   share('run', '%RUN', 80, 'scheduled on a pCPU'),

@@ -110,7 +110,7 @@ function timerRates(now: Sample, vm: VmSample, before: VmSample | undefined, ela
   };
 }
 
-/** One row per VM in the sample's order, each with the rows of its worlds (shown when the VM is expanded). */
+/** One row per VM in the sample's order, each with the rows of its worlds that exist now (shown when the VM is expanded). */
 export interface VmGroup {
   readonly row: VmRow;
   readonly worlds: readonly WorldRow[];
@@ -133,6 +133,7 @@ export function vmGroups(now: Sample, before: Sample | undefined, expanded: Read
       timer: timerRates(now, vm, sameRun(vm, before), elapsed),
       expanded: expanded.has(vm.name),
     };
-    return { row, worlds };
+    // What a world used before it ended counts for the VM, but there is no world to show any more.
+    return { row, worlds: worlds.filter(({ world }) => world.state !== 'off') };
   });
 }

@@ -55,7 +55,9 @@ export function vm(gid: number, name: string, some: Partial<VmSample> = {}): VmS
     guestState: 'idle',
     poweredOnAtCycles: 0,
     bootCycles: 250,
-    worlds: [world(gid * 10, 'vmm0'), world(gid * 10 + 1, 'vcpu0'), world(gid * 10 + 2, 'vmx')],
+    worlds: ['vmm0', 'vcpu0', 'vmx'].map((kind, index) =>
+      world(gid * 10 + index, `${kind}:${name}`, some.power === undefined ? {} : { state: 'off' }),
+    ),
     counters: counters({}),
     causes: causes({}),
     chargedCycles: 0,
@@ -126,10 +128,10 @@ const running = (used: number, ready: number, at: number): Partial<WorldSample> 
 /** Five VMs, one of each kind that the screens tell apart, at second `n` since the host's start. */
 export function inventory(n: number): Sample {
   const at = n * HZ;
-  const worlds = (gid: number, some: Partial<WorldSample>) => [
-    world(gid * 10, 'vmm0', some),
-    world(gid * 10 + 1, 'vcpu0', { waitCycles: at, idleCycles: at }),
-    world(gid * 10 + 2, 'vmx', { waitCycles: at }),
+  const worlds = (gid: number, name: string, some: Partial<WorldSample>) => [
+    world(gid * 10, `vmm0:${name}`, some),
+    world(gid * 10 + 1, `vcpu0:${name}`, { waitCycles: at, idleCycles: at }),
+    world(gid * 10 + 2, `vmx:${name}`, { waitCycles: at }),
   ];
   return sample(at, [
     vm(16, 'web-vmi', {
@@ -137,7 +139,7 @@ export function inventory(n: number): Sample {
       vmiEnabled: true,
       vmiConfigured: true,
       vmiActive: true,
-      worlds: worlds(16, running(n * 20, 0, at)),
+      worlds: worlds(16, 'web-vmi', running(n * 20, 0, at)),
       timer: {
         source: 'vmi-alarm',
         requestedHz: 100,
@@ -150,7 +152,7 @@ export function inventory(n: number): Sample {
     }),
     vm(17, 'db-bt', {
       guestState: 'getppid',
-      worlds: worlds(17, running(n * 600, n * 150, at)),
+      worlds: worlds(17, 'db-bt', running(n * 600, n * 150, at)),
       counters: counters({ exits: n * 12_300 }),
       causes: causes({ guestUser: n * 200, guestKernel: n * 250, syscall: n * 100, callout: n * 50 }),
       chargedCycles: n * 600,
@@ -168,9 +170,9 @@ export function inventory(n: number): Sample {
       guestState: 'booting',
       bootCycles: undefined,
       vmiConfigured: true,
-      worlds: worlds(18, running(n * 300, n * 20, at)),
+      worlds: worlds(18, 'boot-bt', running(n * 300, n * 20, at)),
     }),
-    vm(19, 'spare', { power: 'off', guestState: 'off', vmiConfigured: true, worlds: [], timer: OFF_TIMER }),
+    vm(19, 'spare', { power: 'off', guestState: 'off', vmiConfigured: true, timer: OFF_TIMER }),
     vm(20, 'broken', {
       power: 'crashed',
       guestState: 'crashed',

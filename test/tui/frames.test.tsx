@@ -53,7 +53,7 @@ PCPU(%):  50.00,   0.00 ;   used total:  25.00
    17 db-bt            3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid
    18 boot-bt          3  30.00  30.00   3.00 268.00   2.00 168.00 BT*   booting
    19 spare            0   0.00   0.00   0.00   0.00   0.00   0.00 (VMI) off
-   20 broken           3   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
+   20 broken           0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
 ${'\n'.repeat(11)}
 web-vmi: 0 exits/s; booted in 0.250 s
 c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
@@ -79,11 +79,13 @@ c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
     const expanded = shape(await press('e')).split('\n');
     expect(expanded.slice(5, 9)).toEqual([
       '>  17 db-bt           3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid',
-      '   17  vmm0           1  60.00  60.00   6.00  25.00  15.00  25.00       run cpu2',
-      '   17  vcpu0          1   0.00   0.00   0.00 100.00   0.00 100.00       wait',
-      '   17  vmx            1   0.00   0.00   0.00 100.00   0.00   0.00       wait',
+      '   17  vmm0:db-bt     1  60.00  60.00   6.00  25.00  15.00  25.00       run cpu2',
+      '   17  vcpu0:db-bt    1   0.00   0.00   0.00 100.00   0.00 100.00       wait',
+      '   17  vmx:db-bt      1   0.00   0.00   0.00 100.00   0.00   0.00       wait',
     ]);
     expect(await press('e')).not.toContain('vmm0');
+    // The worlds of a VM that is off are gone.
+    expect(await press('22e')).not.toContain('vmm0');
   });
 });
 
@@ -221,12 +223,17 @@ describe('p opens the power menu', () => {
   test('which offers what the state allows', async () => {
     const { press } = consoleOn();
     const on = await press('p');
-    for (const entry of ['power off', 'reset', 'restart']) expect(on).toContain(entry);
+    for (const entry of ['power off', 'reset']) expect(on).toContain(entry);
     expect(on).not.toContain('power on ');
     await press('\u001b');
     const off = await press('222p');
     expect(off).toContain('1  power on');
     expect(off).not.toContain('power off');
+    await press('\u001b');
+    const crashed = await press('2p');
+    expect(crashed).toContain('Power of broken (crashed)');
+    expect(crashed).toContain('1  power on');
+    expect(crashed).not.toContain('reset');
   });
 
   test('and asks before a guest’s state is lost', async () => {

@@ -75,7 +75,7 @@ describe('the MODE column', () => {
 describe('rows', () => {
   const names = (screen: 'cpu' | 'memory', sort: string, expanded = none) =>
     screenRows(screen, inventory(2), inventory(1), sort, expanded).map(row =>
-      row.kind === 'vm' ? row.vm.name : `${row.vm.name}/${row.world.name}`,
+      row.kind === 'vm' ? row.vm.name : row.world.name,
     );
 
   test('sort by GID upwards, by figures downwards, equal ones in the inventory’s order', () => {
@@ -86,7 +86,7 @@ describe('rows', () => {
 
   test('worlds follow their VM on the CPU screen only', () => {
     const expanded = new Set(['db-bt']);
-    expect(names('cpu', 'gid', expanded).slice(1, 5)).toEqual(['db-bt', 'db-bt/vmm0', 'db-bt/vcpu0', 'db-bt/vmx']);
+    expect(names('cpu', 'gid', expanded).slice(1, 5)).toEqual(['db-bt', 'vmm0:db-bt', 'vcpu0:db-bt', 'vmx:db-bt']);
     expect(names('memory', 'gid', expanded)).toHaveLength(5);
   });
 });
