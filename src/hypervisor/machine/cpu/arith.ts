@@ -45,7 +45,8 @@ export function shr(s: Int32Array, a: number, by: number, up: number): number {
   if (count === 0) return a;
   const unsigned = (a << up) >>> up;
   const result = ((unsigned >>> count) << up) >> up;
-  setCarryOverflow(s, result, (unsigned >>> (count - 1)) & 1, a >>> 31);
+  const before = unsigned >>> (count - 1);
+  setCarryOverflow(s, result, before & 1, (before << up) >>> 31);
   return result;
 }
 
@@ -78,7 +79,7 @@ export function ror(s: Int32Array, a: number, by: number, up: number): number {
   const bits = 32 - up;
   const result = rotate(a, (bits - (by & (bits - 1))) & (bits - 1), up);
   const carry = result >>> 31;
-  replaceCarryOverflow(s, carry, carry ^ ((result >>> 30) & 1));
+  replaceCarryOverflow(s, carry, carry ^ (((result << up) >>> 30) & 1));
   return result;
 }
 
@@ -97,7 +98,7 @@ export function rcl(s: Int32Array, a: number, by: number, up: number): number {
     value = (((value << 1) | carry) << up) >> up;
     carry = out;
   }
-  replaceCarryOverflow(s, carry, (value >>> 31) ^ carry);
+  replaceCarryOverflow(s, carry, (a ^ value) >>> 31);
   return value;
 }
 
@@ -112,7 +113,7 @@ export function rcr(s: Int32Array, a: number, by: number, up: number): number {
     value = ((((((value << up) >>> up) >>> 1) | (carry << top)) << up) >> up) | 0;
     carry = out;
   }
-  replaceCarryOverflow(s, carry, (value >>> 31) ^ ((value >>> 30) & 1));
+  replaceCarryOverflow(s, carry, (a ^ value) >>> 31);
   return value;
 }
 

@@ -670,7 +670,7 @@ export function interpret(cpu: Context): Exit {
           s[S.FLAG_OP] = FlagOp.CARRY_OVERFLOW;
           s[S.FLAG_RESULT] = result;
           s[S.FLAG_A] = carry;
-          s[S.FLAG_B] = a >>> 31;
+          s[S.FLAG_B] = (a >>> (count - 1)) >>> 31;
           s[code[pc + 1]] = result;
           pc += OP_WORDS;
           continue;

@@ -37,11 +37,14 @@ function narrowNear(ins: Instruction): boolean {
 }
 
 function farIndirect(low: Lowering, ins: Instruction, helper: 'jumpFar' | 'callFar'): void {
-  if (ins.memorySize === MemorySize.SegPtr16) return low.system('unimplemented', Coprocessor.NONE);
+  if (ins.memorySize === MemorySize.SegPtr16) {
+    low.system('unimplemented', Coprocessor.NONE);
+    return;
+  }
   const place = low.place(ins);
   const offset = low.load(place, 4);
   const selector = low.load({ ...place, disp: (place.disp + 4) | 0 }, 2);
-  return low.system(helper, selector, offset);
+  low.system(helper, selector, offset);
 }
 
 const jcc: Lower = (low, ins) => {

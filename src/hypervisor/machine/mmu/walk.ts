@@ -2,8 +2,8 @@
  * The hardware page walk: two levels of real tables in machine memory, 4 KiB and (with CR4.PSE) 4 MiB pages, no PAE
  * (SDM vol. 3, 4.3).
  *
- * The accessed flag of both entries is set by a successful walk, the dirty flag by a successful walk for a write (4.8).
- * A faulting walk changes nothing. Tables outside RAM read as zero, that is not present: an open bus would be a choice too,
+ * The accessed flag of a directory entry is set as soon as the walk goes on to its page table, that of the entry that maps the
+ * page by a successful walk, the dirty flag by a successful walk for a write (4.8). Tables outside RAM read as zero, that is not present: an open bus would be a choice too,
  * but nothing sane depends on it.
  */
 import type { MachineMemory } from '../memory.js';
@@ -70,16 +70,14 @@ export class PageWalker {
       out.large = true;
       return true;
     }
+    if (markUsed && (pde & Pte.A) === 0) this.#write(pdeAt, pde | Pte.A);
     const pteAt = ((pde & -4096) | ((linear >>> 10) & 0xffc)) >>> 0;
     const pte = this.#read(pteAt);
     if ((pte & Pte.P) === 0) return this.#fault(access);
     const rights = pde & pte;
     if (!this.#allowed(rights, cr0, write, user)) return this.#fault(access | 1);
     const used = pte | Pte.A | (write ? Pte.D : 0);
-    if (markUsed) {
-      if ((pde & Pte.A) === 0) this.#write(pdeAt, pde | Pte.A);
-      if (used !== pte) this.#write(pteAt, used);
-    }
+    if (markUsed && used !== pte) this.#write(pteAt, used);
     out.page = pte & -4096;
     this.#describe((pte & ~(Pte.RW | Pte.US)) | (rights & (Pte.RW | Pte.US)), used, cr4);
     out.large = false;
