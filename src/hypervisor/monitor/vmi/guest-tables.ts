@@ -107,10 +107,10 @@ export class DirectGates {
     if (vector < FIRST_SOFTWARE_VECTOR && !DIRECT_EXCEPTIONS.includes(vector)) return undefined;
     const vcpu = this.#vcpu;
     if (8 * vector + 7 > vcpu.idtLimit) return undefined;
-    const low = vcpu.memory.read((vcpu.idtBase + 8 * vector) >>> 0, 4, false);
     const high = vcpu.memory.read((vcpu.idtBase + 8 * vector + 4) >>> 0, 4, false);
-    if (isFault(low) || isFault(high)) return undefined;
-    if ((high & GATE_PRESENT) === 0 || (high & TYPE_AND_S) !== TRAP_GATE_32) return undefined;
+    if (isFault(high) || (high & GATE_PRESENT) === 0 || (high & TYPE_AND_S) !== TRAP_GATE_32) return undefined;
+    const low = vcpu.memory.read((vcpu.idtBase + 8 * vector) >>> 0, 4, false);
+    if (isFault(low)) return undefined;
     const gate = { selector: low >>> 16, offset: ((high & 0xffff0000) | (low & 0xffff)) >>> 0, dpl: (high >> 13) & 3 };
     // What user code cannot raise is an interrupt or a mistake: not worth one of few slots.
     if (vector >= FIRST_SOFTWARE_VECTOR && gate.dpl !== 3) return undefined;
