@@ -16,10 +16,27 @@ export class MmioWindow implements MmioBus {
   readonly #ppns = new Int32Array(WINDOW_FRAMES).fill(-1);
   readonly #frames = new Map<number, number>();
   #next = 0;
-  /** Accesses that reached a device; only rises. */
+  /** Accesses that hardware made through the window; only rises. */
   accesses = 0;
+  /** Accesses of the instruction under way that have reached their devices. */
+  readonly #done: { readonly physical: number; readonly value: number }[] = [];
+  #replayed = 0;
 
   constructor(readonly devices: MmioBus) {}
+
+  /** A new instruction is about to be carried out. */
+  beginInstruction(): void {
+    this.#done.length = 0;
+    this.#replayed = 0;
+  }
+
+  /**
+   * The instruction has faulted on something else and runs again from its start: the accesses that were made already are
+   * answered from memory, since a device may not like to be asked twice.
+   */
+  restartInstruction(): void {
+    this.#replayed = 0;
+  }
 
   /**
    * The window frame for a guest page. Frames are handed out round robin: a frame stays valid at least until 255 other pages
@@ -38,14 +55,32 @@ export class MmioWindow implements MmioBus {
 
   read(physical: number, width: 1 | 2 | 4): number {
     this.accesses += 1;
+    const done = this.#replay(physical);
+    if (done !== undefined) return done;
     const guest = this.#guestPhysical(physical);
-    return guest === undefined ? 2 ** (8 * width) - 1 : this.devices.read(guest, width);
+    const value = guest === undefined ? 2 ** (8 * width) - 1 : this.devices.read(guest, width);
+    this.#remember(physical, value);
+    return value;
   }
 
   write(physical: number, width: 1 | 2 | 4, value: number): void {
     this.accesses += 1;
+    if (this.#replay(physical) !== undefined) return;
     const guest = this.#guestPhysical(physical);
     if (guest !== undefined) this.devices.write(guest, width, value);
+    this.#remember(physical, value);
+  }
+
+  #replay(physical: number): number | undefined {
+    const done = this.#done[this.#replayed];
+    if (done === undefined || done.physical !== physical) return undefined;
+    this.#replayed += 1;
+    return done.value;
+  }
+
+  #remember(physical: number, value: number): void {
+    this.#done.push({ physical, value });
+    this.#replayed = this.#done.length;
   }
 
   #guestPhysical(physical: number): number | undefined {

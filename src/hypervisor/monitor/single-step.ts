@@ -54,6 +54,7 @@ export class SingleStep {
     const overrides: Override[] = [];
     const watched: Watched[] = [];
     const accessesBefore = vm.mmioWindow.accesses;
+    vm.mmioWindow.beginInstruction();
     this.#open(first, linear, overrides, watched);
     let result: StepResult | undefined;
     while (result === undefined) {
@@ -62,6 +63,7 @@ export class SingleStep {
       else if (exit.kind !== 'monitor' || exit.vector !== Vector.PF) result = { kind: 'exit', exit };
       else {
         const at = thread.s[S.CR2]! >>> 0;
+        vm.mmioWindow.restartInstruction();
         const fault = vcpu.shadow.classify(at, exit.errorCode);
         if (fault.kind === 'true') result = { kind: 'true', errorCode: fault.errorCode, linear: at };
         else if (fault.kind === 'hidden') vcpu.shadow.fill(fault);
