@@ -127,7 +127,7 @@ export class Callouts {
     switch (effect?.kind) {
       case 'next':
       case 'jumped':
-        if (vcpu.eip === next) bt.resumeAt(tu, at + CALLOUT_BYTES, next);
+        if (vcpu.eip === next && !guest.leaves) bt.resumeAt(tu, at + CALLOUT_BYTES, next);
         return RESUME;
       case 'again':
         bt.resumeAt(tu, at, vcpu.eip);
