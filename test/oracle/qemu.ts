@@ -60,9 +60,9 @@ export class Typist {
 }
 
 /** Console text of one run. Throws when QEMU does not end within the time. */
-export function runQemu(recording: Recording, timeoutMs = 60_000): Promise<string> {
+export function runQemu(recording: Recording, extra: readonly string[] = [], timeoutMs = 60_000): Promise<string> {
   const args = ['-kernel', IMAGE, '-append', recording.append, '-m', '64', '-no-reboot', '-display', 'none'];
-  const child = spawn(QEMU, [...args, '-serial', 'stdio', '-monitor', 'none', '-net', 'none'], {
+  const child = spawn(QEMU, [...args, '-serial', 'stdio', '-monitor', 'none', '-net', 'none', ...extra], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const typist = new Typist(recording.typed);

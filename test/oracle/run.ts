@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { normalizeConsole } from './normalize.js';
 import { qemuAvailable, RECORDINGS, type Recording, runQemu } from './qemu.js';
+import { ROM_VARIANTS, type RomVariant, romToolsAvailable, withRom } from './vmi-rom.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const VMITOP = `${ROOT}bin/vmitop.js`;
@@ -45,6 +46,16 @@ function runOurs(recording: Recording, mode: string): string {
   return spawnSync(process.execPath, args, { encoding: 'latin1', input: '', maxBuffer: 1 << 26 }).stdout;
 }
 
+/** QEMU with a VMI ROM: the guest has to say what it found and otherwise the same as without. */
+async function runRom(variant: RomVariant): Promise<boolean> {
+  const recording = RECORDINGS[0]!;
+  const text = await withRom(variant, path => runQemu(recording, ['-option-rom', path]));
+  const missing = variant.says.filter(line => !text.includes(`] ${line}`));
+  if (missing.length > 0) console.log(`DIFFERS ${variant.name}: does not say ${JSON.stringify(missing[0])}`);
+  const same = compare(`QEMU, ${variant.name}`, readFileSync(fixtureOf(recording), 'utf8'), normalizeConsole(text));
+  return same && missing.length === 0;
+}
+
 async function main(record: boolean): Promise<number> {
   if (!qemuAvailable()) {
     console.error('npm run oracle needs qemu-system-i386: apt-get install qemu-system-x86');
@@ -64,6 +75,9 @@ async function main(record: boolean): Promise<number> {
     for (const mode of MODES) {
       if (!compare(`${mode} ${recording.name}`, qemu, normalizeConsole(runOurs(recording, mode)))) failed++;
     }
+  }
+  if (!record && romToolsAvailable()) {
+    for (const variant of ROM_VARIANTS) if (!(await runRom(variant))) failed++;
   }
   return failed ? 1 : 0;
 }

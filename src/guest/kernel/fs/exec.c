@@ -110,28 +110,29 @@ static int map_segments(struct mm_struct *mm, const struct ramfs_entry *entry, c
 	return 0;
 }
 
-/* Writes the strings and the vectors (ABI: argc, argv, 0, envp, 0); returns the stack pointer or 0. */
+/* `count` addresses of strings that lie end to end from `*text` on, then a NULL; moves both cursors. */
+static int put_vector(u32 *to, u32 count, const struct strings *s, u32 text, u32 *at)
+{
+	for (; count; count--, *to += 4) {
+		if (put_user(*to, text + *at))
+			return -EFAULT;
+		*at += strlen(s->text + *at) + 1;
+	}
+	*to += 4;
+	return put_user(*to - 4, 0);
+}
+
+/* Writes the strings and, below them, argc, argv, NULL, envp, NULL; returns the stack pointer or 0. */
 static u32 build_stack(const struct strings *s)
 {
-	u32 text = STACK_TOP - ((s->bytes + 15) & ~15u), words = s->argc + s->envc + 3, i, at = 0;
-	u32 esp = (text - words * 4) & ~15u, to = esp;
+	u32 text = STACK_TOP - ((s->bytes + 15) & ~15u), words = s->argc + s->envc + 3, at = 0;
+	u32 esp = (text - words * 4) & ~15u, to = esp + 4;
 
-	if (copy_to_user(text, s->text, s->bytes) || put_user(to, s->argc))
+	if (copy_to_user(text, s->text, s->bytes) || put_user(esp, s->argc))
 		return 0;
-	to += 4;
-	for (i = 0; i < s->argc + s->envc; i++, to += 4) {
-		if (i == s->argc) {
-			if (put_user(to, 0))
-				return 0;
-			to += 4;
-		}
-		if (put_user(to, text + at))
-			return 0;
-		at += strlen(s->text + at) + 1;
-	}
-	if (i == s->argc && put_user(to, 0))
+	if (put_vector(&to, s->argc, s, text, &at) || put_vector(&to, s->envc, s, text, &at))
 		return 0;
-	return put_user(s->envc ? to : to + 4, 0) ? 0 : esp;
+	return esp;
 }
 
 static void reset_signals(void)

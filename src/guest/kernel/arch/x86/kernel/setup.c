@@ -64,8 +64,8 @@ static void read_memory_map(const struct multiboot_info *info)
 	if (ram_end > LOWMEM_MAX)
 		ram_end = LOWMEM_MAX;
 	ram_end = page_floor(ram_end);
-	if (ram_end < 16 << 20)
-		panic("this kernel needs 16 MB of memory");
+	if (ram_end < 12 << 20)
+		panic("this kernel needs 12 MB of memory");
 }
 
 static int option_value(const char *word, const char *key, const char **value)
@@ -129,8 +129,8 @@ void setup_arch(void)
 	trap_init();
 	printk(KERNEL_NAME " version " KERNEL_RELEASE " (gcc) #1\n");
 	copy_command_line(info);
-	read_memory_map(info);
 	parse_options();
+	read_memory_map(info);
 	printk("Kernel command line: %s\n", saved_command_line);
 
 	/* Before any page table is built, so that the hypervisor sees them all. */
