@@ -17,6 +17,8 @@ export interface CliOptions {
   readonly input?: string;
   readonly timeoutMs?: number;
   readonly cwd?: string;
+  /** Sends SIGINT as soon as this holds. */
+  readonly interruptWhen?: () => boolean;
   /** Called with all of stdout so far; for signals. */
   readonly onStdout?: (text: string, kill: (signal: NodeJS.Signals) => void) => void;
 }
@@ -32,6 +34,11 @@ export function runCli(words: readonly string[], options: CliOptions = {}): Prom
       timeout: options.timeoutMs ?? 100_000,
       killSignal: 'SIGKILL',
     });
+    const poll = setInterval(() => {
+      if (!options.interruptWhen?.()) return;
+      clearInterval(poll);
+      child.kill('SIGINT');
+    }, 50);
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => {
@@ -42,7 +49,10 @@ export function runCli(words: readonly string[], options: CliOptions = {}): Prom
       stderr += chunk.toString();
     });
     child.on('error', reject);
-    child.on('close', code => resolve({ code, stdout, stderr }));
+    child.on('close', code => {
+      clearInterval(poll);
+      resolve({ code, stdout, stderr });
+    });
     child.stdin.on('error', () => {});
     child.stdin.end(options.input ?? '');
   });
