@@ -46,6 +46,8 @@ export interface OracleCase {
   readonly flagsMask: number;
   /** Registers whose value the manual leaves undefined (index as encoded), e.g. BSF of zero. */
   readonly undefinedRegisters: readonly number[];
+  /** Bits of EAX that the manual defines: LAR leaves those of the limit open. */
+  readonly eaxMask: number;
 }
 
 export interface OracleImage {
@@ -205,7 +207,7 @@ function templates(prng: Prng): Template[] {
   for (let i = 0; i < 6; i++) add('pushfd\npop eax');
   for (let i = 0; i < 12; i++) add('and eax, 0x40cd5\npush eax\npopfd', { undefinedFlags: 0x10 });
   add('enter 16, 0\nleave');
-  add('enter 8, 3\nleave');
+  add(`mov ebp, ${STACK_TOP - 64}\nenter 8, 3\nleave`);
   add('call $+7\nnop\nnop\npop eax');
   add('db 0xd7');
   for (let i = 0; i < 6; i++) add('lock cmpxchg8b [ebx]');
@@ -254,7 +256,6 @@ function templates(prng: Prng): Template[] {
   add('jmp 0x4000:0x100000');
   add('jmp 0x10:0x100000'); // a data segment
   add('call 0x28:0x100000');
-  add('lar eax, ecx', { repeat: 2, ecxBelow: 0x40 });
   for (const selector of [0, 8, 0x10, 0x1b, 0x23, 0x28, 0x30, 0x38, 0x4000]) {
     add(`mov ecx, ${selector}\nlar eax, ecx`);
     add(`mov ecx, ${selector}\nlsl eax, ecx`);
@@ -268,10 +269,9 @@ function templates(prng: Prng): Template[] {
   add('sldt eax');
   add('str eax');
   add('sgdt [ebx]');
-  add('ltr ax', {}); // a nonsense selector
+  add('mov eax, 0x4000\nltr ax'); // beyond the table
   add('mov eax, 0x10\nltr ax');
   add('iretd', {}); // pops what lies on the stack: not a code selector
-  add('rdmsr', { ecxBelow: 1 });
   return list;
 }
 
@@ -542,6 +542,7 @@ export function buildOracleImage(seed: number, variants: number): OracleImage {
           flagsMask:
             ~(undefinedFlagsOf(bytes) | (template.undefinedFlags ?? 0)) & (ARITHMETIC | 0x400 | 0x200 | 0x7000),
           undefinedRegisters: template.undefinedRegisters ?? [],
+          eaxMask: template.text.includes('lar eax') ? ~0xf0000 : ~0,
         });
       }
     }

@@ -21,7 +21,7 @@ export const RING3_SNIPPETS = [
   'sti',
   'in al, 0x80',
   'out 0x80, al',
-  'mov edx, 0x3f8\nin eax, dx',
+  'mov edx, 0x3f8\nin eax, dx\nmov eax, 1',
   'clts',
   'invlpg [0]',
   'wbinvd',
@@ -127,6 +127,9 @@ export function buildProtectionImage(): ProtectionImage {
         mov ss, eax
         mov fs, eax
         mov gs, eax
+        mov al, 0xff                  ; no interrupts, also where IF becomes set
+        out 0x21, al
+        out 0xa1, al
         ; IDT: interrupt gates to ring 0; 0x30 and 3 may be called from ring 3; 0x31 is not present
         mov edi, ${IDT}
         mov esi, stubs

@@ -381,7 +381,7 @@ function choose(mnemonic: string, operands: readonly Operand[], line: Line): For
     )
       continue;
     if (/_m?ptr1616|_m1616|rel16|^(Push|Pop)[adf]*w$|^Pushw|^Popw|^Iretw|^Retnw|^Retfw/.test(name)) continue;
-    if (/^(Push|Pop)w_|^Retnw|^Enterw|^Leavew|^Nopw|_16$|_CX$/.test(name)) continue;
+    if (/^(Push|Pop)w_|^Retnw|^Enterw|^Leavew|^Nopw|_16$|_CX$|486_/.test(name)) continue;
     let cost = 0;
     for (let i = 0; i < operands.length; i++) {
       const width = matchOperand(form.kinds[i]!, operands[i]!, operandSize);
