@@ -1,5 +1,5 @@
 /**
- * The console over a fake session, for the PTY tests: `tsx driver.tsx [crash | scribble | pid]`. Prints a last line after the
+ * The console over a fake session, for the PTY tests: `driver.tsx [crash | scribble | pid]`. Prints a last line after the
  * console is gone.
  */
 import { runConsole } from '../../src/tui/app.js';
@@ -8,9 +8,11 @@ import { FakeSession } from './fake-session.js';
 const session = new FakeSession();
 const ticking = setInterval(() => session.tick(), 250);
 const what = process.argv[2];
-if (what === 'crash') setTimeout(() => Promise.reject(new Error('the driver broke')), 1500);
-if (what === 'scribble')
-  setTimeout(() => process.stdout.write('\u001b[10;1HSCRIBBLE\u001b[2;1HSCRIBBLE\r\n\n\n'), 1500);
+// The space bar asks the session for a sample: that is when it happens.
+if (what === 'crash') session.refresh = () => void Promise.reject(new Error('the driver broke'));
+if (what === 'scribble') {
+  session.refresh = () => void process.stdout.write('\u001b[10;1HSCRIBBLE\u001b[2;1HSCRIBBLE\r\n\n\n');
+}
 if (what === 'pid') session.failed = `pid ${process.pid}`;
 
 try {

@@ -67,7 +67,7 @@ export class Tui {
   /** Waits until the screen fulfils the predicate, and then that nothing was written for `quietMs`. */
   async until(
     what: string | RegExp | ((screen: string) => boolean),
-    { timeoutMs = 10_000, quietMs = 40 } = {},
+    { timeoutMs = 30_000, quietMs = 40 } = {},
   ): Promise<string> {
     const ok =
       typeof what === 'function' ? what : (s: string) => (typeof what === 'string' ? s.includes(what) : what.test(s));
