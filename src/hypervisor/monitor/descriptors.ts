@@ -280,9 +280,13 @@ export class Descriptors {
   /** Takes TC_CODE and TC_DATA away (VMI: ring-1 guest code must not be able to load them) or gives them back (BT). */
   setTcSegments(present: boolean): void {
     this.#tcPresent = present;
-    const attr = present ? RING1 : 0;
-    this.#own(MonitorSelector.TC_CODE, { base: 0, limit: -1, attr: present ? CODE | attr : 0 });
-    this.#own(MonitorSelector.TC_DATA, { base: 0, limit: -1, attr: present ? DATA | attr : 0 });
+    for (const [selector, type] of [
+      [MonitorSelector.TC_CODE, CODE],
+      [MonitorSelector.TC_DATA, DATA],
+    ] as const) {
+      if (present) this.#own(selector, { base: 0, limit: -1, attr: type | RING1 });
+      else this.#store('gdt', selector >>> 3, 0, 0);
+    }
   }
 
   /** Hidden parts of TC_CODE and TC_DATA, for techniques that load them with `thread.setSegment`. */

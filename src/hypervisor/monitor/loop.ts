@@ -218,6 +218,7 @@ export class MonitorLoop {
       case 'trace': {
         vm.counters.traceFaults += 1;
         thread.charge(costs.traceLookup);
+        shadow.countStore(fault.ppn);
         const eip = thread.s[S.EIP];
         technique.onTraceHit();
         // The technique may have taken the guest elsewhere (a retranslated site): the store is then made there.

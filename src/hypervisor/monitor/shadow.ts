@@ -566,6 +566,14 @@ export class ShadowMmu {
   #tableWritten(ppn: Ppn, offset: number, length: number): void {
     const last = (offset + length - 1) >> 2;
     for (let index = offset >> 2; index <= last; index++) this.#sync(ppn, index);
+    this.countStore(ppn);
+  }
+
+  /**
+   * A store to a watched page, whether or not it changes anything. A table that is only ever written, and that the address space
+   * in use does not reach, is most likely reused memory (a freed directory being cleared): its shadow and its trace go.
+   */
+  countStore(ppn: Ppn): void {
     for (const kind of ['directory', 'table'] as const) {
       const shadow = this.#shadows[kind].get(ppn);
       if (shadow === undefined || !shadow.traced) continue;
