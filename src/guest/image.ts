@@ -38,14 +38,20 @@ export function loadGuestImage(): Uint8Array {
   return new Uint8Array(image.buffer, image.byteOffset, image.byteLength);
 }
 
+export interface GuestSymbol {
+  readonly address: number;
+  readonly name: string;
+  readonly code: boolean;
+}
+
 /** Kernel symbols by address, ascending, from the map beside the image. */
-export function loadGuestSymbols(): readonly { readonly address: number; readonly name: string }[] {
+export function loadGuestSymbols(): readonly GuestSymbol[] {
   return read('guest.map')
     .toString('ascii')
     .split('\n')
     .filter(line => line !== '')
     .map(line => {
-      const [address, , name] = line.split(' ');
-      return { address: Number.parseInt(address!, 16), name: name! };
+      const [address, kind, name] = line.split(' ');
+      return { address: Number.parseInt(address!, 16), name: name!, code: kind === 't' || kind === 'T' };
     });
 }

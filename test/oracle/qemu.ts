@@ -17,7 +17,7 @@ export const RECORDINGS: readonly Recording[] = [
   { name: 'selftest', append: 'run=selftest panic=poweroff' },
   {
     name: 'benchmarks',
-    append: 'run=getppid,divzero,segv,nativeswitch,javaswitch,nforkwait,spin iterations=20 panic=poweroff',
+    append: 'run=getppid,divzero,segv,nativeswitch,javaswitch,nforkwait,spin iterations=4 panic=poweroff',
   },
   { name: 'hz100', append: 'hz=100 syscall=int80 run=getppid,nforkwait iterations=5 panic=poweroff' },
   {
