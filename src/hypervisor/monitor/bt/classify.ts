@@ -230,6 +230,13 @@ function classOf(instruction: Instruction, bytes: Uint8Array): GuestClass {
   return 'ident';
 }
 
+/** REP MOVS and REP STOS. */
+export const isBlockStore = ({ bytes }: GuestInstruction): boolean => {
+  const { prefixes, opcodeAt } = dissect(bytes);
+  const repeated = prefixes.includes(0xf3) || prefixes.includes(0xf2);
+  return repeated && [0xa4, 0xa5, 0xaa, 0xab].includes(bytes[opcodeAt]!);
+};
+
 /** True for near transfers with 16-bit operand size, which truncate EIP: no kernel uses them, and they are not built. */
 export const isNarrowTransfer = (instruction: GuestInstruction): boolean => {
   const { prefixes, opcodeAt } = dissect(instruction.bytes);

@@ -32,6 +32,7 @@ import { Adaptation } from './adapt.js';
 import { auditTranslations } from './audit.js';
 import { type FoundCallout, TranslationCache } from './cache.js';
 import { Callouts } from './callouts.js';
+import { isBlockStore } from './classify.js';
 import { inVcpuPage, Slot } from './layout.js';
 import { readUnit } from './source.js';
 import { translate } from './translate.js';
@@ -171,10 +172,25 @@ export class BtTechnique implements Technique {
     const point = tu?.pointAt(vcpu.thread.s[S.EIP]! >>> 0);
     const site = tu?.code.instructions.find(({ guest }) => guest.eip === point?.eip)?.guest;
     if (tu === undefined || point?.kind !== 'exact' || site?.guestClass !== 'ident') return;
+    if (isBlockStore(site)) {
+      this.#releaseTable(vcpu.thread.s[S.CR2]! >>> 0);
+      return;
+    }
     if (!this.adaptation.countHit(site, vcpu.base(Seg.CS)) || tu.retired) return;
     // The unit is made anew when control comes to it next; the store itself is still carried out by the loop.
     vcpu.vm.counters.tcAdapted += 1;
     this.cache.retire(tu);
+  }
+
+  /**
+   * A block store reached a page table: the guest clears or fills the page for another use, most likely. Its shadow goes, and
+   * with it the trace, or every word of the block would fault. Were the page still a table, its shadow would come back entry
+   * by entry.
+   */
+  #releaseTable(linear: number): void {
+    const { vcpu } = this;
+    const found = walk(vcpu.physical, vcpu, linear, { write: false, user: false });
+    if (found.kind === 'mapped' && vcpu.traces.isWatchedFor(found.ppn, 'table')) vcpu.shadow.release(found.ppn);
   }
 
   onCodeWritten(ppn: number, offset: number, length: number): void {
