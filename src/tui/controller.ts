@@ -18,6 +18,8 @@ import type { Theme } from './theme.js';
 const UPDATE_MIN_MS = 40;
 /** The same when only the speed can have changed: a host reports many times a second that time went on. */
 const SPEED_UPDATE_MIN_MS = 500;
+/** Samples that the console asks for by itself are at least this far apart in real time. */
+const OWN_SAMPLE_MIN_MS = 500;
 const PAGE = 10;
 
 export interface ControllerOptions {
@@ -40,6 +42,7 @@ export class ConsoleController implements Desk {
   #frame: Frame | undefined;
   #timer: { readonly handle: NodeJS.Timeout; readonly soon: boolean } | undefined;
   #drawn: readonly unknown[] = [];
+  #pace: NodeJS.Timeout | undefined;
   #lastEvent: HostEvent | undefined;
 
   constructor(session: Session, options: ControllerOptions) {
@@ -49,11 +52,30 @@ export class ConsoleController implements Desk {
     this.#size = { columns: options.columns, rows: options.rows };
     this.#lastEvent = session.events().at(-1);
     this.#unsubscribe = session.subscribe(() => this.#hostChanged());
+    // Something to see at once, even when a second of virtual time takes a minute.
+    if (session.latest() === undefined) session.refresh();
+    this.#keepPace();
+  }
+
+  /**
+   * The host samples every interval of virtual time. When that takes longer than the same interval of real time, the screen
+   * would stand still: then the console asks for samples itself. Looking changes nothing in the host.
+   */
+  #keepPace(): void {
+    const seen = this.#session.latest();
+    this.#pace = setTimeout(
+      () => {
+        if (this.#session.latest() === seen) this.#session.refresh();
+        this.#keepPace();
+      },
+      Math.max(OWN_SAMPLE_MIN_MS, this.#state.intervalMs),
+    );
   }
 
   close(): void {
     this.#unsubscribe();
     clearTimeout(this.#timer?.handle);
+    clearTimeout(this.#pace);
   }
 
   // What React uses: stable functions, and the same frame until something changed.

@@ -395,10 +395,20 @@ describe('the host', () => {
     expect(calls).toEqual(['quit']);
   });
 
-  test('without a sample yet is waited for', () => {
+  test('without a sample yet is waited for, and asked for one', () => {
     const session = new FakeSession();
     (session as { latest: unknown }).latest = () => undefined;
     expect(consoleOn(80, 24, session).screen()).toContain('Waiting for the first sample');
+    expect(session.refreshes).toBe(1);
+  });
+
+  test('that needs longer for an interval than the clock on the wall is asked for samples', async () => {
+    const { session } = consoleOn();
+    await new Promise(resolve => setTimeout(resolve, 1200));
+    expect(session.refreshes).toBe(1);
+    session.tick();
+    await new Promise(resolve => setTimeout(resolve, 1000));
+    expect(session.refreshes).toBeLessThanOrEqual(2);
   });
 });
 
