@@ -149,7 +149,7 @@ function main(check: boolean): number {
       );
       return 1;
     }
-    copyFileSync(join(out, 'guest.elf'), join(FIXTURES, 'guest.elf'));
+    writeFileSync(join(FIXTURES, 'guest.elf'), readFileSync(join(out, 'guest.elf')), { mode: 0o644 });
     copyFileSync(join(out, 'guest.map'), join(FIXTURES, 'guest.map'));
     writeFileSync(join(FIXTURES, 'guest.sha256'), `${built}  guest.elf\n`);
     console.log(`${relative(process.cwd(), join(FIXTURES, 'guest.elf'))}: sha256 ${built}`);

@@ -42,6 +42,7 @@ static inline int close(int fd) { return syscall(SYS_close, fd); }
 static inline int open(const char *path, int flags) { return syscall(SYS_open, path, flags); }
 static inline int pipe(int *fds) { return syscall(SYS_pipe, fds); }
 static inline int waitpid(int pid, int *status, int options) { return syscall(SYS_wait4, pid, status, options, 0); }
+#define WNOHANG 1
 static inline int kill(int pid, int signo) { return syscall(SYS_kill, pid, signo); }
 static inline void yield(void) { syscall(SYS_sched_yield); }
 static inline int execve(const char *path, char *const *argv, char *const *envp)
