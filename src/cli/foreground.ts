@@ -4,6 +4,9 @@ import type { Pace } from '../session/protocol.js';
 import { Runner } from '../session/runner.js';
 import { KeyboardInput, onSignals, type Streams } from './streams.js';
 
+/** Virtual time that text from a pipe waits for a guest that reports nothing, seconds. */
+const PIPED_SECONDS_MAX = 1;
+
 export interface ForegroundOptions {
   readonly vm: string;
   readonly pace: Pace;
@@ -23,6 +26,14 @@ export type ForegroundEnd =
 export async function runForeground(host: Host, options: ForegroundOptions, streams: Streams): Promise<ForegroundEnd> {
   let end: ForegroundEnd | undefined;
   let tail = '';
+  // Text from a file or a pipe is there before the guest can read, and a driver that clears its FIFO would lose it. It waits
+  // until the guest reports that it is idle, or for a guest that reports nothing until some virtual time has passed.
+  let ready = false;
+  let piped = streams.stdin.isTTY === true ? undefined : '';
+  const pipedUntilCycles = host.nowCycles + PIPED_SECONDS_MAX * host.cyclesPerSecond;
+  const type = (text: string): void => {
+    if (text !== '') host.execute({ kind: 'type', vm: options.vm, text });
+  };
   const finish = (how: ForegroundEnd): void => {
     end ??= how;
   };
@@ -39,6 +50,8 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
         }
       } else if (event.kind === 'log') {
         if (!options.quiet) streams.stderr.write(logLine(event, host.cyclesPerSecond, streams.stdin.isTTY === true));
+      } else if (event.kind === 'guest') {
+        ready ||= event.state === 'idle';
       } else if (event.kind === 'power') {
         // A guest that resets goes off and on again at once.
         off = event.state === 'off';
@@ -53,6 +66,10 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
   const runner = new Runner(host, options.pace, {
     onQuantum: events => {
       take(events);
+      if (piped !== undefined && (ready || host.nowCycles >= pipedUntilCycles)) {
+        type(piped);
+        piped = undefined;
+      }
       if (host.nowCycles >= limitCycles) finish({ kind: 'limit' });
       return end === undefined ? 'go' : 'stop';
     },
@@ -70,7 +87,8 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
   const keyboard = new KeyboardInput(
     streams.stdin,
     text => {
-      host.execute({ kind: 'type', vm: options.vm, text });
+      if (piped === undefined) type(text);
+      else piped += text;
     },
     interrupt,
   );
@@ -90,5 +108,5 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
 /** A line of the VM's log with its virtual time; in raw mode a terminal needs the carriage return. */
 function logLine(event: HostEvent & { kind: 'log' }, cyclesPerSecond: number, raw: boolean): string {
   const seconds = (event.atCycles / cyclesPerSecond).toFixed(6).padStart(12);
-  return `${raw ? '\r' : ''}vmitop: [${seconds}] ${event.line}${raw ? '\r' : ''}\n`;
+  return `${raw ? '\r' : ''}log [${seconds}] ${event.line}${raw ? '\r' : ''}\n`;
 }

@@ -12,12 +12,15 @@ export interface SingleVm {
   readonly costOverrides: Readonly<Record<string, number>>;
 }
 
+/** Room for the monitor's own memory besides the guest's. */
+const HOST_MIB = 256;
+
 /** The VM is off. */
 export function singleVmHost(vm: SingleVm): HostConfig {
   return {
     name: 'vmitop',
     pcpus: 1,
-    memoryMib: 2_048,
+    memoryMib: vm.memoryMib + HOST_MIB,
     costs: 'xeon-5160',
     costOverrides: vm.costOverrides,
     images: { [vm.image]: vm.bytes },
