@@ -200,14 +200,37 @@ function writeEntry(guest: VmiGuest): HypercallResult {
   return undefined;
 }
 
-/** AllocatePage. CLONE and ZEROED are hints that may be wrong: the shadow is made from what the page really holds. */
+/** Page-table entries in one cache line: what reading a run of them costs one access. */
+const ENTRIES_PER_LINE = 16;
+const ENTRIES_PER_TABLE = 1024;
+
+/**
+ * AllocatePage. CLONE and ZEROED are hints that may be wrong: the shadow is made from what the page really holds. CLONE names
+ * the entries worth shadowing now, since the guest has copied them from a directory in use; without it each would be a hidden
+ * fault of the new address space.
+ */
 function allocatePage(guest: VmiGuest): HypercallResult {
+  const { vcpu } = guest;
   const pfn = reg(guest, S.EAX) >>> 0;
   const flags = reg(guest, S.EDX);
   // PAE tables cannot be in use here; a directory-pointer page is no table of two-level paging.
   if ((flags & (PageFlag.PAE | PageFlag.PDP)) !== 0 || !isRam(guest, pfn)) return undefined;
-  if ((flags & PageFlag.PD) !== 0) guest.vcpu.shadow.announce(pfn as Ppn, 'directory');
-  else if ((flags & PageFlag.PT) !== 0) guest.vcpu.shadow.announce(pfn as Ppn, 'table');
+  if ((flags & (PageFlag.PD | PageFlag.PT)) === 0) return undefined;
+  const isDirectory = (flags & PageFlag.PD) !== 0;
+  if (!isDirectory || (flags & PageFlag.CLONE) === 0) {
+    vcpu.shadow.announce(pfn as Ppn, isDirectory ? 'directory' : 'table');
+    return undefined;
+  }
+  const first = stackArgument(guest, 1);
+  if (isFault(first)) return first;
+  const count = stackArgument(guest, 2);
+  if (isFault(count)) return count;
+  vcpu.shadow.announce(pfn as Ppn, 'directory');
+  const end = Math.min(first + count, ENTRIES_PER_TABLE);
+  for (let index = first; index < end; index++) {
+    if (index % ENTRIES_PER_LINE === 0) vcpu.thread.charge(vcpu.costs.guestMemoryAccess);
+    vcpu.shadow.entryChanged(((pfn << 12) | (index << 2)) >>> 0);
+  }
   return undefined;
 }
 
