@@ -34,6 +34,7 @@ const SNIPPETS: Readonly<Record<string, string>> = {
     'mov eax, cs\n mov ebx, ss\n mov ecx, gs\n push cs\n push ss\n push gs\n mov ax, cs\n mov [edi], cs\n mov gs, ax\n ret',
   'gs-memory': 'mov eax, gs:[0x14]\n add dword gs:[ebx+4], 1\n mov edx, cs:[esi]\n ret',
   'ss-shadow': 'mov ss, ax\n mov esp, ebx\n ret',
+  'control-registers': 'mov eax, cr0\n mov ebx, cr2\n mov ecx, cr3\n mov edx, cr4\n mov cr0, eax\n ret',
   ports: 'in al, dx\n out 0x20, al\n nop\n jmp 0xc0101000',
   twelve: `${'inc eax\n'.repeat(14)}ret`,
   invalid: 'nop\n db 0x0f, 0xff, 0xff\n nop',

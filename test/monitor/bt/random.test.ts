@@ -97,7 +97,7 @@ again: push ecx
       case 15:
         return `push ${this.#register()}\n ${this.#statement(of)}\n pop ${this.#register()}`;
       case 16:
-        return `mov ${this.#register()}, ${random.pick(['cs', 'ss', 'ds', 'gs'])}`;
+        return `mov ${this.#register()}, ${random.pick(['cs', 'ss', 'ds', 'gs', 'cr0', 'cr2', 'cr3', 'cr4'])}`;
       case 17:
         return `${random.pick(['mov', 'add', 'xor'])} ${this.#register()}, gs:[${random.below(100) * 4}]`;
       case 18:

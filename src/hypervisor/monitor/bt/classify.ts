@@ -19,6 +19,7 @@ export const GUEST_CLASSES = {
   movFromSs: 'hardware selector with the virtual RPL',
   pushGs: 'virtual GS from the vCPU page',
   movFromGs: 'virtual GS from the vCPU page',
+  movFromCr: 'virtual CR0, CR2, CR3 or CR4 from the vCPU page',
   override: 'memory access through GS or CS: one step with the guest segment in hardware GS',
   jmp: 'direct: chained on first use',
   jcc: 'direct: both ways chained on first use',
@@ -152,6 +153,9 @@ export function dissect(bytes: Uint8Array): Anatomy {
   return { prefixes: [...bytes.subarray(0, at)], opcodeAt: at };
 }
 
+/** Control registers whose virtual values are in the vCPU page. */
+const MIRRORED_REGISTERS: ReadonlySet<Register> = new Set([Register.CR0, Register.CR2, Register.CR3, Register.CR4]);
+
 const hasMemoryOperand = (instruction: Instruction): boolean => {
   for (let i = 0; i < instruction.opCount; i++) {
     const kind = instruction.opKind(i);
@@ -186,6 +190,7 @@ function classOfSegmentUse(instruction: Instruction): GuestClass | undefined {
   if (mnemonic === Mnemonic.Mov && instruction.op1Kind === OpKind.Register) {
     const from = instruction.op1Register;
     const toRegister = instruction.op0Kind === OpKind.Register;
+    if (MIRRORED_REGISTERS.has(from)) return 'movFromCr';
     if (from === Register.CS) return 'movFromCs';
     if (from === Register.SS) return toRegister ? 'movFromSs' : 'callout';
     if (from === Register.GS) return toRegister ? 'movFromGs' : 'callout';

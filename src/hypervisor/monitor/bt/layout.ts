@@ -21,6 +21,10 @@ export const Slot = {
   VIF: VCPU_PAGE_LINEAR + VcpuPage.VIF,
   PENDING: VCPU_PAGE_LINEAR + VcpuPage.PENDING,
   VFLAGS: VCPU_PAGE_LINEAR + VcpuPage.VFLAGS,
+  CR0: VCPU_PAGE_LINEAR + VcpuPage.CR0,
+  CR2: VCPU_PAGE_LINEAR + VcpuPage.CR2,
+  CR3: VCPU_PAGE_LINEAR + VcpuPage.CR3,
+  CR4: VCPU_PAGE_LINEAR + VcpuPage.CR4,
   /** Spilled ECX and EAX. */
   ECX: slot(0),
   EAX: slot(1),

@@ -172,6 +172,12 @@ export const SEQUENCES: Readonly<Record<GuestClass, Sequence>> = {
 
   movFromGs: movFromSelector,
 
+  movFromCr: (unit, { eip, bytes }) => {
+    const modrm = bytes[dissect(bytes).opcodeAt + 2]!;
+    const slot = { 0: Slot.CR0, 2: Slot.CR2, 3: Slot.CR3, 4: Slot.CR4 }[(modrm >>> 3) & 7]!;
+    unit.exact(eip).loadSlot(modrm & 7, slot);
+  },
+
   override: (unit, guest) => {
     overrideCallout(unit, guest);
     unit.exact(guest.eip).raw([...accessPrefixes(guest, []), ...guest.bytes.subarray(dissect(guest.bytes).opcodeAt)]);
