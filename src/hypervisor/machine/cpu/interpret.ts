@@ -7,8 +7,6 @@
  * Cycles and instructions are added when a block ends; whoever needs them in the middle (a fault, a device) adds what the
  * block's marks say. So the sums do not depend on where a block was cut.
  */
-import { assert } from '../../base/assert.js';
-import * as arith from './arith.js';
 import { type Block, MARK_WORDS, Mode } from './code-cache.js';
 import type { Context } from './context.js';
 import { Result } from './core.js';
@@ -16,29 +14,9 @@ import { deliver, deliverFault, Source } from './exceptions.js';
 import { carryFlag, condition, FlagOp } from './flags.js';
 import { OP_WORDS, Op } from './ir.js';
 import { CYCLES, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
+import { RARE_OPS } from './rare-ops.js';
 import { type Exit, Flag, S, Seg, segLimit, segSelector, Vector } from './state.js';
 import { HELPER_LIST } from './system.js';
-
-const {
-  bit,
-  bitScan,
-  decimal,
-  divide,
-  imul,
-  lahf,
-  multiply,
-  rcl,
-  rcr,
-  rol,
-  ror,
-  sahf,
-  sar,
-  setCarry,
-  shl,
-  shld,
-  shr,
-  shrd,
-} = arith;
 
 /** An address masked with these equals its page's tag only if the access is aligned. */
 const WORD_MASK = -4096 | 3;
@@ -151,34 +129,8 @@ export function interpret(cpu: Context): Exit {
           s[code[pc + 1]] = s[segSelector(code[pc + 2])];
           pc += OP_WORDS;
           continue;
-        case Op.SELECT:
-          s[code[pc + 1]] = s[condition(s, code[pc + 4]) ? code[pc + 2] : code[pc + 3]];
-          pc += OP_WORDS;
-          continue;
-        case Op.SELECT_EQUAL:
-          s[code[pc + 1]] = s[s[code[pc + 2]] === s[code[pc + 3]] ? code[pc + 4] : code[pc + 5]];
-          pc += OP_WORDS;
-          continue;
-        case Op.NOT:
-          s[code[pc + 1]] = ~s[code[pc + 2]];
-          pc += OP_WORDS;
-          continue;
-        case Op.BSWAP: {
-          const a = s[code[pc + 2]];
-          s[code[pc + 1]] = (a << 24) | ((a & 0xff00) << 8) | ((a >>> 8) & 0xff00) | (a >>> 24);
-          pc += OP_WORDS;
-          continue;
-        }
         case Op.AND_MASK:
           s[code[pc + 1]] = s[code[pc + 2]] & code[pc + 3];
-          pc += OP_WORDS;
-          continue;
-        case Op.SHIFT_RIGHT_SIGNED:
-          s[code[pc + 1]] = s[code[pc + 2]] >> code[pc + 3];
-          pc += OP_WORDS;
-          continue;
-        case Op.STRING_STEP:
-          s[code[pc + 1]] = (s[S.EFLAGS] & Flag.DF) !== 0 ? -code[pc + 2] : code[pc + 2];
           pc += OP_WORDS;
           continue;
         case Op.LOAD32: {
@@ -470,126 +422,9 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.ADD: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const up = code[pc + 4];
-          const result = ((a + b) << up) >> up;
-          s[S.FLAG_OP] = FlagOp.ADD;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[S.FLAG_B] = b;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.SUB: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const up = code[pc + 4];
-          const result = ((a - b) << up) >> up;
-          s[S.FLAG_OP] = FlagOp.SUB;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[S.FLAG_B] = b;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.CMP: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const up = code[pc + 4];
-          const result = ((a - b) << up) >> up;
-          s[S.FLAG_OP] = FlagOp.SUB;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[S.FLAG_B] = b;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.AND: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const result = a & b;
-          s[S.FLAG_OP] = FlagOp.LOGIC;
-          s[S.FLAG_RESULT] = result;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.OR: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const result = a | b;
-          s[S.FLAG_OP] = FlagOp.LOGIC;
-          s[S.FLAG_RESULT] = result;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.XOR: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const result = a ^ b;
-          s[S.FLAG_OP] = FlagOp.LOGIC;
-          s[S.FLAG_RESULT] = result;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.TEST: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const result = a & b;
-          s[S.FLAG_OP] = FlagOp.LOGIC;
-          s[S.FLAG_RESULT] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.ADC: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const up = code[pc + 4];
-          const carry = carryFlag(s);
-          const result = ((a + b + carry) << up) >> up;
-          s[S.FLAG_OP] = carry !== 0 ? FlagOp.ADD_CARRY : FlagOp.ADD;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[S.FLAG_B] = b;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.SBB: {
-          const a = s[code[pc + 2]];
-          const b = s[code[pc + 3]];
-          const up = code[pc + 4];
-          const carry = carryFlag(s);
-          const result = ((a - b - carry) << up) >> up;
-          s[S.FLAG_OP] = carry !== 0 ? FlagOp.SUB_BORROW : FlagOp.SUB;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[S.FLAG_B] = b;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
         case Op.INC32: {
           const a = s[code[pc + 2]];
           const result = (a + 1) | 0;
-          s[S.FLAG_B] = carryFlag(s);
-          s[S.FLAG_OP] = FlagOp.INC;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.INC: {
-          const a = s[code[pc + 2]];
-          const up = code[pc + 4];
-          const result = ((a + 1) << up) >> up;
           s[S.FLAG_B] = carryFlag(s);
           s[S.FLAG_OP] = FlagOp.INC;
           s[S.FLAG_RESULT] = result;
@@ -609,46 +444,6 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.DEC: {
-          const a = s[code[pc + 2]];
-          const up = code[pc + 4];
-          const result = ((a - 1) << up) >> up;
-          s[S.FLAG_B] = carryFlag(s);
-          s[S.FLAG_OP] = FlagOp.DEC;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = a;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.SHL:
-          s[code[pc + 1]] = shl(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.SHR:
-          s[code[pc + 1]] = shr(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.SAR:
-          s[code[pc + 1]] = sar(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.ROL:
-          s[code[pc + 1]] = rol(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.ROR:
-          s[code[pc + 1]] = ror(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.RCL:
-          s[code[pc + 1]] = rcl(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.RCR:
-          s[code[pc + 1]] = rcr(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
         case Op.SHL32I: {
           const a = s[code[pc + 2]];
           const count = code[pc + 3];
@@ -726,81 +521,6 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.NEG: {
-          const b = s[code[pc + 2]];
-          const up = code[pc + 4];
-          const result = (-b << up) >> up;
-          s[S.FLAG_OP] = FlagOp.SUB;
-          s[S.FLAG_RESULT] = result;
-          s[S.FLAG_A] = 0;
-          s[S.FLAG_B] = b;
-          s[code[pc + 1]] = result;
-          pc += OP_WORDS;
-          continue;
-        }
-        case Op.SHLD:
-          s[code[pc + 1]] = shld(s, s[code[pc + 2]], s[code[pc + 3]], s[code[pc + 5]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.SHRD:
-          s[code[pc + 1]] = shrd(s, s[code[pc + 2]], s[code[pc + 3]], s[code[pc + 5]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.IMUL:
-          s[code[pc + 1]] = imul(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4]);
-          pc += OP_WORDS;
-          continue;
-        case Op.MULTIPLY:
-          multiply(s, s[code[pc + 2]], code[pc + 4], code[pc + 5] !== 0);
-          pc += OP_WORDS;
-          continue;
-        case Op.DIVIDE:
-          if (!divide(s, s[code[pc + 2]], code[pc + 4], code[pc + 5] !== 0)) {
-            cpu.raise(Vector.DE);
-            break inner;
-          }
-          pc += OP_WORDS;
-          continue;
-        case Op.BIT:
-          s[code[pc + 1]] = bit(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4], code[pc + 5]);
-          pc += OP_WORDS;
-          continue;
-        case Op.BSF:
-        case Op.BSR:
-          s[code[pc + 1]] = bitScan(s, s[code[pc + 2]], s[code[pc + 3]], code[pc + 4], code[pc] === Op.BSR);
-          pc += OP_WORDS;
-          continue;
-        case Op.SET_CONDITION:
-          s[code[pc + 1]] = condition(s, code[pc + 2]) ? 1 : 0;
-          pc += OP_WORDS;
-          continue;
-        case Op.CARRY:
-          setCarry(s, code[pc + 1] === 2 ? carryFlag(s) ^ 1 : code[pc + 1]);
-          pc += OP_WORDS;
-          continue;
-        case Op.DIRECTION:
-          s[S.EFLAGS] = code[pc + 1] !== 0 ? s[S.EFLAGS] | Flag.DF : s[S.EFLAGS] & ~Flag.DF;
-          pc += OP_WORDS;
-          continue;
-        case Op.LAHF:
-          lahf(s);
-          pc += OP_WORDS;
-          continue;
-        case Op.SAHF:
-          sahf(s);
-          pc += OP_WORDS;
-          continue;
-        case Op.READ_FLAGS:
-          s[code[pc + 1]] = cpu.readEflags() & ~(Flag.VM | Flag.RF);
-          pc += OP_WORDS;
-          continue;
-        case Op.DECIMAL:
-          if (!decimal(s, code[pc + 1], code[pc + 2])) {
-            cpu.raise(Vector.DE);
-            break inner;
-          }
-          pc += OP_WORDS;
-          continue;
         case Op.CHECK_TARGET:
           if (s[code[pc + 2]] >>> 0 > s[CS_LIMIT] >>> 0) {
             cpu.raise(Vector.GP);
@@ -959,7 +679,9 @@ export function interpret(cpu: Context): Exit {
           continue outer;
         }
         default:
-          assert(false, 'no such IR op');
+          if (!RARE_OPS[code[pc]](cpu, s, code, pc)) break inner;
+          pc += OP_WORDS;
+          continue;
       }
     }
 

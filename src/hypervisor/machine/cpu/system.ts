@@ -292,7 +292,7 @@ function describeSegment(cpu: Core, which: number, selectorAt: number, register:
     if (!visible(cpu, selector, descriptor)) found = false;
   }
   if (found) {
-    const value = which === 0 ? descriptor.high & 0x00ffff00 : limitOf(descriptor);
+    const value = which === 0 ? descriptor.high & 0x00f0ff00 : limitOf(descriptor);
     const mask = size === 2 ? 0xffff : -1;
     cpu.s[register] = (cpu.s[register]! & ~mask) | (value & mask);
   }
