@@ -81,7 +81,8 @@ const NAME: Column = {
   textWidthMin: 9,
   keep: Number.POSITIVE_INFINITY,
   help: 'VM, or world of an expanded VM',
-  cell: row => printable(row.kind === 'vm' ? row.vm.name : ` ${row.world.name}`),
+  // `vmm0:web01` below web01 is vmm0: the rest would cost a narrow terminal another column.
+  cell: row => printable(row.kind === 'vm' ? row.vm.name : ` ${row.world.name.split(':')[0]}`),
 };
 
 const MODE: Column = {
@@ -126,8 +127,9 @@ export const CPU_COLUMNS: readonly Column[] = [
   {
     id: 'guest',
     title: 'GUEST',
+    // The longest program name: the columns do not move when a program starts.
     width: 13,
-    textWidthMin: 8,
+    textWidthMin: 13,
     keep: 105,
     help: 'booting, idle, the running program, off, crashed; state of a world',
     cell: guestText,

@@ -1,6 +1,6 @@
 /** The line about the selected VM: why it stopped, or where its cycles went since the last update. */
 import { CAUSE_NAMES, CAUSES, type Sample, type VmSample } from '../hypervisor/index.js';
-import { left, printable, short } from './format.js';
+import { duration, left, printable, short } from './format.js';
 import { elapsedCycles, rise, sameRun } from './rows.js';
 
 /** Causes with their share of the cycles charged between the samples, largest first. */
@@ -25,7 +25,7 @@ export function detailLine(name: string, now: Sample, before: Sample | undefined
   const vmBefore = sameRun(vm, before);
   const seconds = elapsedCycles(now, before) / now.cyclesPerSecond;
   const exits = seconds > 0 ? rise(vm.counters.exits, vmBefore?.counters.exits) / seconds : 0;
-  const booted = vm.bootCycles === undefined ? '' : `; booted in ${(vm.bootCycles / now.cyclesPerSecond).toFixed(3)} s`;
+  const booted = vm.bootCycles === undefined ? '' : `; booted in ${duration(vm.bootCycles / now.cyclesPerSecond)}`;
   let line = `${title}: ${short(exits)} exits/s${booted}`;
   for (const { label, percent } of causeShares(vm, vmBefore)) {
     const piece = `${line.includes(' | ') ? ',' : ' |'} ${label} ${percent.toFixed(percent < 10 ? 1 : 0)}%`;

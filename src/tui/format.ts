@@ -72,14 +72,19 @@ export function clock(seconds: number): string {
   return `${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
 }
 
-/** Uptime as esxtop writes it: `14 min`, ` 1:32`, `36 days  9:37`. */
+/** Uptime as esxtop writes it: `14 min`, ` 1:32`, `36 days  9:37`; a first minute, which here can take long, in seconds. */
 export function uptime(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 3 : 1)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
   const clockPart = `${String(hours % 24).padStart(2)}:${String(minutes % 60).padStart(2, '0')}`;
   return hours < 24 ? clockPart : `${Math.floor(hours / 24)} days ${clockPart}`;
 }
+
+/** A duration: `1.9 ms`, `2.34 s`. */
+export const duration = (seconds: number): string =>
+  seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
 
 /** Kilobytes as whole megabytes. */
 export const megabytes = (kb: number): string => Math.round(kb / 1024).toString();

@@ -12,7 +12,7 @@ export function firstLine(now: Sample, speed: number, width: number): string {
   const seconds = now.atCycles / now.cyclesPerSecond;
   const up = `${clock(seconds).padStart(8)} up ${uptime(seconds)}, ${now.host.worldCount} worlds`;
   const load = now.host.loadAverages.map(average => average.toFixed(2)).join(', ');
-  const pace = `speed ${speed.toFixed(2)}x`;
+  const pace = `speed ${speed.toFixed(speed < 0.1 ? 3 : 2)}x`;
   const shapes = [`${up}; CPU load average: ${load}; ${pace}`, `${up}; load: ${load}; ${pace}`, `${up}; ${pace}`, up];
   return left(shapes.find(shape => shape.length <= width) ?? up, width);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { clock, cut, decimal, left, printable, right, short, uptime } from '../../src/tui/format.js';
+import { clock, cut, decimal, duration, left, printable, right, short, uptime } from '../../src/tui/format.js';
 
 describe('cells', () => {
   test('keep their width whatever is in them', () => {
@@ -46,9 +46,14 @@ describe('figures', () => {
     const day = 24 * hour;
     expect(clock(83.9)).toBe('0:01:23');
     expect(clock(27 * hour + 5)).toBe('27:00:05');
+    expect(uptime(0.0234)).toBe('0.023 s');
+    expect(uptime(59.94)).toBe('59.9 s');
+    expect(uptime(minute)).toBe('1 min');
     expect(uptime(14 * minute + 59)).toBe('14 min');
     expect(uptime(hour + 32 * minute)).toBe(' 1:32');
     expect(uptime(36 * day + 9 * hour + 37 * minute)).toBe('36 days  9:37');
+    expect(duration(0.0019)).toBe('1.9 ms');
+    expect(duration(2.345)).toBe('2.35 s');
     expect(uptime(114 * day + 23 * hour + 6 * minute)).toBe('114 days 23:06');
   });
 });

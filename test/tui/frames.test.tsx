@@ -45,17 +45,17 @@ const shape = (frame: string) => frame.replace(/ +$/gm, '');
 describe('CPU screen', () => {
   test('80x24', () => {
     expect(`\n${shape(consoleOn().screen())}\n`).toBe(`
- 0:00:02 up 0 min, 15 worlds; CPU load average: 0.21, 0.17, 0.20; speed 0.83x
+ 0:00:02 up 2.000 s, 15 worlds; CPU load average: 0.21, 0.17, 0.20; speed 0.83x
 PCPU(%):  50.00,   0.00 ;   used total:  25.00
 
-  GID NAME          NWLD  %USED   %RUN   %SYS  %WAIT   %RDY  %IDLE MODE  GUEST
->  16 web-vmi          3   2.00   2.00   0.20 298.00   0.00 198.00 VMI   idle
-   17 db-bt            3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid
-   18 boot-bt          3  30.00  30.00   3.00 268.00   2.00 168.00 BT*   booting
-   19 spare            0   0.00   0.00   0.00   0.00   0.00   0.00 (VMI) off
-   20 broken           0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
+  GID NAME     NWLD  %USED   %RUN   %SYS  %WAIT   %RDY  %IDLE MODE  GUEST
+>  16 web-vmi     3   2.00   2.00   0.20 298.00   0.00 198.00 VMI   idle
+   17 db-bt       3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid
+   18 boot-bt     3  30.00  30.00   3.00 268.00   2.00 168.00 BT*   booting
+   19 spare       0   0.00   0.00   0.00   0.00   0.00   0.00 (VMI) off
+   20 broken      0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
 ${'\n'.repeat(11)}
-web-vmi: 0 exits/s; booted in 0.250 s
+web-vmi: 0 exits/s; booted in 250.0 ms
 c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
 `);
   });
@@ -78,10 +78,10 @@ c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
     await press('2');
     const expanded = shape(await press('e')).split('\n');
     expect(expanded.slice(5, 9)).toEqual([
-      '>  17 db-bt           3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid',
-      '   17  vmm0:db-bt     1  60.00  60.00   6.00  25.00  15.00  25.00       run cpu2',
-      '   17  vcpu0:db-bt    1   0.00   0.00   0.00 100.00   0.00 100.00       wait',
-      '   17  vmx:db-bt      1   0.00   0.00   0.00 100.00   0.00   0.00       wait',
+      '>  17 db-bt       3  60.00  60.00   6.00 225.00  15.00 125.00 BT    getppid',
+      '   17  vmm0       1  60.00  60.00   6.00  25.00  15.00  25.00       run cpu2',
+      '   17  vcpu0      1   0.00   0.00   0.00 100.00   0.00 100.00       wait',
+      '   17  vmx        1   0.00   0.00   0.00 100.00   0.00   0.00       wait',
     ]);
     expect(await press('e')).not.toContain('vmm0');
     // The worlds of a VM that is off are gone.

@@ -136,7 +136,7 @@ describe('the line about the selected VM', () => {
   test('tells exits and boot time, why a VM crashed, and what an off VM would be', () => {
     const line = (name: string) => detailLine(name, inventory(2), inventory(1), 100).trimEnd();
     expect(line('db-bt')).toBe(
-      'db-bt: 12.3k exits/s; booted in 0.250 s | guest kernel 42%, guest user 33%, syscall forwarding 17%',
+      'db-bt: 12.3k exits/s; booted in 250.0 ms | guest kernel 42%, guest user 33%, syscall forwarding 17%',
     );
     expect(line('broken')).toBe('broken crashed: triple fault at 0xc0100123');
     expect(line('spare')).toBe('spare is off; at power-on: VMI on');
