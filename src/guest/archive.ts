@@ -23,6 +23,7 @@ const DEVICES: Readonly<Record<string, string>> = {
   '/dev/vmmlog': 'DEV_VMMLOG',
   '/dev/zero': 'DEV_ZERO',
   '/proc/cmdline': 'DEV_PROC_CMDLINE',
+  '/proc/stat': 'DEV_PROC_STAT',
   '/proc/tasks': 'DEV_PROC_TASKS',
   '/proc/version': 'DEV_PROC_VERSION',
 };

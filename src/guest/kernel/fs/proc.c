@@ -5,6 +5,7 @@
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/time.h>
 
 #define TEXT_BYTES 2048
 
@@ -36,6 +37,9 @@ static int proc_read(struct file *file, u32 buffer, u32 bytes)
 		n = (u32)snprintf(text, TEXT_BYTES, "%s\n", saved_command_line);
 	else if (file->entry->device == DEV_PROC_VERSION)
 		n = (u32)snprintf(text, TEXT_BYTES, "%s version %s\n", KERNEL_NAME, KERNEL_RELEASE);
+	else if (file->entry->device == DEV_PROC_STAT)
+		n = (u32)snprintf(text, TEXT_BYTES, "jiffies %u\nstolen %u\nfree pages %u\n", jiffies, stolen_jiffies,
+				  total_pages_free);
 	else
 		n = tasks_text(text);
 	n = file->position < n ? min_u32(bytes, n - file->position) : 0;

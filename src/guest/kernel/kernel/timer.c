@@ -11,6 +11,7 @@
 #define BOOT_EPOCH 1175385600u
 
 volatile u32 jiffies;
+u32 stolen_jiffies;
 static struct list_head wheel[WHEEL_SLOTS];
 
 void timers_init(void)

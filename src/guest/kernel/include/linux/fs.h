@@ -41,6 +41,7 @@ struct ramfs_entry {
 #define DEV_PROC_CMDLINE 10
 #define DEV_PROC_TASKS 11
 #define DEV_PROC_VERSION 12
+#define DEV_PROC_STAT 13
 
 extern const struct ramfs_entry ramfs_entries[];
 extern const u32 ramfs_entry_count;

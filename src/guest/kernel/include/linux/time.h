@@ -11,6 +11,8 @@
 extern volatile u32 jiffies;
 extern u32 hz;
 extern u32 tsc_khz;
+/* Jiffies during which a hypervisor ran something else although we had work (VMI only). */
+extern u32 stolen_jiffies;
 
 struct timer {
 	struct list_head link;

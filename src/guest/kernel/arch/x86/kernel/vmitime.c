@@ -28,7 +28,6 @@ static u64 real_at_boot;
 static u64 cycles_per_jiffy, cycles_per_alarm;
 /* Cycles that are accounted for: real ones in jiffies, available ones in process times, stolen ones in `stolen_jiffies`. */
 static u64 real_accounted, available_accounted, stolen_accounted;
-static u32 stolen_jiffies;
 
 void vmi_time_option(u32 value)
 {
