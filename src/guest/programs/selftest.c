@@ -190,6 +190,42 @@ static void add_many(void *argument)
 	}
 }
 
+static void yield_for_ever(void *argument)
+{
+	(void)argument;
+	for (;;)
+		yield();
+}
+
+static void end_the_process(void *argument)
+{
+	(void)argument;
+	exit(7);
+}
+
+static void test_thread_groups(void)
+{
+	struct thread threads[2];
+	volatile int never = 0;
+	int pid = fork();
+
+	if (!pid) {
+		thread_start(&threads[0], yield_for_ever, NULL);
+		thread_start(&threads[1], yield_for_ever, NULL);
+		yield();
+		exit(5);
+	}
+	check("threads: the process's end is theirs", wait_code(pid) == 5 << 8);
+	pid = fork();
+	if (!pid) {
+		thread_start(&threads[0], yield_for_ever, NULL);
+		thread_start(&threads[1], end_the_process, NULL);
+		for (;;)
+			futex_wait(&never, 0);
+	}
+	check("threads: one of them can end the process", wait_code(pid) == 7 << 8);
+}
+
 static void test_threads(void)
 {
 	struct thread threads[4];
@@ -270,6 +306,7 @@ int main(void)
 	test_memory();
 	test_signals();
 	test_threads();
+	test_thread_groups();
 	test_processes();
 	test_sleep();
 	printf("selftest: %s\n", failures ? "FAIL" : "PASS");

@@ -24,12 +24,12 @@ static void exit_mm(void)
 }
 
 /* Orphans go to init; it reaps them. */
-static void give_children_to_init(void)
+static void give_children_to_init(struct task_struct *parent)
 {
 	struct task_struct *init = find_task(1);
 	struct list_head *at, *next;
 
-	list_for_each_safe(at, next, &current->children) {
+	list_for_each_safe(at, next, &parent->children) {
 		struct task_struct *child = list_entry(at, struct task_struct, sibling);
 
 		list_del(&child->sibling);
@@ -40,15 +40,27 @@ static void give_children_to_init(void)
 	}
 }
 
-static int parent_ignores_children(void)
+/* The last task of a group has ended: the leader, dead for some time perhaps, is what the parent may now reap. */
+static void group_ended(struct task_struct *leader)
 {
-	const struct sighand_struct *sighand = current->parent->sighand;
+	const struct sighand_struct *sighand = leader->parent->sighand;
 
-	return sighand && sighand->action[SIGCHLD].handler == SIG_IGN;
+	give_children_to_init(leader);
+	if (sighand && sighand->action[SIGCHLD].handler == SIG_IGN) {
+		if (leader == current)
+			leader->state = TASK_DEAD;
+		else
+			free_task(leader);
+		return;
+	}
+	wake_up(&leader->parent->child_exit);
+	send_signal(leader->parent, SIGCHLD);
 }
 
 void do_exit(int code)
 {
+	struct task_struct *leader = current->group_leader;
+
 	if (current->pid == 1)
 		panic("init exited with code %d", code);
 	exit_mm();
@@ -59,18 +71,14 @@ void do_exit(int code)
 	current->sighand = NULL;
 	if (!current->group_exit)
 		current->exit_code = code;
-	if (current->group_leader == current) {
-		give_children_to_init();
-		if (parent_ignores_children()) {
-			current->state = TASK_DEAD;
-		} else {
-			current->state = TASK_ZOMBIE;
-			wake_up(&current->parent->child_exit);
-			send_signal(current->parent, SIGCHLD);
-		}
+	if (current == leader) {
+		current->state = TASK_ZOMBIE;
 	} else {
 		current->state = TASK_DEAD;
+		leader->thread_count--;
 	}
+	if (leader->state == TASK_ZOMBIE && !leader->thread_count)
+		group_ended(leader);
 	schedule();
 	panic("a dead task ran again");
 }
@@ -105,7 +113,7 @@ static struct task_struct *find_child(pid_t pid, int *any)
 		if (pid > 0 && child->pid != pid)
 			continue;
 		*any = 1;
-		if (child->state == TASK_ZOMBIE)
+		if (child->state == TASK_ZOMBIE && !child->thread_count)
 			return child;
 	}
 	return NULL;

@@ -126,6 +126,7 @@ int do_fork(u32 flags, u32 stack, struct pt_regs *regs, u32 parent_tid, u32 chil
 	if (flags & CLONE_THREAD) {
 		task->tgid = current->tgid;
 		task->group_leader = current->group_leader;
+		task->group_leader->thread_count++;
 	}
 	/* Threads are nobody's children: they go away by themselves. */
 	task->parent = flags & CLONE_THREAD ? current->group_leader->parent : current->group_leader;

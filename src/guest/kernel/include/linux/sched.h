@@ -70,6 +70,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct wait_queue child_exit; /* where wait4 sleeps */
 	int exit_code;
+	u32 thread_count; /* of the leader: other threads that still run; it is reaped after the last */
 	int group_exit; /* of the leader: exit_code holds for all threads */
 	u32 clear_child_tid;
 	u32 ticks; /* of CPU time, for ps */
