@@ -1,150 +1,15 @@
 /** Hosts with native VMs that run small hand-made images end to end. */
 import { describe, expect, test } from 'vitest';
 import { createHost, type Host, type HostConfig, type HostEvent, UsageError } from '../../src/hypervisor/index.js';
-import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { causesSum } from '../../src/hypervisor/vm/virtual-machine.js';
-import { flatImage } from './images.js';
-
-const LOAD = 0x100000;
-const image = (source: string) => flatImage(assemble(LOAD + 32, source).bytes, LOAD);
-
-/** GDT, IDT at 0x80000 with every gate unset, PIC at vectors 0x20 and 0x28 with all lines masked. */
-const PROLOGUE = `
-        mov esp, 0x90000
-        lgdt [gdtr]
-        lidt [idtr]
-        jmp 0x08:flush
- flush: mov eax, 0x10
-        mov ds, eax
-        mov es, eax
-        mov ss, eax
-        mov al, 0x11
-        out 0x20, al
-        out 0xa0, al
-        mov al, 0x20
-        out 0x21, al
-        mov al, 0x28
-        out 0xa1, al
-        mov al, 4
-        out 0x21, al
-        mov al, 2
-        out 0xa1, al
-        mov al, 1
-        out 0x21, al
-        out 0xa1, al
-        mov al, 0xff
-        out 0x21, al
-        out 0xa1, al
-        jmp main
- gdtr:  dw 23
-        dd gdt
- idtr:  dw 0x7ff
-        dd 0x80000
- gdt:   dd 0, 0, 0x0000ffff, 0x00cf9b00, 0x0000ffff, 0x00cf9300
- ; EAX: handler, ECX: vector
- gate:  lea edi, [ecx*8+0x80000]
-        mov [edi], ax
-        mov word [edi+2], 0x08
-        mov word [edi+4], 0x8e00
-        shr eax, 16
-        mov [edi+6], ax
-        ret
- put:   mov edx, 0x3f8
-        out dx, al
-        ret
- off:   mov edx, 0x604
-        mov eax, 0x2000
-        out dx, ax
-        cli
-        hlt
-`;
-
-/** Counts TICKS timer interrupts at 1000 Hz, prints a dot for each tenth, and powers off. */
-const TICKER = (ticks: number) => `${PROLOGUE}
- main:  mov eax, tick
-        mov ecx, 0x20
-        call gate
-        mov al, 0x34
-        out 0x43, al
-        mov al, 0xa9          ; 1193: 1000 Hz
-        out 0x40, al
-        mov al, 0x04
-        out 0x40, al
-        mov al, 0xfe
-        out 0x21, al
-        xor ebp, ebp
- wait:  sti
-        hlt
-        cmp ebp, ${ticks}
-        jb wait
-        jmp off
- tick:  push eax
-        push edx
-        inc ebp
-        mov eax, ebp
-        xor edx, edx
-        mov ecx, 10
-        div ecx
-        test edx, edx
-        jnz quiet
-        mov al, 46
-        call put
- quiet: mov al, 0x20
-        out 0x20, al
-        pop edx
-        pop eax
-        iretd
-`;
-
-/** Echoes what comes on COM1, by interrupt; 'q' powers off, 'r' resets. */
-const ECHO = `${PROLOGUE}
- main:  mov eax, serial
-        mov ecx, 0x24
-        call gate
-        mov edx, 0x3f9
-        mov al, 1
-        out dx, al
-        mov edx, 0x3fc
-        mov al, 8
-        out dx, al
-        mov al, 0xef
-        out 0x21, al
-        mov al, 62
-        call put
- idle:  sti
-        hlt
-        jmp idle
- serial: mov edx, 0x3f8
-        in al, dx
-        out dx, al
-        cmp al, 113
-        je off
-        cmp al, 114
-        jne more
-        mov al, 0xfe
-        out 0x64, al
-        cli
-        hlt
- more:  mov edx, 0x3fd
-        in al, dx
-        test al, 1
-        jnz serial
-        mov al, 0x20
-        out 0x20, al
-        iretd
-`;
-
-/** Never rests. WBINVD is priced at thousands of cycles, which makes virtual time cheap for the test. */
-const SPIN = `${PROLOGUE}
- main:  wbinvd
-        jmp main
-`;
+import { ECHO, image, PROLOGUE, SLOW_MULTIPLY, SPIN, TICKER } from './programs.js';
 
 const config = (sources: Record<string, string>, more: Partial<HostConfig> = {}): HostConfig => ({
   name: 'test',
   pcpus: 1,
   memoryMib: 128,
   costs: 'xeon-5160',
+  costOverrides: SLOW_MULTIPLY,
   images: Object.fromEntries(Object.entries(sources).map(([name, source]) => [name, image(source)])),
   vms: Object.keys(sources).map(name => ({
     name,
@@ -258,6 +123,7 @@ describe('time', () => {
     runQuanta(host, 3);
     host.execute({ kind: 'type', vm: 'echo', text: 'ab' });
     steps(host);
+    host.guestDigest('spin');
     return { samples: JSON.stringify(host.drainSamples()), events: JSON.stringify(host.drainEvents()) };
   };
 
@@ -271,7 +137,6 @@ describe('time', () => {
       while (host.nowCycles < target(host)) {
         host.advance(host.nowCycles + 1);
         host.sample();
-        host.guestDigest('spin');
       }
     });
     expect(single).toEqual(whole);

@@ -75,6 +75,8 @@ export class VirtualMachine implements Guest {
   #causes: CauseCycles = zeroCauses();
   /** Ring cycles of the hardware thread at power-on. */
   #ringsAtPowerOn = 0;
+  /** What the monitor has charged while it was set up: the first run begins with it. */
+  #setupCycles = 0;
   #dispatchAtPowerOn = 0;
   #readyAtPowerOn = 0;
   /** Charged since power-on up to its end; of use while the VM is off. */
@@ -125,6 +127,7 @@ export class VirtualMachine implements Guest {
     this.#dispatchAtPowerOn = this.#world.dispatchChargedCycles;
     this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles);
     this.#instance = this.#makeInstance(nowCycles, counters, causes);
+    this.#setupCycles = this.#instance.thread.cycles - nowCycles;
     this.#counters = counters;
     this.#causes = causes;
     this.#mode = this.#instance.mode;
@@ -195,7 +198,8 @@ export class VirtualMachine implements Guest {
   run(fromCycles: number, untilCycles: number): GuestResult {
     const instance = this.#instance!;
     const { thread } = instance;
-    thread.cycles = fromCycles;
+    thread.cycles = fromCycles + this.#setupCycles;
+    this.#setupCycles = 0;
     let result: ReturnType<Instance['run']>;
     try {
       result = instance.run(untilCycles);
