@@ -219,7 +219,7 @@ const ask =
     if (isFault(found)) return found;
     const good = found !== undefined && answers(vcpu, question, selector, found.attr);
     if (good && writes) {
-      writeRegister(vcpu, instruction.op0Register, question === 'lar' ? found.high & 0x00ffff00 : found.limit);
+      writeRegister(vcpu, instruction.op0Register, question === 'lar' ? found.high & 0x00f0ff00 : found.limit);
     }
     vcpu.eflags = good ? vcpu.eflags | Flag.ZF : vcpu.eflags & ~Flag.ZF;
     return NEXT;

@@ -74,7 +74,8 @@ export class VirtualCpu {
   #cr2 = 0;
   #cr3 = 0;
   #cr4 = 0;
-  #cause: Cause = 'interrupt';
+  /** Making the first shadows and tables is shadow work. */
+  #cause: Cause = 'hiddenFault';
   #exitUnnamed = false;
   #entryIsFree = false;
   readonly #accounted = new Float64Array(4);
