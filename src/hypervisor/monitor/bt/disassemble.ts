@@ -1,8 +1,9 @@
 /** Guest code beside its translation, as text for people, golden files and the `disasm` command. */
 import { Decoder, Formatter, FormatterSyntax, Instruction } from 'iced-x86';
 import { CALLOUT_VECTOR, TARGET_HASH_LINEAR } from '../hole.js';
+import type { TranslationCache } from './cache.js';
 import { Slot } from './layout.js';
-import type { Callout, TuCode } from './unit.js';
+import type { Callout, Tu, TuCode } from './unit.js';
 
 const GUEST_COLUMN = 56;
 const TC_COLUMN = 60;
@@ -60,6 +61,23 @@ export function disassembleUnit(code: TuCode, options: DisassemblyOptions): stri
   instruction.free();
   formatter.free();
   return `${lines.map(line => line.trimEnd()).join('\n')}\n`;
+}
+
+/** A unit as it is in the TC now, under a heading that says where it is from, how it was entered and what it is linked to. */
+export function describeUnit(cache: TranslationCache, tu: Tu): string {
+  const length = tu.sources.reduce((sum, source) => sum + source.bytes.length, 0);
+  const patched = cache.read(tu.tcStart, tu.code.bytes.length);
+  const body = disassembleUnit(tu.code, { tcStart: tu.tcStart, lookupAt: cache.lookupAt, patched });
+  const chained = tu.code.continuations.filter(({ target }) => target !== undefined).length;
+  const heading = [
+    `unit ${tu.id}: guest ${hex8(tu.linear)}+${length} (${tu.code.instructions.length} instructions)`,
+    `TC ${hex8(tu.tcStart)}+${tu.code.bytes.length}`,
+    `entered ${tu.entries} times by the monitor`,
+    `${chained} of ${tu.code.continuations.length} ways out chained, ${tu.chainedFrom.size} in`,
+    ...(tu.hashIndex === undefined ? [] : ['in the hash']),
+    ...(tu.retired ? ['retired'] : []),
+  ];
+  return `${heading.join('; ')}\n${body}`;
 }
 
 function describe(callout: Callout): string {

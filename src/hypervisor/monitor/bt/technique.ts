@@ -33,6 +33,7 @@ import { auditTranslations } from './audit.js';
 import { type FoundCallout, TranslationCache } from './cache.js';
 import { Callouts } from './callouts.js';
 import { isBlockStore } from './classify.js';
+import { describeUnit } from './disassemble.js';
 import { inVcpuPage, Slot } from './layout.js';
 import { readUnit } from './source.js';
 import { translate } from './translate.js';
@@ -212,6 +213,17 @@ export class BtTechnique implements Technique {
 
   audit(): string[] {
     return auditTranslations(this, this.#stale);
+  }
+
+  /** The guest EIP that a TC address belongs to; undefined where it is in no unit or in the middle of an instruction. */
+  guestEipAt(tcAddress: number): number | undefined {
+    return this.cache.find(tcAddress)?.pointAt(tcAddress)?.eip;
+  }
+
+  /** Text of the translation of the code at a linear address, if there is one now. */
+  disassemble(linear: number): string | undefined {
+    const tu = this.cache.get(linear >>> 0);
+    return tu === undefined ? undefined : describeUnit(this.cache, tu);
   }
 
   /** The unit for a guest EIP, made now if there is none. The guest must be out, in its kernel. May flush the TC. */
