@@ -259,11 +259,11 @@ const TABLE: Readonly<Record<number, RareOp>> = {
     s[S.EFLAGS] = code[at + 1] !== 0 ? s[S.EFLAGS] | Flag.DF : s[S.EFLAGS] & ~Flag.DF;
     return true;
   },
-  [Op.LAHF]: (_cpu, s, code, at) => {
+  [Op.LAHF]: (_cpu, s) => {
     lahf(s);
     return true;
   },
-  [Op.SAHF]: (_cpu, s, code, at) => {
+  [Op.SAHF]: (_cpu, s) => {
     sahf(s);
     return true;
   },

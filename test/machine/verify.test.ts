@@ -1,0 +1,37 @@
+/** Every instruction that lowers keeps the rules of the IR; broken blocks are found out. */
+import { expect, test } from 'vitest';
+import type { Block } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { OP_WORDS, Op } from '../../src/hypervisor/machine/cpu/ir.js';
+import { S } from '../../src/hypervisor/machine/cpu/state.js';
+import { verify } from '../../src/hypervisor/machine/cpu/verify.js';
+import { ORACLE_SEED } from '../differential/oracle-fixture.js';
+import { buildOracleImage } from '../differential/oracle-image.js';
+import { Machine } from './fixture.js';
+
+test('every instruction of the oracle lowers to valid IR', () => {
+  const { cases } = buildOracleImage(ORACLE_SEED, 1);
+  const machine = new Machine();
+  const findings: string[] = [];
+  for (const { text } of cases) {
+    machine.load(text);
+    for (const single of [false, true]) {
+      const block = machine.cpu.find(single);
+      expect(block, text).not.toBeNull();
+      findings.push(...verify(block!, machine.cache.code).map(finding => `${text}: ${finding}`));
+    }
+  }
+  expect(findings).toEqual([]);
+});
+
+test('a block that breaks the rules is found out', () => {
+  const machine = new Machine();
+  machine.load('mov eax, [ebx]\n jmp 0x10000');
+  const block: Block = machine.cpu.find(false)!;
+  const { code } = machine.cache;
+  expect(verify(block, code)).toEqual([]);
+  code[block.start + 3] = S.TEMP + 3;
+  expect(verify(block, code).join()).toContain('undefined temporary');
+  code[block.start + 3] = S.EBX;
+  code[block.start + OP_WORDS] = Op.MOVI;
+  expect(verify(block, code).join()).toContain('does not end the block');
+});
