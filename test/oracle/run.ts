@@ -43,7 +43,13 @@ function runOurs(recording: Recording, mode: string): string {
     '--limit',
     '120',
   ];
-  return spawnSync(process.execPath, args, { encoding: 'latin1', input: '', maxBuffer: 1 << 26 }).stdout;
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, {
+    encoding: 'latin1',
+    input: '',
+    maxBuffer: 1 << 26,
+  });
+  if (status !== 0) console.error(`vmitop boot --mode ${mode} ended with ${status}: ${stderr.trim()}`);
+  return stdout;
 }
 
 /** QEMU with a VMI ROM: the guest has to say what it found and otherwise the same as without. */
