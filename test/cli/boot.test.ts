@@ -60,3 +60,19 @@ test('130 after SIGINT', async () => {
   });
   expect(code).toBe(130);
 });
+
+test.each(['bt', 'vmi'])('piped input reaches the shell of our own guest in mode %s', async mode => {
+  const words = ['boot', 'guest', '--mode', mode, '--limit', '20', '--quiet'];
+  const { code, stdout } = await runCli(words, { input: 'echo one; echo two\nhalt\n' });
+  expect(code).toBe(0);
+  expect(stdout.replaceAll('\r', '')).toMatch(/# echo one; echo two\none\ntwo\n# halt\n/);
+});
+
+test('a guest that was offered VMI says so in its boot messages', async () => {
+  const words = ['boot', 'guest', '--quiet', '--until', 'Booting paravirtualized kernel on', '--limit', '20'];
+  const [bt, vmi] = await Promise.all([runCli([...words, '--mode', 'bt']), runCli([...words, '--mode', 'vmi'])]);
+  expect(bt.code).toBe(0);
+  expect(bt.stdout).not.toContain('VMI: Found');
+  expect(vmi.code).toBe(0);
+  expect(vmi.stdout).toContain('VMI: Found');
+});
