@@ -19,7 +19,7 @@ import { type Exit, PfError, S, Vector } from '../machine/cpu/state.js';
 import type { Cause } from '../stats/causes.js';
 import { deliver, type Event } from './inject.js';
 import { MachineMemoryExhausted } from './monitored-vm.js';
-import type { PageFault } from './shadow.js';
+import type { RefusedFault } from './page-fault.js';
 import { SingleStep } from './single-step.js';
 import type { Outcome, Technique } from './technique.js';
 import type { VirtualCpu } from './virtual-cpu.js';
@@ -236,7 +236,7 @@ export class MonitorLoop {
     }
   }
 
-  #stepOver(fault: Exclude<PageFault, { kind: 'true' | 'hidden' }>, linear: number, cause: Cause): Outcome {
+  #stepOver(fault: RefusedFault, linear: number, cause: Cause): Outcome {
     const { vcpu, technique } = this;
     const result = this.#step.run(fault, linear);
     vcpu.account(cause);

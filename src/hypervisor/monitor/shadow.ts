@@ -25,7 +25,7 @@
  * something into the hole finds it not present there.
  */
 import { assert } from '../base/assert.js';
-import { type Lpn, lpnOf, type Mpn, PAGE_OFFSET_MASK, type Ppn, ppnOf } from '../base/pages.js';
+import { lpnOf, type Mpn, PAGE_OFFSET_MASK, type Ppn, ppnOf } from '../base/pages.js';
 import { Cr0, Cr4, PfError } from '../machine/cpu/state.js';
 import type { MachineMemory } from '../machine/memory.js';
 import {
@@ -39,39 +39,14 @@ import {
   walk,
 } from './guest-walk.js';
 import { HOLE_BASE, HOLE_PDE } from './hole.js';
+import { HoleTables } from './hole-tables.js';
+import type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
 import { ReverseMap } from './reverse-map.js';
 import { auditShadow } from './shadow-audit.js';
 import { ENTRIES, type ShadowKind, ShadowTable } from './shadow-table.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
-/** What a page fault of hardware means for the guest. */
-export type PageFault =
-  /** The guest's own tables cause it: it must hear of it. */
-  | { readonly kind: 'true'; readonly errorCode: number }
-  /** Only the shadow lacks it: `fill`. */
-  | HiddenFault
-  /** A supervisor store to a read-only page with CR0.WP clear: allowed to the guest, never to the shadow. */
-  | { readonly kind: 'unprotected'; readonly lpn: Lpn; readonly ppn: Ppn; readonly walk: MappedWalk }
-  /** A store to a watched page. */
-  | { readonly kind: 'trace'; readonly lpn: Lpn; readonly ppn: Ppn; readonly walk: MappedWalk }
-  /** Device memory, or nothing at all, is there. */
-  | {
-      readonly kind: 'mmio';
-      readonly lpn: Lpn;
-      readonly ppn: Ppn;
-      readonly walk: MappedWalk;
-      readonly write: boolean;
-    }
-  /** A store to ROM, which drops it. */
-  | { readonly kind: 'rom'; readonly lpn: Lpn; readonly ppn: Ppn; readonly walk: MappedWalk };
-
-export interface HiddenFault {
-  readonly kind: 'hidden';
-  readonly lpn: Lpn;
-  readonly ppn: Ppn;
-  readonly walk: MappedWalk;
-  readonly write: boolean;
-}
+export type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
 
 /** A shadow entry that maps something else for the time of one instruction. */
 export interface Override {
@@ -102,8 +77,7 @@ export class ShadowMmu {
   readonly #byMpn = new Map<number, ShadowTable>();
   readonly #reverse = new ReverseMap();
   readonly #announced = new Map<number, 'table' | 'directory'>();
-  /** Hole page tables by directory index. */
-  readonly #hole = new Map<number, Mpn>();
+  readonly #hole: HoleTables;
   #root: ShadowTable | undefined;
   #uses = 0;
   #mode = 0;
@@ -111,6 +85,7 @@ export class ShadowMmu {
   constructor(vcpu: VirtualCpu) {
     this.vcpu = vcpu;
     this.#memory = vcpu.vm.memory;
+    this.#hole = new HoleTables(vcpu.vm);
     assert(vcpu.vm.shadowPagesMax >= 16, 'too few shadow pages');
     vcpu.traces.onFirstWatch = ppn => this.#protect(ppn);
     vcpu.traces.listen('table', (ppn, offset, length) => this.#tableWritten(ppn, offset, length));
@@ -126,29 +101,16 @@ export class ShadowMmu {
     return this.#byMpn.size;
   }
 
-  // The hole.
-
   /** Maps a page of the hole for every address space, supervisor-only. `linear` >= HOLE_BASE. */
   mapHole(linear: number, mpn: Mpn, writable: boolean): void {
-    assert(linear >>> 0 >= HOLE_BASE, 'not in the hole');
-    const index = pdeIndex(linear);
-    let table = this.#hole.get(index);
-    if (table === undefined) {
-      table = this.vcpu.vm.allocateMonitorPage('tables');
-      this.#hole.set(index, table);
-      for (const shadow of this.#byMpn.values()) if (shadow.isDirectory) shadow.set(index, this.#holePde(table));
-    }
-    this.#memory.i32[(table << 10) + pteIndex(linear)] = (mpn << 12) | PRESENT | Pte.D | Pte.G | (writable ? Pte.W : 0);
+    const added = this.#hole.map(linear, mpn, writable);
+    if (added) for (const shadow of this.#byMpn.values()) if (shadow.isDirectory) this.#hole.enter(shadow);
     this.vcpu.thread.flushTlbPage(linear);
-  }
-
-  #holePde(table: Mpn): number {
-    return (table << 12) | PRESENT | Pte.W;
   }
 
   /** Hole tables by directory index, for the audit. */
   get holeTables(): ReadonlyMap<number, Mpn> {
-    return this.#hole;
+    return this.#hole.tables;
   }
 
   // Address spaces.
@@ -266,7 +228,7 @@ export class ShadowMmu {
    * Maps the page of a fault to `mpn`, writable, until `endOverride`: for one instruction that the monitor carries out. Sets
    * the guest's accessed and dirty bits.
    */
-  beginOverride(fault: Exclude<PageFault, { kind: 'true' | 'hidden' }>, mpn: Mpn, write: boolean): Override {
+  beginOverride(fault: RefusedFault, mpn: Mpn, write: boolean): Override {
     markUsed(this.vcpu.physical, fault.walk, write);
     const linear = (fault.lpn << 12) >>> 0;
     const table = this.#tableFor(linear, fault.walk);
@@ -403,7 +365,7 @@ export class ShadowMmu {
     this.#shadows[kind].set(key, shadow);
     this.#byMpn.set(mpn, shadow);
     vcpu.vm.counters.shadowPages = this.#byMpn.size;
-    if (shadow.isDirectory) for (const [index, table] of this.#hole) shadow.set(index, this.#holePde(table));
+    if (shadow.isDirectory) this.#hole.enter(shadow);
     if ((kind === 'directory' || kind === 'table') && !this.#announced.has(ppn)) this.#trace(shadow);
     return this.#use(shadow);
   }
@@ -675,7 +637,6 @@ export class ShadowMmu {
   /** Gives every page back. */
   destroy(): void {
     this.retireAll();
-    for (const table of this.#hole.values()) this.vcpu.vm.freeMonitorPage(table, 'tables');
-    this.#hole.clear();
+    this.#hole.destroy();
   }
 }

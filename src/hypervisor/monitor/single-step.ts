@@ -13,7 +13,8 @@
 import { assert } from '../base/assert.js';
 import type { Mpn, Ppn } from '../base/pages.js';
 import { type Exit, S, Vector } from '../machine/cpu/state.js';
-import type { Override, PageFault } from './shadow.js';
+import type { RefusedFault } from './page-fault.js';
+import type { Override } from './shadow.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 /** Bytes around the faulting address that one instruction can store to: PUSHA writes 32, on either side. */
@@ -35,8 +36,6 @@ export type StepResult =
   /** It ended in something else, to be handled like any exit. */
   | { readonly kind: 'exit'; readonly exit: Exit };
 
-type Refused = Exclude<PageFault, { kind: 'true' | 'hidden' }>;
-
 export class SingleStep {
   readonly #vcpu: VirtualCpu;
   /** Holds a copy of a ROM page while an instruction stores to it in vain. */
@@ -47,7 +46,7 @@ export class SingleStep {
   }
 
   /** `first`: the fault that hardware reported at the current EIP. */
-  run(first: Refused, linear: number): StepResult {
+  run(first: RefusedFault, linear: number): StepResult {
     const { vcpu } = this;
     const { thread, costs, vm } = vcpu;
     thread.charge(costs.decode + costs.emulate);
@@ -81,7 +80,7 @@ export class SingleStep {
     return this.#vcpu;
   }
 
-  #open(fault: Refused, linear: number, overrides: Override[], watched: Watched[]): void {
+  #open(fault: RefusedFault, linear: number, overrides: Override[], watched: Watched[]): void {
     const { vcpu } = this;
     const { vm, shadow } = vcpu;
     assert(overrides.length < OVERRIDES_MAX, 'one instruction keeps faulting');

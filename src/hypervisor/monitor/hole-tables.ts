@@ -1,0 +1,43 @@
+/** The page tables of the monitor's hole: made once, entered into every shadow directory. */
+import { assert } from '../base/assert.js';
+import type { Mpn } from '../base/pages.js';
+import { PRESENT_MASK, Pte, pdeIndex, pteIndex } from './guest-walk.js';
+import { HOLE_BASE } from './hole.js';
+import type { MonitoredVm } from './monitored-vm.js';
+import type { ShadowTable } from './shadow-table.js';
+
+export class HoleTables {
+  readonly #vm: MonitoredVm;
+  readonly #tables = new Map<number, Mpn>();
+
+  constructor(vm: MonitoredVm) {
+    this.#vm = vm;
+  }
+
+  /** By directory index. */
+  get tables(): ReadonlyMap<number, Mpn> {
+    return this.#tables;
+  }
+
+  /** Maps one page, supervisor-only and global. True when a table was added, which directories must then be told. */
+  map(linear: number, mpn: Mpn, writable: boolean): boolean {
+    assert(linear >>> 0 >= HOLE_BASE, 'not in the hole');
+    const index = pdeIndex(linear);
+    const known = this.#tables.get(index);
+    const table = known ?? this.#vm.allocateMonitorPage('tables');
+    this.#tables.set(index, table);
+    const flags = PRESENT_MASK | Pte.D | Pte.G | (writable ? Pte.W : 0);
+    this.#vm.memory.i32[(table << 10) + pteIndex(linear)] = (mpn << 12) | flags;
+    return known === undefined;
+  }
+
+  /** Writes the hole's entries into a shadow directory. */
+  enter(directory: ShadowTable): void {
+    for (const [index, table] of this.#tables) directory.set(index, (table << 12) | PRESENT_MASK | Pte.W);
+  }
+
+  destroy(): void {
+    for (const table of this.#tables.values()) this.#vm.freeMonitorPage(table, 'tables');
+    this.#tables.clear();
+  }
+}
