@@ -73,7 +73,7 @@ thread_clone:
 	movl $1, %eax
 	int $0x80
 
-/* int sigsetjmp(jmp_buf), void siglongjmp(jmp_buf, int): EBX ESI EDI EBP ESP EIP; nothing here blocks signals for long. */
+/* int setjmp(jmp_buf), void longjmp(jmp_buf, int): EBX ESI EDI EBP ESP EIP. The signal mask is not kept: use SA_NODEFER. */
 	.globl setjmp, longjmp
 setjmp:
 	movl 4(%esp), %edx
