@@ -56,8 +56,8 @@ export const PROLOGUE = `
         hlt
 `;
 
-/** Counts TICKS timer interrupts at 1000 Hz, prints a dot for each tenth, and powers off. */
-export const TICKER = (ticks: number) => `${PROLOGUE}
+/** Counts TICKS timer interrupts at 1000 Hz, prints a dot for each tenth, and powers off. `rest`: what it does meanwhile. */
+export const TICKER = (ticks: number, rest = 'hlt') => `${PROLOGUE}
  main:  mov eax, tick
         mov ecx, 0x20
         call gate
@@ -71,7 +71,7 @@ export const TICKER = (ticks: number) => `${PROLOGUE}
         out 0x21, al
         xor ebp, ebp
  wait:  sti
-        hlt
+        ${rest}
         cmp ebp, ${ticks}
         jb wait
         jmp off

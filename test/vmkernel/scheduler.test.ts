@@ -160,6 +160,30 @@ describe('sharing', () => {
 });
 
 describe('halting', () => {
+  test('a world that only works a little now and then does not wait a slice for a busy one', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const busy = worldOf(0, new ScriptedGuest(() => 'forever'));
+    const light = worldOf(1, new ScriptedGuest(() => ({ run: 50, halt: 9_950 })));
+    scheduler.add(busy, 0);
+    scheduler.add(light, 0);
+    runTo(scheduler, 2000);
+    const sample = light.sample(2_000_000);
+    // Woken about every 10 to 11 quanta, each time served within a quantum or two.
+    expect(sample.wakeups).toBeGreaterThan(160);
+    expect(sample.readyCycles / sample.wakeups).toBeLessThan(2 * QUANTUM);
+    expect(busy.sample(2_000_000).runCycles).toBeGreaterThan(0.97 * 2_000_000);
+  });
+
+  test('waking often does not buy more than a fair share', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const busy = worldOf(0, new ScriptedGuest(() => 'forever'));
+    const greedy = worldOf(1, new ScriptedGuest(() => ({ run: 20_000, halt: 1 })));
+    scheduler.add(busy, 0);
+    scheduler.add(greedy, 0);
+    runTo(scheduler, 4000);
+    expect(busy.sample(4_000_000).runCycles / 4_000_000).toBeGreaterThan(0.45);
+  });
+
   test('a halted world wakes at its time and costs nothing meanwhile', () => {
     const scheduler = new Scheduler(1, HZ, 0);
     const guest = new ScriptedGuest(() => ({ run: 100, halt: 9_893 }));

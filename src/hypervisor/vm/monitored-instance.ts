@@ -307,7 +307,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
   /** Free of charge here: the shadow MMU charges `allocatePage` when a guest's touch is the reason. */
   #allocate(): Mpn {
     const mpn = this.#hardware.allocator.allocate();
-    if (mpn === undefined) throw new MachineMemoryExhausted('the host has no machine memory left');
+    if (mpn === undefined) throw new MachineMemoryExhausted('the host has no page left');
     return mpn;
   }
 }

@@ -333,7 +333,9 @@ export class VirtualMachine implements Guest {
     try {
       return new MonitoredInstance(hardware, this.#monitorThread, wiring);
     } catch (error) {
-      if (error instanceof MachineMemoryExhausted) throw new UsageError(`VM "${wiring.name}": ${error.message}`);
+      if (error instanceof MachineMemoryExhausted) {
+        throw new UsageError(`VM "${wiring.name}": out of machine memory: ${error.message}`);
+      }
       throw error;
     }
   }
@@ -461,7 +463,8 @@ const commandLine = ({ image, append }: VmConfig): string => {
 
 /** One readable line for whatever was thrown while a VM ran. */
 function crashLine(error: unknown): string {
-  if (error instanceof MachineMemoryExhausted || error instanceof UsageError) return error.message;
+  if (error instanceof MachineMemoryExhausted) return `out of machine memory: ${error.message}`;
+  if (error instanceof UsageError) return error.message;
   const message = error instanceof Error ? error.message : String(error);
   const kind =
     error instanceof MonitorBug ? 'internal error' : `internal error (${(error as Error)?.name ?? typeof error})`;

@@ -6,6 +6,9 @@
  * next event point; what follows from the run (halt, stop, preemption) then waits for the quantum in which its time lies, so
  * no world ever changes state after the end of a finished quantum, and samples taken there are exact.
  *
+ * A world that wakes and has used less than the one that runs takes its place at the end of the quantum, not of the slice:
+ * a guest that only answers its timer would otherwise wait a slice for each tick.
+ *
  * A pCPU without work costs nothing, and neither does an idle world.
  */
 import type { PcpuSample } from '../stats/sample.js';
@@ -22,6 +25,8 @@ class Pcpu {
   /** The world has been chosen, and the switch to it takes until `nowCycles`. */
   switching = false;
   sliceEndCycles = 0;
+  /** The world has run since it was put here; before that nobody may take its place. */
+  started = false;
   /** A result whose time may lie beyond the present quantum. */
   result: GuestResult | undefined;
   idleCycles = 0;
@@ -117,23 +122,26 @@ export class Scheduler {
       pcpu.switching = false;
       world.chargeDispatch(guest.dispatchCycles);
       world.enter('run', pcpu.nowCycles);
+      pcpu.started = false;
       pcpu.sliceEndCycles = pcpu.nowCycles + this.#sliceCycles;
     }
     if (pcpu.result !== undefined) {
       this.#settle(pcpu, world, pcpu.result);
       return;
     }
-    if (pcpu.nowCycles >= pcpu.sliceEndCycles) {
-      const waiting = this.#nextReady(pcpu.nowCycles);
-      if (waiting !== undefined && waiting.pass <= world.pass) {
-        world.quantumExpiries += 1;
-        world.enter('ready', pcpu.nowCycles);
-        pcpu.release(pcpu.nowCycles);
-        return;
-      }
-      pcpu.sliceEndCycles = pcpu.nowCycles + this.#sliceCycles;
+    const sliceOver = pcpu.nowCycles >= pcpu.sliceEndCycles;
+    const waiting = this.#nextReady(pcpu.nowCycles);
+    const displaced = waiting !== undefined && waiting.pass <= world.pass && (sliceOver || waiting.justWoken);
+    if (displaced && pcpu.started) {
+      if (sliceOver) world.quantumExpiries += 1;
+      world.enter('ready', pcpu.nowCycles);
+      pcpu.release(pcpu.nowCycles);
+      return;
     }
+    if (sliceOver) pcpu.sliceEndCycles = pcpu.nowCycles + this.#sliceCycles;
+    pcpu.started = true;
     world.inputPending = false;
+    world.justWoken = false;
     const result = guest.run(pcpu.nowCycles, Math.min(endCycles, pcpu.sliceEndCycles));
     world.pass += (result.atCycles - pcpu.nowCycles) / world.shares;
     pcpu.nowCycles = result.atCycles;
@@ -167,6 +175,7 @@ export class Scheduler {
 
   #wakeUp(world: World, atCycles: number): void {
     world.wakeups += 1;
+    world.justWoken = true;
     world.guest!.onWakeup();
     this.#ready(world, Math.max(atCycles, world.sinceCycles));
   }
@@ -206,8 +215,7 @@ export class Scheduler {
     for (const world of this.#worlds) {
       if (world.state !== 'ready' || world.sinceCycles > byCycles) continue;
       if (this.#pcpus.some(pcpu => pcpu.world === world)) continue;
-      if (best === undefined || world.pass < best.pass || (world.pass === best.pass && world.id < best.id))
-        best = world;
+      if (best === undefined || precedes(world, best)) best = world;
     }
     return best;
   }
@@ -218,4 +226,11 @@ export class Scheduler {
     if (last !== undefined && last.world === undefined) return last;
     return this.#pcpus.find(pcpu => pcpu.world === undefined);
   }
+}
+
+/** Less used goes first; then who has just woken, who has waited longer, and who was there first. */
+function precedes(a: World, b: World): boolean {
+  if (a.pass !== b.pass) return a.pass < b.pass;
+  if (a.justWoken !== b.justWoken) return a.justWoken;
+  return a.sinceCycles !== b.sinceCycles ? a.sinceCycles < b.sinceCycles : a.id < b.id;
 }

@@ -45,6 +45,8 @@ export class World {
   pass = 0;
   /** While idle: when it becomes ready by itself. */
   wakeAtCycles = Infinity;
+  /** It has woken from a halt and did not run since. */
+  justWoken = false;
   /** Input has arrived since it last ran. */
   inputPending = false;
   /** Index of the pCPU on which it runs or ran last. */
