@@ -98,6 +98,8 @@ export class Descriptors {
   readonly #watched: Readonly<Record<TableName, Ppn[]>> = { gdt: [], ldt: [] };
   /** Descriptors that the guest's tables have now: shadow entries beyond are null. */
   readonly #lengths: Record<TableName, number> = { gdt: 0, ldt: 0 };
+  /** Copies whose accessed bit the guest has clear: hardware may set it. */
+  readonly #unaccessed: Readonly<Record<TableName, Set<number>>> = { gdt: new Set(), ldt: new Set() };
   #tcPresent = true;
 
   constructor(vcpu: VirtualCpu) {
@@ -169,6 +171,8 @@ export class Descriptors {
     thread.charge(costs.descriptorShadow);
     const at = (this.#guestBase(table) + index * 8) >>> 0;
     const [low, high] = this.#hardened(this.#peek(at), this.#peek((at + 4) >>> 0));
+    if (high !== 0 && (high & (Attr.ACCESSED << 8)) === 0) this.#unaccessed[table].add(index);
+    else this.#unaccessed[table].delete(index);
     const page = index >>> 9;
     if (this.#pages[table][page] === this.#zeroPage) {
       if ((low | high) === 0) return;
@@ -187,6 +191,7 @@ export class Descriptors {
     this.#lengths[table] = length;
     for (let index = 0; index < length; index++) this.refresh(table, index);
     for (let index = length; index < before; index++) {
+      this.#unaccessed[table].delete(index);
       if (this.#pages[table][index >>> 9] !== this.#zeroPage) this.#store(table, index, 0, 0);
     }
     if (!watch || length === 0) return;
@@ -351,22 +356,18 @@ export class Descriptors {
 
   /**
    * Sets accessed bits in the guest's tables where hardware has set them in ours, as it would have done to the guest's own.
-   * Free. The loop calls it before the guest's memory is looked at from outside.
+   * Free. The loop calls it at the end of every run, before the guest's memory may be looked at from outside.
    */
   propagateAccessed(): void {
     const accessed = Attr.ACCESSED << 8;
     for (const table of ['gdt', 'ldt'] as const) {
-      for (let index = 1; index < this.#lengths[table]; index++) {
+      for (const index of this.#unaccessed[table]) {
         const mpn = this.#pages[table][index >>> 9]!;
-        if (mpn === this.#zeroPage) {
-          index |= 511;
-          continue;
-        }
         if ((this.#vcpu.vm.memory.readI32((mpn << 12) + (index & 511) * 8 + 4) & accessed) === 0) continue;
+        this.#unaccessed[table].delete(index);
         const physical = this.#translate((this.#guestBase(table) + index * 8 + 4) >>> 0);
         if (physical === undefined || (physical & 3) !== 0) continue;
-        if ((this.#vcpu.physical.peek32(physical) & accessed) === 0)
-          this.#vcpu.physical.setEntryBits(physical, accessed);
+        this.#vcpu.physical.setEntryBits(physical, accessed);
       }
     }
   }

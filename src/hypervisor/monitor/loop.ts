@@ -78,6 +78,7 @@ export class MonitorLoop {
       if (!(error instanceof MachineMemoryExhausted)) throw error;
       result = { kind: 'stopped', reason: `out of machine memory: ${error.message}` };
     }
+    vcpu.descriptors.propagateAccessed();
     if (vcpu.hasUnaccounted) vcpu.account(vcpu.cause);
     vcpu.checkAccount(causesBefore);
     if (result.kind === 'stopped') this.#stopped = result;
