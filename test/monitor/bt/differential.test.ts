@@ -385,6 +385,44 @@ describe('user mode', () => {
     compare(made);
   });
 
+  test('NT and AC that user code sets reach the kernel, and go back', () => {
+    const kernel = `mov ebx, [esp+8]
+                    pushf
+                    pop ecx
+                    cmp edx, 0
+                    jne last
+                    inc edx
+                    iretd
+              last: hlt`;
+    compare(
+      start('pushf\n or dword [esp], 0x44001\n popf\n int 0x80', { 128: 'mov ebx, [esp+8]\n pushf\n pop ecx\n hlt' }),
+    );
+    compare(
+      start('xor edx, edx\n pushf\n or dword [esp], 0x40041\n popf\n int 0x80\n pushf\n pop esi\n int 0x80', {
+        128: kernel,
+      }),
+    );
+  });
+
+  test('user code that IOPL 3 lets clear IF sees it clear', () => {
+    compare(
+      start(
+        'cli\n pushf\n pop ecx\n and ecx, 0x200\n sti\n pushf\n pop edx\n and edx, 0x200\n mov dword [esp-4], 0\n mov dword [esp-8], 0\n int 0x80',
+        { 128: 'hlt' },
+        0x3202,
+      ),
+    );
+  });
+
+  test('user code that single-steps itself', () => {
+    const made = start('pushf\n or dword [esp], 0x100\n popf\n inc esi\n inc esi\n inc esi\n and eax, 0\n int 0x80', {
+      1: 'inc edi\n mov ebx, [esp]\n cmp edi, 3\n jb more\n and dword [esp+8], 0xfffffeff\n more: iretd',
+      128: 'hlt',
+    });
+    const { native } = compare(made);
+    expect(native.registers[7]).toBe(3);
+  });
+
   test('sysenter and sysexit', () => {
     const made = guest(
       `mov ecx, 0x174

@@ -160,3 +160,28 @@ test('units describe themselves', () => {
   expect(machine.technique.guestEipAt(TC_LINEAR)).toBe(CODE);
   expect(TARGET_HASH_LINEAR).toBeGreaterThan(TC_LINEAR);
 });
+
+test('TF in the kernel is dropped, and everything goes on', () => {
+  const machine = makeBt(guest('push 0x302\n popf\n inc eax\n inc eax\n pushf\n pop ebx\n cli\n hlt'));
+  const end = runBt(machine);
+  expect(end.why).toBe('halt');
+  expect(end.registers[0]).toBe(2);
+  expect(end.registers[3]! & 0x300).toBe(0x200);
+});
+
+test('what hardware does not build is #UD to the guest, and the log names the guest’s address', () => {
+  const start = guest('nop\n db 0xd9, 0xee\n hlt', { 98304: 'pop eax\n hlt' });
+  setGate(start.memory, 6, 0x18000, 0);
+  const machine = makeBt(start);
+  const end = runBt(machine);
+  expect(end.registers[0]).toBe(CODE + 1);
+  expect(machine.log).toContain(`#UD in the guest's kernel at 0x${(CODE + 1).toString(16)}: d9 ee`);
+});
+
+test('a 16-bit code segment stops the VM with a reason', () => {
+  const start = guest('jmp 0x30:0x1000');
+  // Descriptor 0x30 becomes a 16-bit code segment.
+  new DataView(start.memory.buffer).setUint32(0x1034, 0x00009b00, true);
+  const end = runBt(makeBt(start));
+  expect(end.why).toMatch(/^stopped: 16-bit code segment 0x30/);
+});

@@ -15,24 +15,25 @@
  * guest must hear of it, `capture` rolls the sequence back. Points that cannot be rolled back (`inside`) never raise true
  * faults; where the guest has to be taken out at one, single steps carry it to the next boundary.
  *
- * Gaps: EFLAGS.TF is not honoured in translated code (no #DB behind its instructions). A kernel access between the monitor's
- * hole and the guest's own segment limit raises #GP or #SS, where the guest's tables might map memory. Code segments of 16 bit
- * stop the VM. Translated code runs with hardware IF set, user code too: PUSHF at CPL 3 shows IF set whatever the virtual IF.
+ * Gaps. EFLAGS.TF is dropped where kernel code would run with it (no #DB behind its instructions; user code single-steps as on
+ * hardware). A kernel access between the monitor's hole and the guest's own segment limit raises #GP or #SS, where the guest's
+ * tables might map memory. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows IOPL 0, whatever the virtual IOPL.
  */
 import { assert } from '../../base/assert.js';
-import { Attr, type Exit, S, Seg } from '../../machine/cpu/state.js';
+import { Attr, type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
 import { Descriptors } from '../descriptors.js';
 import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
 import { CALLOUT_VECTOR, MonitorSelector, TC_BYTES } from '../hole.js';
 import type { Outcome, Technique } from '../technique.js';
+import { VcpuPage } from '../vcpu-page.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { Adaptation } from './adapt.js';
 import { auditTranslations } from './audit.js';
 import { type FoundCallout, TranslationCache } from './cache.js';
 import { Callouts } from './callouts.js';
-import { isBlockStore } from './classify.js';
+import { type GuestInstruction, isBlockStore } from './classify.js';
 import { describeUnit } from './disassemble.js';
 import { inVcpuPage, Slot } from './layout.js';
 import { readUnit } from './source.js';
@@ -130,6 +131,7 @@ export class BtTechnique implements Technique {
     if (vcpu.cpl === 3) {
       vcpu.eip = s[S.EIP]! >>> 0;
       vcpu.pullSegments(ALL_SEGMENTS);
+      this.#takeUserFlags();
       return;
     }
     this.#overrideAt = undefined;
@@ -161,7 +163,13 @@ export class BtTechnique implements Technique {
     }
     vcpu.account('trueFault');
     vcpu.thread.charge(vcpu.costs.vmmEntry);
+    const site = exit.vector === Vector.UD ? this.#site() : undefined;
     this.capture();
+    if (site?.guestClass === 'ident') {
+      // Hardware's own report names the TC address.
+      const bytes = [...site.bytes].map(byte => byte.toString(16).padStart(2, '0')).join(' ');
+      vcpu.vm.log(`#UD in the guest's kernel at 0x${site.eip.toString(16)}: ${bytes}`);
+    }
     vcpu.vm.counters.forwardedFaults += 1;
     return this.#user.forward(exit.vector, exit.hasErrorCode ? exit.errorCode : undefined);
   }
@@ -170,9 +178,8 @@ export class BtTechnique implements Technique {
     const { vcpu } = this;
     if (!vcpu.inHardware || vcpu.cpl === 3) return;
     const tu = this.cache.find(vcpu.thread.s[S.EIP]! >>> 0);
-    const point = tu?.pointAt(vcpu.thread.s[S.EIP]! >>> 0);
-    const site = tu?.code.instructions.find(({ guest }) => guest.eip === point?.eip)?.guest;
-    if (tu === undefined || point?.kind !== 'exact' || site?.guestClass !== 'ident') return;
+    const site = this.#site();
+    if (tu === undefined || site?.guestClass !== 'ident') return;
     if (isBlockStore(site)) {
       this.#releaseTable(vcpu.thread.s[S.CR2]! >>> 0);
       return;
@@ -297,6 +304,7 @@ export class BtTechnique implements Technique {
     vcpu.eip >>>= 0;
     if (vcpu.cpl === 3) {
       vcpu.pushSegments(ALL_SEGMENTS);
+      this.#giveUserFlags();
       thread.setCpl(3);
       thread.s[S.EIP] = vcpu.eip;
       vcpu.inHardware = true;
@@ -325,6 +333,10 @@ export class BtTechnique implements Technique {
       tcAddress = tu.tcStart;
     }
     vcpu.pushSegments(SHARED_SEGMENTS);
+    const flags = thread.readEflags();
+    if ((flags & (Flag.IF | Flag.TF | Flag.NT)) !== Flag.IF) {
+      thread.writeEflags((flags & ~(Flag.TF | Flag.NT)) | Flag.IF);
+    }
     const { base, limit, attr } = Descriptors.TC_CODE_PARTS;
     thread.setSegment(Seg.CS, MonitorSelector.TC_CODE, base, limit, attr);
     this.#loadTcData();
@@ -333,6 +345,23 @@ export class BtTechnique implements Technique {
     thread.s[S.EIP] = tcAddress;
     vcpu.inHardware = true;
     return undefined;
+  }
+
+  /** User code sees the virtual IF, which hardware's has no effect on while a monitor owns it, and owns NT itself. */
+  #giveUserFlags(): void {
+    const { vcpu } = this;
+    const flags = vcpu.thread.readEflags() & ~(Flag.IF | Flag.NT);
+    const virtual = vcpu.vm.memory.readI32(vcpu.page + VcpuPage.VFLAGS);
+    vcpu.thread.writeEflags(flags | (virtual & Flag.NT) | (vcpu.interruptsEnabled ? Flag.IF : 0));
+  }
+
+  #takeUserFlags(): void {
+    const { vcpu } = this;
+    const flags = vcpu.thread.readEflags();
+    const at = vcpu.page + VcpuPage.VFLAGS;
+    const virtual = vcpu.vm.memory.readI32(at);
+    if (((virtual ^ flags) & Flag.NT) !== 0) vcpu.vm.memory.write32(at, virtual ^ Flag.NT);
+    vcpu.thread.writeEflags((flags & ~Flag.NT) | Flag.IF);
   }
 
   #loadTcData(): void {
@@ -445,6 +474,15 @@ export class BtTechnique implements Technique {
     const point = this.#point();
     this.#heldOff = point.shadow || point.kind === 'inside';
     vcpu.interruptShadow = this.#heldOff;
+  }
+
+  /** The guest instruction that begins at the hardware EIP; undefined in the middle of a sequence. */
+  #site(): GuestInstruction | undefined {
+    const at = this.vcpu.thread.s[S.EIP]! >>> 0;
+    const tu = this.cache.find(at);
+    const point = tu?.pointAt(at);
+    if (tu === undefined || point?.kind !== 'exact') return undefined;
+    return tu.code.instructions.find(({ guest }) => guest.eip === point.eip)?.guest;
   }
 
   /** The guest state at the hardware EIP. */
