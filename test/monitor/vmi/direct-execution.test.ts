@@ -304,6 +304,8 @@ describe('interrupts', () => {
     });
     machine.raiseInterrupt();
     expect(run(machine)).toEqual([1]);
+    // The hypercall itself; the two traps are the OUTs.
+    expect([machine.vm.counters.hypercalls, machine.vm.counters.injections]).toEqual([1, 1]);
   });
 
   test('Halt enables and sleeps; a one-shot alarm on real time wakes it', () => {

@@ -248,6 +248,8 @@ export class VmiTechnique implements Technique {
     if (handler.captures) this.capture();
     const site = vcpu.thread.s[S.EIP]! >>> 0;
     const result: HypercallResult = handler.run(this.#guest);
+    // Behind the call an interrupt can be taken at once, and only a captured guest is known to be at such a place.
+    if (vcpu.vm.interrupts.intr && vcpu.interruptsEnabled) this.capture();
     if (result === undefined) return RESUME;
     if (result.kind !== 'fault' && result.kind !== 'again') return result;
     this.capture();
