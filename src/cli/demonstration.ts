@@ -3,6 +3,7 @@
  * under VMI, loses VMI at a restart, and runs the program again under binary translation.
  */
 export const DEMONSTRATION = `
+at 0 interval 10
 when web01 idle
 when web02 idle
 when web01 idle run web01 getppid

@@ -3,6 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEMONSTRATION } from '../../src/cli/demonstration.js';
+import type { Sample } from '../../src/hypervisor/index.js';
 import { runCli } from './run-cli.js';
 import { POWER_OFF, print, SPIN, tinyImage } from './tiny-image.js';
 
@@ -122,6 +124,27 @@ test('an interrupted recording is complete up to where it came', async () => {
   expect(stdout).toMatch(/^identical: \d+ samples, 0 commands\n$/);
   expect(code).toBe(0);
 });
+
+test('a boot, a VMI toggle, a restart and programs verify; one changed cost shows where', async () => {
+  // The session that `vmitop record` plays by itself, on a host of two VMs.
+  const vms = [{ name: 'web01', vmi: true }, { name: 'web02' }];
+  writeFileSync(file('two.json'), JSON.stringify({ pcpus: 2, memoryMib: 1024, vms }));
+  writeFileSync(file('demonstration.script'), DEMONSTRATION);
+  const words = ['record', file('two.rec'), '--inventory', file('two.json'), '--script', file('demonstration.script')];
+  expect(await runCli(words)).toMatchObject({ code: 0, stderr: '' });
+  const lines = readFileSync(file('two.rec'), 'utf8').trimEnd().split('\n');
+  const kinds = lines.flatMap(line => (JSON.parse(line) as { command?: { kind: string } }).command?.kind ?? []);
+  expect(kinds).toEqual(['setSampleInterval', 'type', 'setVmi', 'powerOff', 'powerOn', 'type', 'type']);
+  const samples = lines.flatMap(line => (JSON.parse(line) as { sample?: Sample }).sample ?? []);
+  expect(new Set(samples.map(sample => sample.vms[0]!.mode))).toEqual(new Set(['vmi', 'bt']));
+
+  expect((await runCli(['verify', file('two.rec')])).stdout).toBe(
+    `identical: ${samples.length} samples, ${kinds.length} commands\n`,
+  );
+  const changed = await runCli(['verify', file('two.rec'), '--cost', 'shadowFill=121']);
+  expect(changed.code).toBe(1);
+  expect(changed.stdout).toMatch(/^different: sample 0 at 0\.\d+ s: \S+: recorded \S+, now \S+\n/);
+}, 600_000);
 
 test('an own inventory without a terminal needs a script', async () => {
   const { code, stderr } = await runCli(['record', file('none.rec'), '--inventory', file('lab.json')]);

@@ -17,7 +17,7 @@ const vm = (name: string, image: string, powerOn = true): VmConfig => ({
 
 const config = (...vms: VmConfig[]): HostConfig => ({
   name: 'esx',
-  pcpus: 1,
+  pcpus: 2,
   memoryMib: 512,
   costs: 'xeon-5160',
   images: {
