@@ -191,10 +191,6 @@ export class VirtualMachine implements Guest {
     return this.#kernelCyclesBefore + this.#causes.interrupt;
   }
 
-  onWakeup(): void {
-    this.#counters.wakeups += 1;
-  }
-
   run(fromCycles: number, untilCycles: number): GuestResult {
     const instance = this.#instance!;
     const { thread } = instance;

@@ -176,7 +176,6 @@ export class Scheduler {
   #wakeUp(world: World, atCycles: number): void {
     world.wakeups += 1;
     world.justWoken = true;
-    world.guest!.onWakeup();
     this.#ready(world, Math.max(atCycles, world.sinceCycles));
   }
 

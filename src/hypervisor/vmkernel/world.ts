@@ -29,8 +29,6 @@ export interface Guest {
   onStopped(atCycles: number): void;
   /** Price of putting it on a pCPU, in cycles: scheduling and world switch; 0 where no vmkernel is below. */
   readonly dispatchCycles: number;
-  /** The world became runnable. */
-  onWakeup(): void;
   /** Cycles of vmkernel work that ran while the world was scheduled (device timers), since the world exists. */
   readonly kernelCycles: number;
 }

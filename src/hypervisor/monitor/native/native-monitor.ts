@@ -53,6 +53,7 @@ export class NativeMonitor {
         const wakes = this.#machine.intr && (thread.readEflags() & Flag.IF) !== 0;
         if (!wakes) return { kind: 'halted', wakeAtCycles: clock.nextAt };
         this.halted = false;
+        this.#machine.counters.wakeups += 1;
       }
       const exit = thread.run(Math.min(untilCycles, clock.nextAt));
       this.#account();
