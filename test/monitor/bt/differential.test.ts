@@ -279,6 +279,14 @@ describe('exceptions in the kernel', () => {
   test('general protection by a selector', () => {
     compare(faulting('mov ax, 0x7b\n mov ds, ax\n hlt', 13));
   });
+  test('the monitor’s own selectors are no selectors to the guest', () => {
+    for (const selector of [0xffe1, 0xffe9, 0xfff8, 0xfff0, 0x3b]) {
+      compare(faulting(`mov eax, ${selector}\n mov es, ax\n hlt`, 13));
+      compare(faulting(`mov eax, ${selector}\n mov gs, ax\n hlt`, 13));
+      compare(faulting(`mov eax, ${selector}\n db 0x0f, 0x02, 0xd8\n pushf\n pop ecx\n hlt`, 13));
+    }
+    compare(faulting('jmp 0xffe1:0x1000', 13));
+  });
   test('general protection by a control register', () => {
     compare(faulting('mov eax, 0x80000000\n mov cr0, eax\n hlt', 13));
   });

@@ -90,7 +90,9 @@ export class BtTechnique implements Technique {
     this.#user = new UserExits(vcpu);
     vcpu.kernelCpl = 0;
     vcpu.watchesDescriptors = true;
-    vcpu.descriptors.setTcSegments(true);
+    // The monitor loads the hidden parts of CS and GS itself. Were the descriptors there, a guest kernel could load them, too:
+    // segment loads are copied as they are.
+    vcpu.descriptors.setTcSegments(false);
     // SYSENTER leads to the monitor; whether the guest has set it up is found out there.
     vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
   }
@@ -184,10 +186,10 @@ export class BtTechnique implements Technique {
       this.#releaseTable(vcpu.thread.s[S.CR2]! >>> 0);
       return;
     }
-    if (!this.adaptation.countHit(site, vcpu.base(Seg.CS)) || tu.retired) return;
+    if (!this.adaptation.countHit(site, vcpu.base(Seg.CS))) return;
     // The unit is made anew when control comes to it next; the store itself is still carried out by the loop.
     vcpu.vm.counters.tcAdapted += 1;
-    this.cache.retire(tu);
+    if (!tu.retired) this.cache.retire(tu);
   }
 
   /**
