@@ -215,7 +215,7 @@ function classOfTransfer(instruction: Instruction, bytes: Uint8Array): GuestClas
     case FlowControl.IndirectCall:
       return instruction.isCallNearIndirect && near32 ? 'callIndirect' : 'callout';
     case FlowControl.Return:
-      return instruction.mnemonic === Mnemonic.Ret && near32 ? 'ret' : undefined;
+      return instruction.mnemonic === Mnemonic.Ret && near32 ? 'ret' : 'callout';
     default:
       return undefined;
   }
