@@ -100,7 +100,7 @@ test('under binary translation the same bytes work again', () => {
   expect(end.registers[EAX]).toBe(native.registers[EAX]);
 });
 
-test('an interrupt stays out of the critical section only with translation', () => {
+test('an interrupt stays out of the critical section, natively and translated', () => {
   const start = guest(
     `mov edi, ${DATA}
      push 0x202

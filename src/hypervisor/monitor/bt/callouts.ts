@@ -121,7 +121,7 @@ export class Callouts {
     if (isNarrowTransfer(guest)) return this.#unsupported(guest);
     const effect =
       instruction.mnemonic === Mnemonic.Invlpg
-        ? bt.withOnePageChanged(invalidatedPage(vcpu, instruction), () => emulateDecoded(vcpu, instruction))
+        ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), () => emulateDecoded(vcpu, instruction))
         : emulateDecoded(vcpu, instruction);
     vcpu.eip >>>= 0;
     switch (effect?.kind) {

@@ -20,14 +20,12 @@
  * tables might map memory. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows IOPL 0, whatever the virtual IOPL.
  */
 import { assert } from '../../base/assert.js';
-import { Attr, type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
-import { Descriptors } from '../descriptors.js';
+import { Attr, type Exit, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
 import { CALLOUT_VECTOR, MonitorSelector, TC_BYTES } from '../hole.js';
 import type { Outcome, Technique } from '../technique.js';
-import { VcpuPage } from '../vcpu-page.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { Adaptation } from './adapt.js';
 import { auditTranslations } from './audit.js';
@@ -35,11 +33,12 @@ import { type FoundCallout, TranslationCache } from './cache.js';
 import { Callouts } from './callouts.js';
 import { type GuestInstruction, isBlockStore } from './classify.js';
 import { describeUnit } from './disassemble.js';
-import { inVcpuPage, Slot } from './layout.js';
+import { Mappings } from './mappings.js';
 import { readUnit } from './source.js';
 import { translate } from './translate.js';
 import type { TcPoint, Tu } from './unit.js';
 import { UserExits } from './user.js';
+import { enterTc, enterUser, leaveTc, leaveUser, loadGuestSegment, loadTcData } from './world.js';
 
 export interface BtOptions {
   /** `int HYPERCALL_VECTOR` was executed by kernel code; EIP is behind it. Undefined: not the hook's, the guest gets its INT. */
@@ -48,18 +47,13 @@ export interface BtOptions {
   readonly tcBytes?: number;
 }
 
-/** Segment registers that hold the guest's selectors while translated code runs. */
-const SHARED_SEGMENTS = [Seg.ES, Seg.SS, Seg.DS, Seg.FS] as const;
-const ALL_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
-/** Page-table entries in one cache line: what one priced read covers when mappings are compared. */
-const ENTRIES_PER_LINE = 16;
-
 export class BtTechnique implements Technique {
   readonly mode = 'bt';
   readonly vcpu: VirtualCpu;
   readonly cache: TranslationCache;
   readonly options: BtOptions;
   readonly adaptation: Adaptation;
+  readonly mappings: Mappings;
   readonly #callouts: Callouts;
   readonly #user: UserExits;
   /** Callout that ended the last run; hardware EIP is at its INT. */
@@ -68,8 +62,6 @@ export class BtTechnique implements Technique {
   #resume: { readonly tu: Tu; readonly tcAddress: number; readonly eip: number } | undefined;
   /** A TC instruction that runs with a guest segment in hardware GS. */
   #overrideAt: number | undefined;
-  /** Linear pages whose frames must be compared before translated code runs; 'all', or single pages. */
-  #stale: 'all' | Set<number> = new Set();
   /** Interrupts are held off where hardware is (`vcpu.interruptShadow` is the loop's, which clears it before it enters). */
   #heldOff = false;
   /** The code segment that all units were made for. */
@@ -86,6 +78,7 @@ export class BtTechnique implements Technique {
     this.cache.onFirstUnit = ppn => vcpu.traces.watch(ppn as never, 'code');
     this.cache.onLastUnit = ppn => vcpu.traces.unwatch(ppn as never, 'code');
     this.adaptation = new Adaptation(vcpu);
+    this.mappings = new Mappings(vcpu, this.cache);
     this.#callouts = new Callouts(this);
     this.#user = new UserExits(vcpu);
     vcpu.kernelCpl = 0;
@@ -116,6 +109,7 @@ export class BtTechnique implements Technique {
     let exit: Exit;
     if (vcpu.cpl === 3) {
       this.#heldOff = false;
+      vcpu.interruptShadow = false;
       return thread.run(deadlineCycles);
     }
     if (this.#overrideAt !== undefined) exit = this.#runOverride(deadlineCycles);
@@ -129,23 +123,15 @@ export class BtTechnique implements Technique {
     const { vcpu } = this;
     if (!vcpu.inHardware) return;
     vcpu.inHardware = false;
-    const s = vcpu.thread.s;
     if (vcpu.cpl === 3) {
-      vcpu.eip = s[S.EIP]! >>> 0;
-      vcpu.pullSegments(ALL_SEGMENTS);
-      this.#takeUserFlags();
+      leaveUser(vcpu);
       return;
     }
     this.#overrideAt = undefined;
     if (this.#callout === undefined) vcpu.thread.charge(vcpu.costs.tcStateRecover);
     const point = this.#point();
     assert(point.kind !== 'inside', 'the guest is taken out in the middle of a sequence');
-    const page = vcpu.page;
-    const slot = (linear: number): number => vcpu.vm.memory.readI32(page + inVcpuPage(linear));
-    if (point.restore !== 'none') s[S.ECX] = slot(Slot.ECX);
-    if (point.restore === 'both') s[S.EAX] = slot(Slot.EAX);
-    vcpu.eip = (point.kind === 'target' ? slot(Slot.TARGET) : point.eip) >>> 0;
-    vcpu.pullSegments(SHARED_SEGMENTS);
+    leaveTc(vcpu, point);
   }
 
   handle(exit: Exit): Outcome {
@@ -208,20 +194,11 @@ export class BtTechnique implements Technique {
   }
 
   onMappingChanged(): void {
-    this.#stale = 'all';
-  }
-
-  /** Carries out INVLPG for `linear`: whatever the shadow reports meanwhile, only this page's mapping has changed. */
-  withOnePageChanged<T>(linear: number, invalidate: () => T): T {
-    const before = this.#stale;
-    const result = invalidate();
-    if (before !== 'all') before.add(linear >>> 12);
-    this.#stale = before;
-    return result;
+    this.mappings.changed();
   }
 
   audit(): string[] {
-    return auditTranslations(this, this.#stale);
+    return auditTranslations(this, this.mappings.stale);
   }
 
   /** The guest EIP that a TC address belongs to; undefined where it is in no unit or in the middle of an instruction. */
@@ -288,13 +265,7 @@ export class BtTechnique implements Technique {
   /** Runs the next TC instruction with the guest's segment in hardware GS. The guest stays in. */
   startOverride(tcAddress: number, segment: number): void {
     const { vcpu } = this;
-    const hard = vcpu.descriptors.harden(
-      vcpu.base(segment),
-      vcpu.limit(segment),
-      // Code segments are readable through GS where they are readable at all; a null selector keeps P clear.
-      vcpu.attr(segment),
-    );
-    vcpu.thread.setSegment(Seg.GS, vcpu.selector(segment), hard.base, hard.limit, hard.attr);
+    loadGuestSegment(vcpu, segment);
     vcpu.thread.s[S.EIP] = tcAddress;
     this.#overrideAt = tcAddress;
   }
@@ -305,11 +276,7 @@ export class BtTechnique implements Technique {
     const { thread } = vcpu;
     vcpu.eip >>>= 0;
     if (vcpu.cpl === 3) {
-      vcpu.pushSegments(ALL_SEGMENTS);
-      this.#giveUserFlags();
-      thread.setCpl(3);
-      thread.s[S.EIP] = vcpu.eip;
-      vcpu.inHardware = true;
+      enterUser(vcpu);
       return undefined;
     }
     if ((vcpu.attr(Seg.CS) & Attr.DB) === 0) {
@@ -319,7 +286,7 @@ export class BtTechnique implements Technique {
       };
     }
     this.#checkCodeSegment();
-    this.#checkMappings();
+    this.mappings.check();
     const resume = this.#resume;
     this.#resume = undefined;
     let tcAddress: number;
@@ -334,41 +301,8 @@ export class BtTechnique implements Technique {
       tu.entries += 1;
       tcAddress = tu.tcStart;
     }
-    vcpu.pushSegments(SHARED_SEGMENTS);
-    const flags = thread.readEflags();
-    if ((flags & (Flag.IF | Flag.TF | Flag.NT)) !== Flag.IF) {
-      thread.writeEflags((flags & ~(Flag.TF | Flag.NT)) | Flag.IF);
-    }
-    const { base, limit, attr } = Descriptors.TC_CODE_PARTS;
-    thread.setSegment(Seg.CS, MonitorSelector.TC_CODE, base, limit, attr);
-    this.#loadTcData();
-    vcpu.vm.memory.write32(vcpu.page + inVcpuPage(Slot.GS), vcpu.selector(Seg.GS) & 0xffff);
-    thread.setCpl(1);
-    thread.s[S.EIP] = tcAddress;
-    vcpu.inHardware = true;
+    enterTc(vcpu, tcAddress);
     return undefined;
-  }
-
-  /** User code sees the virtual IF, which hardware's has no effect on while a monitor owns it, and owns NT itself. */
-  #giveUserFlags(): void {
-    const { vcpu } = this;
-    const flags = vcpu.thread.readEflags() & ~(Flag.IF | Flag.NT);
-    const virtual = vcpu.vm.memory.readI32(vcpu.page + VcpuPage.VFLAGS);
-    vcpu.thread.writeEflags(flags | (virtual & Flag.NT) | (vcpu.interruptsEnabled ? Flag.IF : 0));
-  }
-
-  #takeUserFlags(): void {
-    const { vcpu } = this;
-    const flags = vcpu.thread.readEflags();
-    const at = vcpu.page + VcpuPage.VFLAGS;
-    const virtual = vcpu.vm.memory.readI32(at);
-    if (((virtual ^ flags) & Flag.NT) !== 0) vcpu.vm.memory.write32(at, virtual ^ Flag.NT);
-    vcpu.thread.writeEflags((flags & ~Flag.NT) | Flag.IF);
-  }
-
-  #loadTcData(): void {
-    const { base, limit, attr } = Descriptors.TC_DATA_PARTS;
-    this.vcpu.thread.setSegment(Seg.GS, MonitorSelector.TC_DATA, base, limit, attr);
   }
 
   /** Units are made for one code segment (selector, base and limit are built into them). */
@@ -381,26 +315,6 @@ export class BtTechnique implements Technique {
     if (made.selector === selector && made.base === base && made.limit === limit) return;
     if (this.cache.usedBytes > 0) this.flush();
     this.#cs = { selector, base, limit };
-  }
-
-  /** Retires units whose pages lead to other frames than those they were made from. */
-  #checkMappings(): void {
-    const stale = this.#stale;
-    if (stale !== 'all' && stale.size === 0) return;
-    this.#stale = new Set();
-    const { vcpu, cache } = this;
-    const lines = new Set<number>();
-    const wrong: number[] = [];
-    for (const [lpn, ppn] of cache.mappedPages()) {
-      if (stale !== 'all' && !stale.has(lpn)) continue;
-      const found = walk(vcpu.physical, vcpu, (lpn << 12) >>> 0, { write: false, user: false });
-      // Tables are compared a cache line at a time.
-      if (found.levels > 0) lines.add(-1 - (lpn >>> 10));
-      if (found.levels > 1) lines.add(Math.floor(lpn / ENTRIES_PER_LINE));
-      if (found.kind === 'fault' || found.ppn !== ppn) wrong.push(lpn);
-    }
-    vcpu.thread.charge(vcpu.costs.guestWalkLevel * lines.size);
-    for (const lpn of wrong) for (const tu of cache.unitsOnLpn(lpn)) cache.retire(tu);
   }
 
   /** If hardware is inside a unit that has been retired, takes the guest out where that is possible. */
@@ -417,16 +331,22 @@ export class BtTechnique implements Technique {
     return this.#heldOff && vcpu.pending && vcpu.interruptsEnabled;
   }
 
-  /** Single steps to the next point where the guest can be taken out, and takes it out. */
+  /**
+   * Single steps to the next point where the guest can be taken out, and takes it out. Code of a retired unit may have changed:
+   * not one instruction more of it is executed than needed.
+   */
   #finish(): Exit {
     const { vcpu } = this;
-    for (;;) {
+    const retired = this.cache.find(vcpu.thread.s[S.EIP]! >>> 0)?.retired === true;
+    for (let stepped = false; ; stepped = true) {
+      const point = this.#point();
+      if (point.kind !== 'inside' && (retired || (stepped && !point.shadow))) {
+        this.capture();
+        vcpu.interruptShadow = point.shadow;
+        return { kind: 'deadline' };
+      }
       const exit = vcpu.thread.step();
       if (exit.kind !== 'stepped') return exit;
-      const point = this.#point();
-      if (point.kind === 'inside' || point.shadow) continue;
-      this.capture();
-      return { kind: 'deadline' };
     }
   }
 
@@ -439,7 +359,7 @@ export class BtTechnique implements Technique {
       if (exit.kind !== 'stepped') return exit;
     }
     this.#overrideAt = undefined;
-    this.#loadTcData();
+    loadTcData(this.vcpu);
     return this.#mustFinish() ? this.#finish() : this.#runTranslated(deadlineCycles);
   }
 
@@ -464,7 +384,7 @@ export class BtTechnique implements Technique {
   #examine(exit: Exit): void {
     const { vcpu } = this;
     this.#heldOff = false;
-    vcpu.interruptShadow = false;
+    // `#finish` has taken the guest out and knows.
     if (!vcpu.inHardware) return;
     if (exit.kind === 'monitor' && exit.software && exit.vector === CALLOUT_VECTOR) {
       const at = (vcpu.thread.s[S.EIP]! - 2) >>> 0;

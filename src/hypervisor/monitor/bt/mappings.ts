@@ -1,0 +1,61 @@
+/**
+ * Units stand for the frames that their addresses led to when they were made. Whenever a mapping may have changed, the frames
+ * of the pages that have units are compared before translated code runs again: a kernel whose text is mapped alike in every
+ * address space keeps its units and chains across CR3 loads.
+ */
+import { walk } from '../guest-walk.js';
+import type { VirtualCpu } from '../virtual-cpu.js';
+import type { TranslationCache } from './cache.js';
+
+/** Page-table entries in one cache line: what one priced read covers. */
+const ENTRIES_PER_LINE = 16;
+
+export class Mappings {
+  readonly #vcpu: VirtualCpu;
+  readonly #cache: TranslationCache;
+  /** Linear pages to compare. */
+  #stale: 'all' | Set<number> = new Set();
+
+  constructor(vcpu: VirtualCpu, cache: TranslationCache) {
+    this.#vcpu = vcpu;
+    this.#cache = cache;
+  }
+
+  /** Linear pages whose units may be out of date. */
+  get stale(): 'all' | ReadonlySet<number> {
+    return this.#stale;
+  }
+
+  changed(): void {
+    this.#stale = 'all';
+  }
+
+  /** Carries out INVLPG for `linear`: whatever is reported meanwhile, only this page's mapping has changed. */
+  withOnePageChanged<T>(linear: number, invalidate: () => T): T {
+    const before = this.#stale;
+    const result = invalidate();
+    if (before !== 'all') before.add(linear >>> 12);
+    this.#stale = before;
+    return result;
+  }
+
+  /** Retires units whose pages lead to other frames than those they were made from. Charges the reading of the tables. */
+  check(): void {
+    const stale = this.#stale;
+    if (stale !== 'all' && stale.size === 0) return;
+    this.#stale = new Set();
+    const vcpu = this.#vcpu;
+    const lines = new Set<number>();
+    const wrong: number[] = [];
+    for (const [lpn, ppn] of this.#cache.mappedPages()) {
+      if (stale !== 'all' && !stale.has(lpn)) continue;
+      const found = walk(vcpu.physical, vcpu, (lpn << 12) >>> 0, { write: false, user: false });
+      // Directory entries have negative numbers, table entries the others.
+      if (found.levels > 0) lines.add(-1 - (lpn >>> 10));
+      if (found.levels > 1) lines.add(Math.floor(lpn / ENTRIES_PER_LINE));
+      if (found.kind === 'fault' || found.ppn !== ppn) wrong.push(lpn);
+    }
+    vcpu.thread.charge(vcpu.costs.guestWalkLevel * lines.size);
+    for (const lpn of wrong) for (const tu of this.#cache.unitsOnLpn(lpn)) this.#cache.retire(tu);
+  }
+}
