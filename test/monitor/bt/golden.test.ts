@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { Decoder, OpKind } from 'iced-x86';
 import { expect, test } from 'vitest';
 import { assemble } from '../../../src/hypervisor/machine/cpu/assemble.js';
 import { disassembleUnit } from '../../../src/hypervisor/monitor/bt/disassemble.js';
@@ -58,6 +59,20 @@ for (const [name, source] of Object.entries(SNIPPETS)) {
       writeFileSync(path, text);
     }
     expect(text).toBe(readFileSync(path, 'utf8'));
+    // Hardware takes events at taken backward branches: inside a unit these lead to guest boundaries only.
+    const decoder = new Decoder(32, code.bytes, 0);
+    for (const { at } of code.points) {
+      decoder.position = at;
+      decoder.ip = BigInt(at);
+      const instruction = decoder.decode();
+      const kind = instruction.opCount > 0 ? instruction.op0Kind : OpKind.Register;
+      const target = kind === OpKind.NearBranch32 ? instruction.nearBranch32 : Number.POSITIVE_INFINITY;
+      instruction.free();
+      if (target > at) continue;
+      const landing = code.points.find(point => point.at === target);
+      expect(landing).toMatchObject({ kind: 'exact', shadow: false });
+    }
+    decoder.free();
     expect(code.points.every((point, i) => i === 0 || point.at > code.points[i - 1]!.at)).toBe(true);
   });
 }
