@@ -490,6 +490,8 @@ export function assemble(origin: number, source: string, symbols: Readonly<Recor
   });
   // Lengths do not depend on label values (symbolic operands take their longest form), so two passes suffice.
   const known = (name: string): number | undefined => symbols[name] ?? labels.get(name);
+  /** Statements without symbols, which the second pass need not encode again. */
+  const fixed: (Uint8Array | undefined)[] = [];
   const pass = (final: boolean): Uint8Array[] => {
     let address = origin;
     const out: Uint8Array[] = [];
@@ -498,16 +500,22 @@ export function assemble(origin: number, source: string, symbols: Readonly<Recor
       else {
         const { line, text } = statements[item.statement!]!;
         const here = address;
-        const bytes = encode(
-          text,
-          here,
-          (name, at) => {
-            if (name === '$') return here;
-            const value = known(name);
-            return value ?? (final ? at.fail(`unknown symbol "${name}"`) : here);
-          },
-          line,
-        );
+        let symbolic = false;
+        const bytes =
+          fixed[item.statement!] ??
+          encode(
+            text,
+            here,
+            (name, at) => {
+              symbolic = true;
+              if (name === '$') return here;
+              const value = known(name);
+              return value ?? (final ? at.fail(`unknown symbol "${name}"`) : here);
+            },
+            line,
+          );
+        // A direct branch to a number depends on the address as well.
+        if (!symbolic && !/^(j|call|loop)/i.test(text)) fixed[item.statement!] = bytes;
         out.push(bytes);
         address += bytes.length;
       }

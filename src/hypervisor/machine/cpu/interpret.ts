@@ -1,7 +1,8 @@
 /**
  * The interpreter: executes the IR of `ir.ts` block by block.
  *
- * One function on purpose: registers stay in one typed array, ops in another, and the optimizer sees the whole loop. The
+ * One function on purpose: registers stay in one typed array, ops in another, and the optimizer sees the whole loop. Case
+ * labels are literals because V8 makes a jump table of nothing else (a test checks them against `Op`). The
  * cases that repeat are the TLB hit and the four flag words, written out because a call there costs more than the work.
  *
  * Cycles and instructions are added when a block ends; whoever needs them in the middle (a fault, a device) adds what the
@@ -94,46 +95,46 @@ export function interpret(cpu: Context): Exit {
 
     inner: for (;;) {
       switch (code[pc]) {
-        case Op.MOV:
+        case 0 /* MOV */:
           s[code[pc + 1]] = s[code[pc + 2]];
           pc += OP_WORDS;
           continue;
-        case Op.MOVI:
+        case 1 /* MOVI */:
           s[code[pc + 1]] = code[pc + 2];
           pc += OP_WORDS;
           continue;
-        case Op.SIGN:
+        case 2 /* SIGN */:
           s[code[pc + 1]] = (s[code[pc + 2]] << code[pc + 3]) >> code[pc + 4];
           pc += OP_WORDS;
           continue;
-        case Op.ZERO_EXTEND:
+        case 3 /* ZERO_EXTEND */:
           s[code[pc + 1]] = (s[code[pc + 2]] << code[pc + 3]) >>> code[pc + 4];
           pc += OP_WORDS;
           continue;
-        case Op.INSERT: {
+        case 4: /* INSERT */ {
           const d = code[pc + 1];
           const mask = code[pc + 4] << code[pc + 3];
           s[d] = (s[d] & ~mask) | ((s[code[pc + 2]] << code[pc + 3]) & mask);
           pc += OP_WORDS;
           continue;
         }
-        case Op.LEA:
+        case 5 /* LEA */:
           s[code[pc + 1]] = s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6];
           pc += OP_WORDS;
           continue;
-        case Op.EIP:
+        case 6 /* EIP */:
           s[code[pc + 1]] = s[S.EIP] + code[pc + 2];
           pc += OP_WORDS;
           continue;
-        case Op.SELECTOR:
+        case 7 /* SELECTOR */:
           s[code[pc + 1]] = s[segSelector(code[pc + 2])];
           pc += OP_WORDS;
           continue;
-        case Op.AND_MASK:
+        case 12 /* AND_MASK */:
           s[code[pc + 1]] = s[code[pc + 2]] & code[pc + 3];
           pc += OP_WORDS;
           continue;
-        case Op.LOAD32: {
+        case 16: /* LOAD32 */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
@@ -151,7 +152,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.LOAD16: {
+        case 17: /* LOAD16 */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
@@ -169,14 +170,14 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.LOAD8: {
+        case 18: /* LOAD8 */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
             const line = ((linear >>> 12) & 255) << 3;
             if (tlb[line + user] === (linear & BYTE_MASK)) {
-              s[code[pc + 1]] = (u8[linear + tlb[line + 4]] << 24) >> 24;
+              s[code[pc + 1]] = (u8[(linear + tlb[line + 4]) | 0] << 24) >> 24;
               pc += OP_WORDS;
               continue;
             }
@@ -187,7 +188,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.LOAD16Z: {
+        case 19: /* LOAD16Z */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
@@ -205,14 +206,14 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.LOAD8Z: {
+        case 20: /* LOAD8Z */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
             const line = ((linear >>> 12) & 255) << 3;
             if (tlb[line + user] === (linear & BYTE_MASK)) {
-              s[code[pc + 1]] = u8[linear + tlb[line + 4]];
+              s[code[pc + 1]] = u8[(linear + tlb[line + 4]) | 0];
               pc += OP_WORDS;
               continue;
             }
@@ -223,7 +224,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.STORE32: {
+        case 21: /* STORE32 */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
@@ -240,7 +241,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.STORE16: {
+        case 22: /* STORE16 */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
@@ -257,14 +258,14 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.STORE8: {
+        case 23: /* STORE8 */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
             const line = ((linear >>> 12) & 255) << 3;
             if (tlb[line + user + 1] === (linear & BYTE_MASK)) {
-              u8[linear + tlb[line + 4]] = s[code[pc + 1]];
+              u8[(linear + tlb[line + 4]) | 0] = s[code[pc + 1]];
               pc += OP_WORDS;
               continue;
             }
@@ -274,7 +275,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.ADD32: {
+        case 28: /* ADD32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = (a + b) | 0;
@@ -286,7 +287,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.SUB32: {
+        case 30: /* SUB32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = (a - b) | 0;
@@ -298,7 +299,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.CMP32: {
+        case 32: /* CMP32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = (a - b) | 0;
@@ -309,7 +310,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.AND32: {
+        case 34: /* AND32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = a & b;
@@ -319,7 +320,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.OR32: {
+        case 36: /* OR32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = a | b;
@@ -329,7 +330,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.XOR32: {
+        case 38: /* XOR32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = a ^ b;
@@ -339,7 +340,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.TEST32: {
+        case 40: /* TEST32 */ {
           const a = s[code[pc + 2]];
           const b = s[code[pc + 3]];
           const result = a & b;
@@ -348,7 +349,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.ADD32I: {
+        case 29: /* ADD32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = (a + b) | 0;
@@ -360,7 +361,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.SUB32I: {
+        case 31: /* SUB32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = (a - b) | 0;
@@ -372,7 +373,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.CMP32I: {
+        case 33: /* CMP32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = (a - b) | 0;
@@ -383,7 +384,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.AND32I: {
+        case 35: /* AND32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = a & b;
@@ -393,7 +394,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.OR32I: {
+        case 37: /* OR32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = a | b;
@@ -403,7 +404,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.XOR32I: {
+        case 39: /* XOR32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = a ^ b;
@@ -413,7 +414,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.TEST32I: {
+        case 41: /* TEST32I */ {
           const a = s[code[pc + 2]];
           const b = code[pc + 3];
           const result = a & b;
@@ -422,7 +423,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.INC32: {
+        case 42: /* INC32 */ {
           const a = s[code[pc + 2]];
           const result = (a + 1) | 0;
           s[S.FLAG_B] = carryFlag(s);
@@ -433,7 +434,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.DEC32: {
+        case 43: /* DEC32 */ {
           const a = s[code[pc + 2]];
           const result = (a - 1) | 0;
           s[S.FLAG_B] = carryFlag(s);
@@ -444,7 +445,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.SHL32I: {
+        case 44: /* SHL32I */ {
           const a = s[code[pc + 2]];
           const count = code[pc + 3];
           const result = a << count;
@@ -457,7 +458,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.SHR32I: {
+        case 45: /* SHR32I */ {
           const a = s[code[pc + 2]];
           const count = code[pc + 3];
           const result = (a >>> count) | 0;
@@ -470,7 +471,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.SAR32I: {
+        case 46: /* SAR32I */ {
           const a = s[code[pc + 2]];
           const count = code[pc + 3];
           const result = a >> count;
@@ -483,7 +484,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.LOAD_FOR_STORE: {
+        case 24: /* LOAD_FOR_STORE */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           const size = code[pc + 7];
@@ -503,7 +504,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.STORE_CHECKED: {
+        case 25: /* STORE_CHECKED */ {
           const ea = (s[code[pc + 3]] + (s[code[pc + 4]] << code[pc + 5]) + code[pc + 6]) | 0;
           const seg = code[pc + 2];
           const size = code[pc + 7];
@@ -521,21 +522,21 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
         }
-        case Op.CHECK_TARGET:
+        case 82 /* CHECK_TARGET */:
           if (s[code[pc + 2]] >>> 0 > s[CS_LIMIT] >>> 0) {
             cpu.raise(Vector.GP);
             break inner;
           }
           pc += OP_WORDS;
           continue;
-        case Op.CHECK_TARGET_DIRECT:
+        case 83 /* CHECK_TARGET_DIRECT */:
           if ((s[S.EIP] + code[pc + 1]) >>> 0 > s[CS_LIMIT] >>> 0) {
             cpu.raise(Vector.GP);
             break inner;
           }
           pc += OP_WORDS;
           continue;
-        case Op.FETCH_NEXT_PAGE:
+        case 84 /* FETCH_NEXT_PAGE */:
           if (!cpu.fetchNextPage(block)) break inner;
           if (cpu.fetchMachine !== code[pc + 1]) {
             // Another page is mapped there now than the one that the block was decoded with.
@@ -549,7 +550,7 @@ export function interpret(cpu: Context): Exit {
           pc += OP_WORDS;
           continue;
 
-        case Op.JUMP: {
+        case 88: /* JUMP */ {
           const eip = (s[S.EIP] + code[pc + 1]) | 0;
           if (eip >>> 0 > s[CS_LIMIT] >>> 0) {
             cpu.raise(Vector.GP);
@@ -573,9 +574,9 @@ export function interpret(cpu: Context): Exit {
           edge = code[pc + 1];
           continue outer;
         }
-        case Op.BRANCH:
-        case Op.BRANCH_IF:
-        case Op.BRANCH_LOOP: {
+        case 89: /* BRANCH */
+        case 90: /* BRANCH_IF */
+        case 91: /* BRANCH_LOOP */ {
           let taken: boolean;
           if (code[pc] === Op.BRANCH) taken = condition(s, code[pc + 3]);
           else if (code[pc] === Op.BRANCH_IF) taken = (s[code[pc + 3]] !== 0) === (code[pc + 4] !== 0);
@@ -618,7 +619,7 @@ export function interpret(cpu: Context): Exit {
           edge = block.bytes;
           continue outer;
         }
-        case Op.JUMP_INDIRECT: {
+        case 92: /* JUMP_INDIRECT */ {
           const eip = s[code[pc + 2]];
           if (eip >>> 0 > s[CS_LIMIT] >>> 0) {
             cpu.raise(Vector.GP);
@@ -637,7 +638,7 @@ export function interpret(cpu: Context): Exit {
           pc = next.start;
           continue;
         }
-        case Op.NEXT: {
+        case 93: /* NEXT */ {
           s[S.EIP] += code[pc + 1];
           clock[CYCLES] += block.cycles;
           clock[INSTRUCTIONS] += block.instructions;
@@ -652,12 +653,12 @@ export function interpret(cpu: Context): Exit {
           edge = code[pc + 1];
           continue outer;
         }
-        case Op.CUT:
+        case 95 /* CUT */:
           s[S.EIP] += code[pc + 1];
           clock[CYCLES] += code[pc + 2];
           clock[INSTRUCTIONS] += code[pc + 3];
           continue outer;
-        case Op.SYSTEM: {
+        case 94: /* SYSTEM */ {
           const at = (s[S.EIP] + code[pc + 6]) | 0;
           s[S.EIP] = at;
           cpu.nextEip = (at + code[pc + 7]) | 0;
