@@ -77,9 +77,11 @@ export class MonitorLoop {
     } catch (error) {
       if (!(error instanceof MachineMemoryExhausted)) throw error;
       result = { kind: 'stopped', reason: `out of machine memory: ${error.message}` };
+    } finally {
+      // Also of a monitor that breaks: its VM is sampled all the same.
+      vcpu.settleAccount();
     }
     vcpu.descriptors.propagateAccessed();
-    if (vcpu.hasUnaccounted) vcpu.account(vcpu.cause);
     vcpu.checkAccount(causesBefore);
     if (result.kind === 'stopped') this.#stopped = result;
     return result;
@@ -285,7 +287,7 @@ export class MonitorLoop {
   audit(): string[] {
     const { vcpu, technique } = this;
     technique.settle?.();
-    if (vcpu.hasUnaccounted) vcpu.account(vcpu.cause);
+    vcpu.settleAccount();
     return [...vcpu.shadow.audit(), ...vcpu.descriptors.audit(), ...technique.audit()];
   }
 
@@ -294,7 +296,7 @@ export class MonitorLoop {
     this.technique.settle?.();
     this.technique.capture();
     this.vcpu.descriptors.propagateAccessed();
-    if (this.vcpu.hasUnaccounted) this.vcpu.account(this.vcpu.cause);
+    this.vcpu.account(this.vcpu.cause);
   }
 
   /** Gives every page of the monitor back, except the technique's own. */

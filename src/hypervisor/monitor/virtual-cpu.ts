@@ -258,6 +258,21 @@ export class VirtualCpu {
    * rings 1 to 3 go to the guest, always.
    */
   account(cause: Cause): void {
+    this.#book(cause);
+    this.#cause = cause;
+    this.#exitUnnamed = false;
+    this.#entryIsFree = false;
+  }
+
+  /**
+   * Books what is left, of every ring, when the loop returns to its caller: the causes then sum to the cycles charged. Unlike
+   * `account` it says nothing about the guest: a run that was cut at the deadline still goes on free of charge.
+   */
+  settleAccount(): void {
+    this.#book(this.#cause);
+  }
+
+  #book(cause: Cause): void {
     const rings = this.thread.cyclesByRing;
     const booked = this.#accounted;
     const causes = this.vm.causes;
@@ -269,9 +284,6 @@ export class VirtualCpu {
     causes.guestUser += user;
     this.chargedCycles += monitor + kernel + user;
     booked.set(rings);
-    this.#cause = cause;
-    this.#exitUnnamed = false;
-    this.#entryIsFree = false;
     const counters = this.vm.counters;
     counters.instructions += this.thread.instructions - this.#instructions;
     this.#instructions = this.thread.instructions;
@@ -282,11 +294,6 @@ export class VirtualCpu {
   /** Names the cause of what follows without booking what was before. */
   get cause(): Cause {
     return this.#cause;
-  }
-
-  /** True when ring-0 cycles wait to be booked. */
-  get hasUnaccounted(): boolean {
-    return this.thread.cyclesByRing[0] !== this.#accounted[0];
   }
 
   /** The loop: an exit has happened, and nobody has said what it costs to whom. */

@@ -163,6 +163,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       const technique = new BtTechnique(this.#vcpu, wiring.vmi ? { onHypercall: vmiInitHook } : {});
       this.#loop = new MonitorLoop(this.#vcpu, technique, vcpu => this.#goOnUnderVmi(vcpu));
       startVirtual(this.#vcpu, wiring.image.entry, infoAt);
+      this.#vcpu.settleAccount();
     } catch (error) {
       this.release();
       throw error;
