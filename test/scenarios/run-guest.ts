@@ -1,6 +1,7 @@
 /** Boots the committed guest image on a host of its own, in one mode, and runs it until it powers off. */
 import { loadGuestImage } from '../../src/guest/image.js';
 import { createHost, type Host, type HostEvent, type Mode, type VmSample } from '../../src/hypervisor/index.js';
+import type { Typist } from '../oracle/qemu.js';
 
 export const MODES = ['native', 'bt', 'vmi'] as const satisfies readonly Mode[];
 
@@ -19,7 +20,10 @@ export interface GuestRunOptions {
   /** Virtual seconds after which the run is a failure. */
   readonly limitSeconds?: number;
   readonly auditEveryQuanta?: number;
+  readonly sampleIntervalMs?: number;
   readonly costOverrides?: Readonly<Record<string, number>>;
+  /** Types on the console what its turn has come for. */
+  readonly typist?: Typist;
 }
 
 export function guestHost({
@@ -27,6 +31,7 @@ export function guestHost({
   append,
   memoryMib = 64,
   auditEveryQuanta = 0,
+  sampleIntervalMs = 1000,
   costOverrides = {},
 }: GuestRunOptions): Host {
   return createHost({
@@ -47,7 +52,7 @@ export function guestHost({
         powerOn: true,
       },
     ],
-    sampleIntervalMs: 1000,
+    sampleIntervalMs,
     auditEveryQuanta,
   });
 }
@@ -63,6 +68,8 @@ export function runGuest(options: GuestRunOptions): GuestRun {
     events.push(...host.drainEvents());
     host.drainSamples();
     vm = host.sample().vms[0]!;
+    const typed = options.typist?.next(consoleOf(events));
+    if (typed !== undefined) host.execute({ kind: 'type', vm: 'vm', text: typed });
   }
   return { console: consoleOf(events), events, vm, host };
 }

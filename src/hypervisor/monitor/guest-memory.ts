@@ -31,6 +31,16 @@ export class GuestPhysical implements TableReader, TableWriter {
     return this.#vm.pmap.kindOf(ppnOf(physical)) === 'ram' ? 0 : -1;
   }
 
+  /** As `peek32`, any number of bytes from any address: for audits. */
+  peekBytes(physical: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    for (let i = 0; i < length; i++) {
+      const at = (physical + i) >>> 0;
+      out[i] = this.peek32((at & ~3) >>> 0) >>> (8 * (at & 3));
+    }
+    return out;
+  }
+
   setEntryBits(physical: number, bits: number): void {
     if (this.#vm.pmap.kindOf(ppnOf(physical)) !== 'ram') return;
     const mpn = this.#vm.pmap.mpnFor(ppnOf(physical));

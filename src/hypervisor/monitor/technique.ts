@@ -31,7 +31,7 @@ export interface Technique {
   capture(): void;
   /**
    * Applies what the guest has handed over and the monitor has not looked at yet (VMI: queued page-table and CPU-state
-   * updates). The loop calls it before it classifies a page fault, and before audits. Charges what it does; idempotent.
+   * updates). The loop calls it before it classifies a page fault. Charges what it does; idempotent.
    */
   settle?(): void;
   /** An exit other than page faults, deadline and shutdown: callouts, hypercalls, exceptions, software interrupts. */
@@ -42,6 +42,6 @@ export interface Technique {
   onCodeWritten(ppn: number, offset: number, length: number): void;
   /** The mapping of the page at `linear` (INVLPG), or of any page (no argument), changed: drop what was derived from it. */
   onMappingChanged(linear?: number): void;
-  /** One finding a line; empty when all derived state is consistent. */
+  /** One finding a line; empty when all derived state is consistent. Changes and charges nothing. */
   audit(): string[];
 }

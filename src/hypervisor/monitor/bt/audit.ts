@@ -1,4 +1,4 @@
-/** Recomputes what the translation cache must hold, and compares. */
+/** Recomputes what the translation cache must hold, and compares. Changes nothing, touches no page of the guest. */
 import { Decoder, Instruction } from 'iced-x86';
 import { PAGE_OFFSET_MASK } from '../../base/pages.js';
 import { walk } from '../guest-walk.js';
@@ -61,7 +61,7 @@ function auditSource(
   for (const { linear, ppn, bytes } of tu.sources) {
     const kind = vcpu.vm.pmap.kindOf(ppn as never);
     if (kind === 'ram' || kind === 'rom') {
-      const now = vcpu.physical.readBytes(((ppn << 12) | (linear & PAGE_OFFSET_MASK)) >>> 0, bytes.length);
+      const now = vcpu.physical.peekBytes(((ppn << 12) | (linear & PAGE_OFFSET_MASK)) >>> 0, bytes.length);
       if (now.some((byte, i) => byte !== bytes[i])) findings.push(`${name}: made from other bytes`);
     }
     if (stale === 'all' || stale.has(linear >>> 12)) continue;
