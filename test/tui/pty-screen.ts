@@ -97,6 +97,10 @@ export class Tui {
   send(keys: string) {
     this.#pty.write(keys);
   }
+  /** Sends a signal to the program. */
+  kill(signal: string) {
+    this.#pty.kill(signal);
+  }
   resize(cols: number, rows: number) {
     this.#term.resize(cols, rows);
     this.#pty.resize(cols, rows);

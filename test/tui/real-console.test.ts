@@ -120,3 +120,13 @@ test('the default inventory boots at once, and q ends it', { timeout: 120_000 },
   t.send('q');
   expect((await t.exited).exitCode).toBe(0);
 });
+
+test('a signal ends it with the code that shells expect, and the terminal as it was', {
+  timeout: 120_000,
+}, async () => {
+  const t = open(80, 24, ['top', '--inventory', inventory()]);
+  await t.until('q:quit', { timeoutMs: 60_000, quietMs: 0 });
+  t.kill('SIGTERM');
+  expect((await t.exited).exitCode).toBe(143);
+  expect(t.alternate).toBe(false);
+});

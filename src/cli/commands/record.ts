@@ -38,7 +38,7 @@ export const recordCommand = (streams: Streams): CommandModule<object, RecordArg
   },
 });
 
-async function recordConsole(argv: RecordArguments, streams: Streams): Promise<ExitCode> {
+async function recordConsole(argv: RecordArguments, streams: Streams): Promise<number> {
   let recorder: Recorder | undefined;
   try {
     const code = await runConsoleSession(argv, streams, config => {
@@ -53,7 +53,7 @@ async function recordConsole(argv: RecordArguments, streams: Streams): Promise<E
   }
 }
 
-async function recordScript(argv: RecordArguments, streams: Streams): Promise<ExitCode> {
+async function recordScript(argv: RecordArguments, streams: Streams): Promise<number> {
   const { config, typeWhenIdle } = consoleSetup(argv);
   const { steps, source } = scriptOf(argv);
   const host = createHost(config);

@@ -91,7 +91,7 @@ export async function runConsoleSession(
   argv: ConsoleArguments,
   streams: Streams,
   record?: (config: HostConfig) => (progress: Progress) => void,
-): Promise<ExitCode> {
+): Promise<number> {
   const { config, typeWhenIdle, pace, intervalMs } = consoleSetup(argv);
   const session = await openSession({ config, typeWhenIdle, pace, ...(record ? { onProgress: record(config) } : {}) });
   try {
@@ -103,7 +103,8 @@ export async function runConsoleSession(
   }
   const error = session.error();
   if (error) throw error;
-  return ExitCode.OK;
+  // The console sets it when a signal ended it.
+  return Number(process.exitCode ?? ExitCode.OK);
 }
 
 /** As fast as the computer can, in this thread: nobody presses keys. */
