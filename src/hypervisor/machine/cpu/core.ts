@@ -8,7 +8,7 @@
 import { MonitorBug } from '../../base/assert.js';
 import type { CostProfile } from '../costs/profile.js';
 import type { MachineMemory } from '../memory.js';
-import { DATA_ADDEND, DATA_INFO, DATA_PAGE, dataLine, FETCH_MACHINE, fetchLine, Tlb, TlbInfo } from '../mmu/tlb.js';
+import { DATA_ADDEND, dataLine, FETCH_MACHINE, fetchLine, LINE_INFO, LINE_PAGE, Tlb, TlbInfo } from '../mmu/tlb.js';
 import { PageWalker } from '../mmu/walk.js';
 import { arithmeticFlags, setArithmeticFlags } from './flags.js';
 import { CLOCK_DOUBLES, CYCLES, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
@@ -322,8 +322,9 @@ export class Core {
   translate(linear: number, write: boolean, user: boolean): number {
     const data = this.tlb.data;
     const line = dataLine(linear);
-    if (data[line + DATA_PAGE] === (linear & -4096)) {
-      const info = data[line + DATA_INFO]!;
+    const page = linear & -4096;
+    if (data[line + LINE_PAGE] === page || this.tlb.bringDataHome(line, page)) {
+      const info = data[line + LINE_INFO]!;
       if (this.#allowed(info, write, user)) {
         if ((info & TlbInfo.DEVICE) !== 0) {
           this.devicePhysical = ((info & -4096) | (linear & 4095)) >>> 0;
@@ -399,7 +400,8 @@ export class Core {
     const page = linear & -4096;
     const fetch = this.tlb.fetch;
     const line = fetchLine(linear);
-    if (fetch[line + (this.s[S.CPL] === 3 ? 1 : 0)] !== page) {
+    const tag = line + (this.s[S.CPL] === 3 ? 1 : 0);
+    if (fetch[tag] !== page && !(this.tlb.bringFetchHome(line, page) && fetch[tag] === page)) {
       const info = this.#walk(linear, false, this.s[S.CPL] === 3);
       if (info < 0) return false;
       const physical = this.walker.result.page;

@@ -1,17 +1,22 @@
 /**
- * The translation look-aside buffers, in linear memory: 256 direct-mapped data lines and 128 instruction lines, the sizes of
- * a Core 2 (which has 4 ways; the difference costs a conflict miss now and then).
+ * The translation look-aside buffers, in linear memory: 256 data lines and 128 instruction lines, each in sets of four ways, as
+ * in a Core 2.
  *
- * A data line is eight words:
+ * A page has a set (the low bits of its number), and among the four lines of the set one home (two bits more). Engines look at
+ * the home alone; where another page is there, `bringDataHome` and `bringFetchHome` look through the set and swap the line
+ * that they find into its home, free of charge: which line of its set a page is in has no meaning to the machine. Of a full set
+ * the line filled first goes. Hardware comes near to the line used longest ago, which would have to be noted at every access.
+ *
+ * A line is eight words. Of the data:
  *
  *     0  tag for supervisor reads      2  tag for user reads      4  addend: machine - linear     6  physical page | `TlbInfo`
- *     1  tag for supervisor writes     3  tag for user writes     5  tag of the line itself       7  -
+ *     1  tag for supervisor writes     3  tag for user writes     5  tag of the line itself       7  number of its fill
  *
  * Words 0..3 are what engines compare: a tag is there only when such an access needs nothing but the bytes. A page that
  * is not yet dirty, is a device or holds decoded code has no write tag, so that such stores take the slow path, which asks
  * words 5 and 6. Whether an access misses (and costs a walk) is decided by words 5 and 6 alone: never by decoded code.
  *
- * An instruction line is four words: tag for supervisor fetches, tag for user fetches, machine page, physical page | info.
+ * Of the instructions: 0 tag for supervisor fetches, 1 tag for user fetches, 4 machine page, and 5 to 7 as above.
  */
 
 import type { TlbEntry } from '../cpu/processor.js';
@@ -23,46 +28,78 @@ export const FETCH_LINES = 128;
 export const NO_TAG = 8;
 
 export const DATA_ADDEND = 4;
-export const DATA_PAGE = 5;
-export const DATA_INFO = 6;
-
-export const FETCH_MACHINE = 2;
-export const FETCH_INFO = 3;
+export const FETCH_MACHINE = 4;
+export const LINE_PAGE = 5;
+export const LINE_INFO = 6;
+const LINE_FILL = 7;
+const LINE_WORDS = 8;
+const WAYS = 4;
 
 /** Low bits of the information word. */
 export const TlbInfo = { USER: 1, WRITABLE: 2, GLOBAL: 4, LARGE: 8, DIRTY: 16, DEVICE: 32 } as const;
 
-/** First word of the data line that may hold `linear`. */
+/** First word of the home of `linear` among the data lines. */
 export const dataLine = (linear: number): number => ((linear >>> 12) & (DATA_LINES - 1)) << 3;
-/** First word of the instruction line that may hold `linear`. */
-export const fetchLine = (linear: number): number => ((linear >>> 12) & (FETCH_LINES - 1)) << 2;
+/** First word of the home of `linear` among the instruction lines. */
+export const fetchLine = (linear: number): number => ((linear >>> 12) & (FETCH_LINES - 1)) << 3;
 
 export class Tlb {
   readonly data: Int32Array;
   readonly fetch: Int32Array;
+  /** Of the data and of the instruction lines together; wraps around. */
+  #fills = 0;
 
   constructor(private readonly memory: MachineMemory) {
-    const at = memory.reserve((DATA_LINES * 8 + FETCH_LINES * 4) * 4);
-    this.data = new Int32Array(memory.wasm.buffer, at, DATA_LINES * 8);
-    this.fetch = new Int32Array(memory.wasm.buffer, at + DATA_LINES * 32, FETCH_LINES * 4);
+    const at = memory.reserve((DATA_LINES + FETCH_LINES) * LINE_WORDS * 4);
+    this.data = new Int32Array(memory.wasm.buffer, at, DATA_LINES * LINE_WORDS);
+    this.fetch = new Int32Array(memory.wasm.buffer, at + DATA_LINES * LINE_WORDS * 4, FETCH_LINES * LINE_WORDS);
     this.flush();
+  }
+
+  /** Makes the data line for `page` the one at its home, if there is one in its set. */
+  bringDataHome(home: number, page: number): boolean {
+    return bringHome(this.data, home, page);
+  }
+
+  /** As `bringDataHome`, for the instruction lines. */
+  bringFetchHome(home: number, page: number): boolean {
+    return bringHome(this.fetch, home, page);
+  }
+
+  /** Frees the home of a page for its line: another page there goes to the place of the line that gives way. */
+  #makeRoom(lines: Int32Array, home: number, page: number): void {
+    if (lines[home + LINE_PAGE] === page || bringHome(lines, home, page)) return;
+    const step = lines.length / WAYS;
+    let victim = home;
+    for (let way = 0; way < WAYS; way++) {
+      const line = home ^ (way * step);
+      if (lines[line + LINE_PAGE] === NO_TAG) {
+        victim = line;
+        break;
+      }
+      if (((lines[line + LINE_FILL]! - lines[victim + LINE_FILL]!) | 0) < 0) victim = line;
+    }
+    if (victim !== home) lines.copyWithin(victim, home, home + LINE_WORDS);
+    this.#fills = (this.#fills + 1) | 0;
+    lines[home + LINE_FILL] = this.#fills;
   }
 
   /** Replaces a data line. `machinePage` is ignored for a device. `writeProtect` is CR0.WP. */
   fillData(linear: number, physicalPage: number, info: number, machinePage: number, writeProtect: boolean): void {
     const line = dataLine(linear);
     const page = linear & -4096;
+    this.#makeRoom(this.data, line, page);
     this.data[line + DATA_ADDEND] = (machinePage - page) | 0;
-    this.data[line + DATA_PAGE] = page;
-    this.data[line + DATA_INFO] = physicalPage | info;
+    this.data[line + LINE_PAGE] = page;
+    this.data[line + LINE_INFO] = physicalPage | info;
     this.retag(line, writeProtect);
   }
 
   /** Computes the four access tags of a valid line from its rights and from what the page holds now. */
   retag(line: number, writeProtect: boolean): void {
     const data = this.data;
-    const page = data[line + DATA_PAGE]!;
-    const info = data[line + DATA_INFO]!;
+    const page = data[line + LINE_PAGE]!;
+    const info = data[line + LINE_INFO]!;
     const ram = (info & TlbInfo.DEVICE) === 0;
     const user = (info & TlbInfo.USER) !== 0;
     const writable = (info & TlbInfo.WRITABLE) !== 0;
@@ -77,18 +114,20 @@ export class Tlb {
   fillFetch(linear: number, physicalPage: number, info: number, machinePage: number): void {
     const line = fetchLine(linear);
     const page = linear & -4096;
+    this.#makeRoom(this.fetch, line, page);
+    this.fetch[line + LINE_PAGE] = page;
     this.fetch[line] = page;
     this.fetch[line + 1] = (info & TlbInfo.USER) !== 0 ? page : NO_TAG;
     this.fetch[line + FETCH_MACHINE] = machinePage;
-    this.fetch[line + FETCH_INFO] = physicalPage | info;
+    this.fetch[line + LINE_INFO] = physicalPage | info;
   }
 
   /** The page begins to hold decoded code: stores must be seen from now on. */
   dropWriteTags(machinePage: number): void {
     const data = this.data;
-    for (let line = 0; line < data.length; line += 8) {
-      if (data[line + DATA_PAGE] === NO_TAG) continue;
-      if (((data[line + DATA_PAGE]! + data[line + DATA_ADDEND]!) & -4096) !== machinePage) continue;
+    for (let line = 0; line < data.length; line += LINE_WORDS) {
+      if (data[line + LINE_PAGE] === NO_TAG) continue;
+      if (((data[line + LINE_PAGE]! + data[line + DATA_ADDEND]!) & -4096) !== machinePage) continue;
       data[line + 1] = NO_TAG;
       data[line + 3] = NO_TAG;
     }
@@ -97,17 +136,17 @@ export class Tlb {
   /** MOV to CR3 (SDM vol. 3, 4.10.4.1). */
   flushNonGlobal(): void {
     const { data, fetch } = this;
-    for (let line = 0; line < data.length; line += 8) {
-      if ((data[line + DATA_INFO]! & TlbInfo.GLOBAL) === 0) this.#dropData(line);
+    for (let line = 0; line < data.length; line += LINE_WORDS) {
+      if ((data[line + LINE_INFO]! & TlbInfo.GLOBAL) === 0) this.#dropData(line);
     }
-    for (let line = 0; line < fetch.length; line += 4) {
-      if ((fetch[line + FETCH_INFO]! & TlbInfo.GLOBAL) === 0) this.#dropFetch(line);
+    for (let line = 0; line < fetch.length; line += LINE_WORDS) {
+      if ((fetch[line + LINE_INFO]! & TlbInfo.GLOBAL) === 0) this.#dropFetch(line);
     }
   }
 
   flush(): void {
-    for (let line = 0; line < this.data.length; line += 8) this.#dropData(line);
-    for (let line = 0; line < this.fetch.length; line += 4) this.#dropFetch(line);
+    for (let line = 0; line < this.data.length; line += LINE_WORDS) this.#dropData(line);
+    for (let line = 0; line < this.fetch.length; line += LINE_WORDS) this.#dropFetch(line);
   }
 
   /** INVLPG: global or not; a 4 MiB page goes as a whole (SDM vol. 3, 4.10.4.1). */
@@ -115,16 +154,16 @@ export class Tlb {
     const { data, fetch } = this;
     const page = linear & -4096;
     const region = linear & -0x400000;
-    for (let line = 0; line < data.length; line += 8) {
-      const tag = data[line + DATA_PAGE]!;
+    for (let line = 0; line < data.length; line += LINE_WORDS) {
+      const tag = data[line + LINE_PAGE]!;
       if (tag === NO_TAG) continue;
-      const large = (data[line + DATA_INFO]! & TlbInfo.LARGE) !== 0;
+      const large = (data[line + LINE_INFO]! & TlbInfo.LARGE) !== 0;
       if (tag === page || (large && (tag & -0x400000) === region)) this.#dropData(line);
     }
-    for (let line = 0; line < fetch.length; line += 4) {
-      const tag = fetch[line]!;
+    for (let line = 0; line < fetch.length; line += LINE_WORDS) {
+      const tag = fetch[line + LINE_PAGE]!;
       if (tag === NO_TAG) continue;
-      const large = (fetch[line + FETCH_INFO]! & TlbInfo.LARGE) !== 0;
+      const large = (fetch[line + LINE_INFO]! & TlbInfo.LARGE) !== 0;
       if (tag === page || (large && (tag & -0x400000) === region)) this.#dropFetch(line);
     }
   }
@@ -140,13 +179,13 @@ export class Tlb {
         global: (info & TlbInfo.GLOBAL) !== 0,
       });
     };
-    for (let line = 0; line < this.data.length; line += 8) {
-      const page = this.data[line + DATA_PAGE]!;
-      if (page !== NO_TAG) add(page, this.data[line + DATA_INFO]!);
+    for (let line = 0; line < this.data.length; line += LINE_WORDS) {
+      const page = this.data[line + LINE_PAGE]!;
+      if (page !== NO_TAG) add(page, this.data[line + LINE_INFO]!);
     }
-    for (let line = 0; line < this.fetch.length; line += 4) {
-      const page = this.fetch[line]!;
-      if (page !== NO_TAG) add(page, this.fetch[line + FETCH_INFO]!);
+    for (let line = 0; line < this.fetch.length; line += LINE_WORDS) {
+      const page = this.fetch[line + LINE_PAGE]!;
+      if (page !== NO_TAG) add(page, this.fetch[line + LINE_INFO]!);
     }
     return found;
   }
@@ -157,13 +196,30 @@ export class Tlb {
     data[line + 1] = NO_TAG;
     data[line + 2] = NO_TAG;
     data[line + 3] = NO_TAG;
-    data[line + DATA_PAGE] = NO_TAG;
-    data[line + DATA_INFO] = 0;
+    data[line + LINE_PAGE] = NO_TAG;
+    data[line + LINE_INFO] = 0;
   }
 
   #dropFetch(line: number): void {
     this.fetch[line] = NO_TAG;
     this.fetch[line + 1] = NO_TAG;
-    this.fetch[line + FETCH_INFO] = 0;
+    this.fetch[line + LINE_PAGE] = NO_TAG;
+    this.fetch[line + LINE_INFO] = 0;
   }
+}
+
+/** Swaps the line of `page` into `home` from another line of the set. False if the set has no such line. */
+function bringHome(lines: Int32Array, home: number, page: number): boolean {
+  const step = lines.length / WAYS;
+  for (let way = 1; way < WAYS; way++) {
+    const line = home ^ (way * step);
+    if (lines[line + LINE_PAGE] !== page) continue;
+    for (let word = 0; word < LINE_WORDS; word++) {
+      const other = lines[home + word]!;
+      lines[home + word] = lines[line + word]!;
+      lines[line + word] = other;
+    }
+    return true;
+  }
+  return false;
 }

@@ -1,0 +1,109 @@
+/** Sets of four ways: what stays, what goes, and that the place of a line within its set means nothing. */
+import { describe, expect, test } from 'vitest';
+import { S } from '../../src/hypervisor/machine/cpu/state.js';
+import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
+import {
+  DATA_LINES,
+  dataLine,
+  FETCH_LINES,
+  fetchLine,
+  LINE_PAGE,
+  Tlb,
+  TlbInfo,
+} from '../../src/hypervisor/machine/mmu/tlb.js';
+import { CODE, DATA, Machine } from './fixture.js';
+
+const RIGHTS = TlbInfo.USER | TlbInfo.WRITABLE | TlbInfo.DIRTY;
+
+describe.each([
+  { side: 'data', lines: DATA_LINES },
+  { side: 'instructions', lines: FETCH_LINES },
+])('$side', ({ side, lines }) => {
+  const isData = side === 'data';
+  const make = () => {
+    const tlb = new Tlb(new MachineMemory(RESERVED_BYTES + 0x10000));
+    return {
+      tlb,
+      /** True for a miss. As an engine asks: the home, then the set; a miss fills. */
+      touch(page: number): boolean {
+        const linear = page << 12;
+        const home = isData ? dataLine(linear) : fetchLine(linear);
+        const array = isData ? tlb.data : tlb.fetch;
+        if (array[home + LINE_PAGE] === linear) return false;
+        if (isData ? tlb.bringDataHome(home, linear) : tlb.bringFetchHome(home, linear)) return false;
+        if (isData) tlb.fillData(linear, linear, RIGHTS, 0x1000, true);
+        else tlb.fillFetch(linear, linear, RIGHTS, 0x1000);
+        return true;
+      },
+      pages: () => tlb.entries().map(({ linearPage }) => linearPage),
+    };
+  };
+  const set = (page: number) => page & (lines / 4 - 1);
+
+  test('four pages with the same home fit together, in any order of use', () => {
+    const { touch, pages } = make();
+    const four = [0x48, 0xc0148, 0xc0248, 0xfc148].map(page => page - set(page) + 5);
+    expect(four.map(page => touch(page))).toEqual([true, true, true, true]);
+    for (const page of [0, 3, 1, 3, 2, 0, 2, 1].map(i => four[i]!)) expect(touch(page)).toBe(false);
+    expect(pages().sort((a, b) => a - b)).toEqual(four);
+  });
+
+  test('of five the one that was filled first goes, wherever it was moved meanwhile', () => {
+    const { touch, pages } = make();
+    const five = [0, 1, 2, 3, 4].map(i => 7 + i * lines);
+    for (const page of five.slice(0, 4)) touch(page);
+    touch(five[0]!);
+    expect(touch(five[4]!)).toBe(true);
+    expect(pages()).not.toContain(five[0]);
+    expect(five.slice(1).map(page => touch(page))).toEqual([false, false, false, false]);
+    expect(touch(five[0]!)).toBe(true);
+    expect(pages()).not.toContain(five[1]);
+  });
+
+  test('behaves as sets of queues do, with invalidations, for random pages', () => {
+    const { tlb, touch, pages } = make();
+    const queues = new Map<number, number[]>();
+    let random = 12345;
+    const next = (below: number) => {
+      random = (Math.imul(random, 1103515245) + 12345) >>> 0;
+      return (random >>> 8) % below;
+    };
+    for (let step = 0; step < 20_000; step++) {
+      // Few sets, so that they overflow.
+      const page = next(4) + next(9) * (lines / 4);
+      const queue = queues.get(set(page)) ?? [];
+      queues.set(set(page), queue);
+      const at = queue.indexOf(page);
+      if (next(10) === 0) {
+        tlb.flushPage(page << 12);
+        if (at >= 0) queue.splice(at, 1);
+        continue;
+      }
+      expect(touch(page), `step ${step}`).toBe(at < 0);
+      if (at < 0) queue.push(page);
+      if (queue.length > 4) queue.shift();
+    }
+    expect(pages().sort((a, b) => a - b)).toEqual([...queues.values()].flat().sort((a, b) => a - b));
+  });
+});
+
+test('a loop over code, data and stack pages with one home misses each once', () => {
+  const machine = new Machine();
+  machine.enablePaging();
+  const [a, b, c] = [DATA, DATA + 0x100000, DATA + 0x200000];
+  machine.load(`
+    mov ecx, 100
+    next: mov eax, [${a}]
+    mov [${b}], eax
+    add [${c}], eax
+    dec ecx
+    jnz next
+    hlt`);
+  machine.run();
+  expect(machine.reg(S.ECX)).toBe(0);
+  // Three pages of data, and the page of the code.
+  expect(machine.cpu.counters.tlbMisses).toBe(4);
+  expect(machine.cpu.tlbEntries().map(({ linearPage }) => linearPage)).toEqual(
+    expect.arrayContaining([a, b, c, CODE].map(linear => linear >>> 12)),
+  );
+});
