@@ -4,6 +4,7 @@ import type { Ppn } from '../../src/hypervisor/base/pages.js';
 import { Prng } from '../../src/hypervisor/base/prng.js';
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { Cr0, Cr4, S } from '../../src/hypervisor/machine/cpu/state.js';
+import { TC_LINEAR } from '../../src/hypervisor/monitor/hole.js';
 import { MonitorLoop } from '../../src/hypervisor/monitor/loop.js';
 import { A, D, DirectTechnique, G, P, PS, TestVm, U, W } from './test-vm.js';
 
@@ -17,6 +18,32 @@ function spaceWith(test: TestVm, pde: number, pte: number): void {
   test.write32(DIRECTORY + 12, pde | ((pde & PS) !== 0 ? 0x00400000 : TABLE));
   test.write32(TABLE + 12, 0x30000 | pte);
 }
+
+describe('the hole', () => {
+  it('gives a page table back with the last page that it maps, in every address space', () => {
+    const test = new TestVm();
+    spaceWith(test, P | W | U | A, P | W | U | A | D);
+    test.enablePaging(DIRECTORY);
+    const { shadow } = test.vcpu;
+    const pages = test.monitorPages.size;
+    const mpn = test.vm.allocateMonitorPage('tc');
+    shadow.mapHole(TC_LINEAR, mpn, false);
+    shadow.mapHole(TC_LINEAR + 0x5000, mpn, false);
+    // The same page again is no second mapping.
+    shadow.mapHole(TC_LINEAR, mpn, true);
+    expect([test.monitorPages.size, shadow.audit()]).toEqual([pages + 2, []]);
+    const entry = () => test.memory.readI32((shadow.root << 12) + (TC_LINEAR >>> 22) * 4);
+    shadow.unmapHole(TC_LINEAR);
+    expect(entry()).not.toBe(0);
+    expect([test.monitorPages.size, shadow.audit()]).toEqual([pages + 2, []]);
+    shadow.unmapHole(TC_LINEAR + 0x5000);
+    expect(entry()).toBe(0);
+    expect([test.monitorPages.size, shadow.audit()]).toEqual([pages + 1, []]);
+    expect(() => shadow.unmapHole(TC_LINEAR)).toThrow(/not mapped/);
+    shadow.mapHole(TC_LINEAR, mpn, false);
+    expect([test.monitorPages.size, shadow.audit()]).toEqual([pages + 2, []]);
+  });
+});
 
 describe('permission matrix', () => {
   it('gives hardware exactly what the guest tables allow, with exact accessed and dirty bits', () => {

@@ -1,4 +1,4 @@
-/** The page tables of the monitor's hole: made once, entered into every shadow directory. */
+/** The page tables of the monitor's hole: made when they are first needed, entered into every shadow directory. */
 import { assert } from '../base/assert.js';
 import type { Mpn } from '../base/pages.js';
 import { PRESENT_MASK, Pte, pdeIndex, pteIndex } from './guest-walk.js';
@@ -9,6 +9,8 @@ import type { ShadowTable } from './shadow-table.js';
 export class HoleTables {
   readonly #vm: MonitoredVm;
   readonly #tables = new Map<number, Mpn>();
+  /** Pages that a table maps, by directory index. */
+  readonly #counts = new Map<number, number>();
 
   constructor(vm: MonitoredVm) {
     this.#vm = vm;
@@ -27,8 +29,26 @@ export class HoleTables {
     const table = known ?? this.#vm.allocateMonitorPage('tables');
     this.#tables.set(index, table);
     const flags = PRESENT_MASK | Pte.D | Pte.G | (writable ? Pte.W : 0);
-    this.#vm.memory.i32[(table << 10) + pteIndex(linear)] = (mpn << 12) | flags;
+    const { i32 } = this.#vm.memory;
+    const at = (table << 10) + pteIndex(linear);
+    if (i32[at] === 0) this.#counts.set(index, (this.#counts.get(index) ?? 0) + 1);
+    i32[at] = (mpn << 12) | flags;
     return known === undefined;
+  }
+
+  /** Takes a mapping away. True when its table was given back with it, which directories must then be told. */
+  unmap(linear: number): boolean {
+    const index = pdeIndex(linear);
+    const table = this.#tables.get(index);
+    const { i32 } = this.#vm.memory;
+    assert(table !== undefined && i32[(table << 10) + pteIndex(linear)] !== 0, 'not mapped in the hole');
+    i32[(table << 10) + pteIndex(linear)] = 0;
+    const count = this.#counts.get(index)! - 1;
+    this.#counts.set(index, count);
+    if (count > 0) return false;
+    this.#vm.freeMonitorPage(table, 'tables');
+    this.#tables.delete(index);
+    return true;
   }
 
   /** Writes the hole's entries into a shadow directory. */
@@ -39,5 +59,6 @@ export class HoleTables {
   destroy(): void {
     for (const table of this.#tables.values()) this.#vm.freeMonitorPage(table, 'tables');
     this.#tables.clear();
+    this.#counts.clear();
   }
 }

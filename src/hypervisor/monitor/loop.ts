@@ -125,9 +125,12 @@ export class MonitorLoop {
         case 'halted':
           this.halted = true;
           break;
-        case 'vmiInit':
+        case 'vmiInit': {
+          const before = this.technique;
           this.technique = this.#onVmiInit(vcpu);
+          before.destroy?.();
           break;
+        }
         case 'stopped':
           return outcome;
       }

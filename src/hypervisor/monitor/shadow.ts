@@ -108,6 +108,14 @@ export class ShadowMmu {
     this.vcpu.thread.flushTlbPage(linear);
   }
 
+  /** Takes a page of the hole from every address space. */
+  unmapHole(linear: number): void {
+    if (this.#hole.unmap(linear)) {
+      for (const shadow of this.#byMpn.values()) if (shadow.isDirectory) shadow.set(pdeIndex(linear), 0);
+    }
+    this.vcpu.thread.flushTlbPage(linear);
+  }
+
   /** Hole tables by directory index, for the audit. */
   get holeTables(): ReadonlyMap<number, Mpn> {
     return this.#hole.tables;

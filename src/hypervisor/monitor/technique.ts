@@ -42,6 +42,8 @@ export interface Technique {
   onCodeWritten(ppn: number, offset: number, length: number): void;
   /** The mapping of the page at `linear` (INVLPG), or of any page (no argument), changed: drop what was derived from it. */
   onMappingChanged(linear?: number): void;
+  /** Another technique has taken the guest over: gives back what was allocated. No other call follows. */
+  destroy?(): void;
   /** One finding a line; empty when all derived state is consistent. Changes and charges nothing. */
   audit(): string[];
 }

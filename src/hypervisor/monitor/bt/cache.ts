@@ -77,12 +77,17 @@ export class TranslationCache {
     this.#addSharedCallouts();
   }
 
-  destroy(): void {
-    for (const ppn of [...this.#byPpn.keys()]) this.onLastUnit(ppn);
-    this.#byPpn.clear();
-    for (const mpn of [...this.#pages, ...this.#hashPages]) {
-      if (mpn !== undefined) this.#vm.freeMonitorPage(mpn, 'tc');
-    }
+  /** Gives every page back; `unmapHole` takes it out of the hole. Hardware must not be inside. The TC is of no use afterwards. */
+  destroy(unmapHole: (linear: number) => void): void {
+    this.flush();
+    const give = (mpn: Mpn, linear: number) => {
+      unmapHole(linear);
+      this.#vm.freeMonitorPage(mpn, 'tc');
+    };
+    this.#pages.forEach((mpn, page) => {
+      if (mpn !== undefined) give(mpn, TC_LINEAR + page * PAGE_SIZE);
+    });
+    for (const [page, mpn] of this.#hashPages.entries()) give(mpn, TARGET_HASH_LINEAR + page * PAGE_SIZE);
   }
 
   /** Bytes in use by units, retired ones included. */

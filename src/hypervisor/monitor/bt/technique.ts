@@ -90,10 +90,12 @@ export class BtTechnique implements Technique {
     vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
   }
 
-  /** Gives the machine pages of the TC back and lets go of all traces. Only when the vCPU goes, too: the hole still maps them. */
+  /** Gives the machine pages of the TC back and lets go of all traces of code. The guest must be out. */
   destroy(): void {
-    assert(!this.vcpu.inHardware, 'the guest is inside the TC');
-    this.cache.destroy();
+    const { vcpu, cache } = this;
+    assert(!vcpu.inHardware, 'the guest is inside the TC');
+    cache.destroy(linear => vcpu.shadow.unmapHole(linear));
+    vcpu.vm.counters.tcBytes = 0;
   }
 
   enter(deadlineCycles: number): Exit {
