@@ -14,7 +14,7 @@
  * several). Only an exit at the deadline is a boundary for certain, so runs end there, and so does waiting for an interrupt.
  */
 import { MonitorBug } from '../base/assert.js';
-import { ppnOf } from '../base/pages.js';
+import { PAGE_SHIFT, ppnOf } from '../base/pages.js';
 import { type Exit, PfError, S, Vector } from '../machine/cpu/state.js';
 import type { Cause } from '../stats/causes.js';
 import { deliver, type Event } from './inject.js';
@@ -33,8 +33,10 @@ export type LoopResult =
   | { readonly kind: 'stopped'; readonly reason: string };
 
 const RESUME: Outcome = { kind: 'resume' };
-/** Hidden faults in a row at one address and one instruction after which something must be wrong. */
+/** Hidden faults in a row on one page, without an instruction completed, after which something must be wrong. */
 const REPEATS_MAX = 64;
+/** The same on any pages: a REP may touch every page of two operands before it completes, and each twice. */
+const FAULTS_WITHOUT_PROGRESS_MAX = 4 * 0x100000;
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
 export class MonitorLoop {
@@ -44,8 +46,10 @@ export class MonitorLoop {
   halted = false;
   readonly #step: SingleStep;
   readonly #onVmiInit: (vcpu: VirtualCpu) => Technique;
-  #lastHidden = -1;
+  #lastHiddenPage = -1;
+  #lastHiddenAt = -1;
   #repeats = 0;
+  #withoutProgress = 0;
   #stopped: LoopResult | undefined;
   /** The last exit was at an instruction boundary of the guest: nothing is half done in hardware. */
   #atBoundary = true;
@@ -276,12 +280,16 @@ export class MonitorLoop {
     return this.#deliver({ kind: 'exception', vector: Vector.UD }, 'mmioFault');
   }
 
+  /** Finds a monitor that repairs the same thing for ever. */
   #countRepeats(linear: number): void {
     const { thread } = this.vcpu;
-    const here = thread.instructions * 4096 + (linear >>> 20);
-    this.#repeats = here === this.#lastHidden ? this.#repeats + 1 : 0;
-    this.#lastHidden = here;
-    if (this.#repeats > REPEATS_MAX) {
+    const page = linear >>> PAGE_SHIFT;
+    const progress = thread.instructions !== this.#lastHiddenAt;
+    this.#repeats = progress || page !== this.#lastHiddenPage ? 0 : this.#repeats + 1;
+    this.#withoutProgress = progress ? 0 : this.#withoutProgress + 1;
+    this.#lastHiddenPage = page;
+    this.#lastHiddenAt = thread.instructions;
+    if (this.#repeats > REPEATS_MAX || this.#withoutProgress > FAULTS_WITHOUT_PROGRESS_MAX) {
       throw new MonitorBug(`hidden fault at ${hex(linear)} does not go away, EIP ${hex(thread.s[S.EIP]!)}`);
     }
   }
