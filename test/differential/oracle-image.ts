@@ -44,8 +44,6 @@ export interface OracleCase {
   readonly text: string;
   /** Bits of EFLAGS that the manual defines after this instruction. */
   readonly flagsMask: number;
-  /** Registers whose value the manual leaves undefined (index as encoded), e.g. BSF of zero. */
-  readonly undefinedRegisters: readonly number[];
   /** Bits of EAX that the manual defines: LAR leaves those of the limit open. */
   readonly eaxMask: number;
 }
@@ -64,7 +62,6 @@ interface Template {
   readonly text: string;
   /** Keep ECX small where it counts iterations. */
   readonly ecxBelow?: number;
-  readonly undefinedRegisters?: readonly number[];
   /** Bits that are undefined only in some cases which iced does not tell apart. */
   readonly undefinedFlags?: number;
   readonly repeat?: number;
@@ -339,6 +336,24 @@ const descriptor = (base: number, limit: number, access: number, flags: number):
   base >>> 24,
 ];
 
+/** Writes the table of results, whose end is stored at `endAt`, to the debug console and stops QEMU, or the processor. */
+export const writeResults = (endAt: number): string => `
+        mov edx, 0xe9
+        mov esi, ${RESULTS}
+        mov ecx, [${endAt}]
+        sub ecx, esi
+ putc:  lodsb
+        out dx, al
+        dec ecx
+        jnz putc
+        mov edx, 0xf4
+        mov eax, 0
+        out dx, al
+ stop:  cli
+        hlt
+        jmp stop
+`;
+
 function prologue(): string {
   const stubs = Array.from({ length: 48 }, (_, vector) => {
     const hasError = vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;
@@ -460,20 +475,8 @@ function prologue(): string {
         dec ecx
         jnz fillup
         ret
- finish: mov edx, 0xe9
-        mov esi, ${RESULTS}
-        mov ecx, [${RESUME + 8}]
-        sub ecx, esi
- putc:  lodsb
-        out dx, al
-        dec ecx
-        jnz putc
-        mov edx, 0xf4
-        mov eax, 0
-        out dx, al
- stop:  cli
-        hlt
-        jmp stop
+ finish:
+ ${writeResults(RESUME + 8)}
  gdtr:  dw ${gdt.length - 1}
         dd gdt
  idtr:  dw ${48 * 8 - 1}
@@ -541,7 +544,6 @@ export function buildOracleImage(seed: number, variants: number): OracleImage {
           text: template.text.replaceAll('\n', '; '),
           flagsMask:
             ~(undefinedFlagsOf(bytes) | (template.undefinedFlags ?? 0)) & (ARITHMETIC | 0x400 | 0x200 | 0x7000),
-          undefinedRegisters: template.undefinedRegisters ?? [],
           eaxMask: template.text.includes('lar eax') ? ~0xf0000 : ~0,
         });
       }

@@ -5,7 +5,7 @@
  * `PROTECTION_WORDS` words a case at `RESULTS`.
  */
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
-import { LOAD_ADDRESS, multiboot, RESULTS } from './oracle-image.js';
+import { LOAD_ADDRESS, multiboot, RESULTS, writeResults } from './oracle-image.js';
 
 export const PROTECTION_WORDS = 6;
 /** Word names for the paging cases, then for the ring-3 cases. */
@@ -298,21 +298,7 @@ export function buildProtectionImage(): ProtectionImage {
         cmp dword [${VARS}], ${RING3_SNIPPETS.length * 2}
         jb rcase
 
-        mov edx, 0xe9
-        mov esi, ${RESULTS}
-        mov ecx, [${VARS + 4}]
-        sub ecx, esi
- putc:  lodsb
-        out dx, al
-        dec ecx
-        jnz putc
-        mov edx, 0xf4
-        mov eax, 0
-        out dx, al
- stop:  cli
-        hlt
-        jmp stop
-
+ ${writeResults(VARS + 4)}
  ${stubs}
  ; Frame: vector, error, eip, cs, eflags, and ESP and SS from ring 3.
  fault: push eax

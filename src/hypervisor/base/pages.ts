@@ -18,7 +18,6 @@ export const PAGE_OFFSET_MASK = 4095;
 
 export const lpnOf = (linear: number): Lpn => (linear >>> PAGE_SHIFT) as Lpn;
 export const ppnOf = (physical: number): Ppn => (physical >>> PAGE_SHIFT) as Ppn;
-export const mpnOf = (machine: number): Mpn => (machine >>> PAGE_SHIFT) as Mpn;
 
 /** First byte of a page, as an unsigned number. */
 export const pageBase = (page: Lpn | Ppn | Mpn): number => (page << PAGE_SHIFT) >>> 0;

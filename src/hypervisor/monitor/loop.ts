@@ -303,14 +303,6 @@ export class MonitorLoop {
     return [...vcpu.shadow.audit(), ...vcpu.descriptors.audit(), ...technique.audit()];
   }
 
-  /** Makes the guest's memory and registers fit to be looked at from outside: everything captured, nothing queued. */
-  quiesce(): void {
-    this.technique.settle?.();
-    this.technique.capture();
-    this.vcpu.descriptors.propagateAccessed();
-    this.vcpu.account(this.vcpu.cause);
-  }
-
   /** Gives every page of the monitor back, except the technique's own. */
   destroy(): void {
     this.#step.destroy();

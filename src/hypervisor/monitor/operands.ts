@@ -27,7 +27,6 @@ const SEGMENTS: ReadonlyMap<number, number> = new Map(
   (['ES', 'CS', 'SS', 'DS', 'FS', 'GS'] as const).map(name => [byName(name), Seg[name]]),
 );
 
-export const generalOf = (register: Register): GeneralRegister | undefined => GENERAL.get(register);
 export const segmentOf = (register: Register): number | undefined => SEGMENTS.get(register);
 /** Number of a control or debug register, by its family's first member. */
 export const numberIn = (register: Register, first: Register): number => register - first;

@@ -356,9 +356,6 @@ const HANDLERS: ReadonlyMap<Mnemonic, Handler> = new Map<Mnemonic, Handler>([
   [Mnemonic.Verw, ask('verw')],
 ]);
 
-/** True when `emulateDecoded` may know the instruction: its mnemonic has a handler. */
-export const isEmulated = (mnemonic: Mnemonic): boolean => HANDLERS.has(mnemonic);
-
 /**
  * Decodes the instruction at `vcpu.eip` and carries it out if it is one of those that this file knows; undefined if not. Moves
  * EIP. Charges `decode` and `emulate`, plus what the instruction does. Faults are returned, not delivered.

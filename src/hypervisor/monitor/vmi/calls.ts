@@ -95,9 +95,8 @@ export interface VmiCall {
   readonly how: CallHow;
 }
 
-export const CALLS: readonly VmiCall[] = TABLE.map(([name, how], index) => ({ index, name, how }));
 /** 74 in API 3.0. */
-export const CALL_COUNT = CALLS.length;
+export const CALLS: readonly VmiCall[] = TABLE.map(([name, how], index) => ({ index, name, how }));
 
 /** Index of a call by its name. */
 export const CALL = Object.fromEntries(CALLS.map(call => [call.name, call.index])) as Readonly<
