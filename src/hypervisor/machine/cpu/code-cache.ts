@@ -17,6 +17,8 @@ export const Mode = {
   STACK16: 1,
   /** One instruction only. */
   SINGLE: 2,
+  /** CS.D is 0: operands and addresses are 16 bits wide unless prefixed. */
+  CODE16: 4,
 } as const;
 
 /** Words of one entry of a block's instruction marks: first op, distance from the block's EIP, cycles before it. */
@@ -76,7 +78,7 @@ export class CodeCache {
   }
 
   find(machine: number, mode: number): Block | undefined {
-    const block = this.#blocks.get(machine * 4 + mode);
+    const block = this.#blocks.get(machine * 8 + mode);
     if (block !== undefined) this.slots[CodeCache.slotOf(machine, mode)] = block;
     return block;
   }
@@ -87,7 +89,7 @@ export class CodeCache {
   }
 
   add(block: Block): void {
-    this.#blocks.set(block.machine * 4 + block.mode, block);
+    this.#blocks.set(block.machine * 8 + block.mode, block);
     this.slots[CodeCache.slotOf(block.machine, block.mode)] = block;
     this.#watch(block.machine >>> 12, block);
     if (block.secondPage >= 0) this.#watch(block.secondPage >>> 12, block);
@@ -169,7 +171,7 @@ export class CodeCache {
     block.taken = null;
     block.fall = null;
     this.blocksInvalidated += 1;
-    this.#blocks.delete(block.machine * 4 + block.mode);
+    this.#blocks.delete(block.machine * 8 + block.mode);
     const slot = CodeCache.slotOf(block.machine, block.mode);
     if (this.slots[slot] === block) this.slots[slot] = undefined;
   }

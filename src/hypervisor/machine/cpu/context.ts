@@ -10,6 +10,7 @@ import { type Block, type CodeCache, MARK_WORDS, Mode } from './code-cache.js';
 import { Core, Result } from './core.js';
 import { BlockDecoder, NEEDS_NEXT_PAGE } from './decode.js';
 import { deliver, Source } from './exceptions.js';
+import { INLINE_HELPER_LIST } from './inline-helpers.js';
 import { interpret } from './interpret.js';
 import { CYCLES, INSTRUCTIONS } from './layout.js';
 import type { HardwareThread } from './processor.js';
@@ -155,6 +156,18 @@ export class Context extends Core implements HardwareThread {
     this.store(seg, offset, size, value);
     this.#block = null;
     if (block.start < 0) this.codeCache.cut(block, pc);
+  }
+
+  /** Executes the `HELPER` op at `pc`. False with a fault pending. */
+  callInline(block: Block, pc: number): boolean {
+    const code = this.codeCache.code;
+    this.#block = block;
+    this.#pc = pc;
+    const helper = INLINE_HELPER_LIST[code[pc + 1]!]!;
+    const completed = helper(this, code[pc + 2]!, code[pc + 3]!, code[pc + 4]!, code[pc + 5]!);
+    this.#block = null;
+    if (block.start < 0) this.codeCache.cut(block, pc);
+    return completed;
   }
 
   /** A device sees the time and place of the instruction that reaches it. */

@@ -679,6 +679,10 @@ export function interpret(cpu: Context): Exit {
           }
           continue outer;
         }
+        case 85 /* HELPER */:
+          if (!cpu.callInline(block, pc)) break inner;
+          pc += OP_WORDS;
+          continue;
         default:
           if (!RARE_OPS[code[pc]](cpu, s, code, pc)) break inner;
           pc += OP_WORDS;

@@ -102,6 +102,7 @@ export const Op = {
   CHECK_TARGET: 82, // - a: faults with #GP(0) if a is beyond the code segment's limit
   CHECK_TARGET_DIRECT: 83, // delta
   FETCH_NEXT_PAGE: 84, // machine page: the instruction continues on the next linear page, decoded from this machine page
+  HELPER: 85, // helper a b c d: the last op of its instruction; `inline-helpers.ts` says what it may do
   // terminators
   JUMP: 88, // delta backward
   BRANCH: 89, // delta backward cc

@@ -6,6 +6,7 @@
  */
 import { ConditionCode, type Instruction, MemorySize, OpKind, Register } from 'iced-x86';
 import type { CostName } from '../costs/profile.js';
+import { type InlineHelperName, inlineHelperNumber } from './inline-helpers.js';
 import { OP_WORDS, Op } from './ir.js';
 import { TEMPS, ZERO } from './layout.js';
 import { S, Seg } from './state.js';
@@ -262,6 +263,11 @@ export class Lowering {
 
   jump(target: number): void {
     this.end(Op.JUMP, target, target <= this.delta ? 1 : 0);
+  }
+
+  /** Emits a call in the middle of a block, as the last op of the current instruction. Its cost is static: `spend`. */
+  inline(helper: InlineHelperName, a = 0, b = 0, c = 0, d = 0): void {
+    this.emit(Op.HELPER, inlineHelperNumber[helper], a, b, c, d);
   }
 
   system(helper: HelperName, a = 0, b = 0, c = 0, d = 0): void {
