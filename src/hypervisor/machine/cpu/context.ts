@@ -12,7 +12,7 @@ import { BlockDecoder, NEEDS_NEXT_PAGE } from './decode.js';
 import { deliver, Source } from './exceptions.js';
 import { INLINE_HELPER_LIST } from './inline-helpers.js';
 import { interpret } from './interpret.js';
-import { CYCLES, INSTRUCTIONS } from './layout.js';
+import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS } from './layout.js';
 import type { HardwareThread } from './processor.js';
 import { Attr, type ContextWiring, Cr0, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
@@ -68,7 +68,7 @@ export class Context extends Core implements HardwareThread {
     const s = this.s;
     const eip = s[S.EIP]! >>> 0;
     const mode = ((s[segAttr(Seg.SS)]! & Attr.DB) === 0 ? Mode.STACK16 : 0) | (single ? Mode.SINGLE : 0);
-    if (eip > this.fetchSafe || (s[segAttr(Seg.CS)]! & Attr.DB) === 0 || (s[S.CR0]! & Cr0.PE) === 0) {
+    if (eip >= s[FETCH_SAFE]! >>> 0 || (s[segAttr(Seg.CS)]! & Attr.DB) === 0 || (s[S.CR0]! & Cr0.PE) === 0) {
       return this.#findCautiously(eip, mode | Mode.SINGLE);
     }
     return this.#findAt((s[S.EIP]! + s[segBase(Seg.CS)]!) | 0, mode);
@@ -95,8 +95,8 @@ export class Context extends Core implements HardwareThread {
   }
 
   #findAt(linear: number, mode: number): Block | null {
-    if ((linear & -4096) !== this.fetchPage && !this.fetch(linear)) return null;
-    const machine = this.fetchMachine + (linear & 4095);
+    if ((linear & -4096) !== this.s[FETCH_PAGE] && !this.fetch(linear)) return null;
+    const machine = this.s[FETCH_MACHINE]! + (linear & 4095);
     const cache = this.codeCache;
     const slot = cache.slots[((machine ^ (machine >>> 13) ^ (mode << 11)) & 0x7fff) as number];
     if (slot !== undefined && slot.machine === machine && slot.mode === mode && slot.start >= 0) return slot;
@@ -108,7 +108,7 @@ export class Context extends Core implements HardwareThread {
     const block = this.decoder.decode(machine, mode, -1);
     if (block !== NEEDS_NEXT_PAGE) return block;
     if (!this.fetch(((linear & -4096) + 4096) | 0)) return null;
-    const second = this.fetchMachine;
+    const second = this.s[FETCH_MACHINE]!;
     const straddling = this.decoder.decode(machine, mode, second);
     assert(straddling !== NEEDS_NEXT_PAGE, 'the next page was given');
     return straddling;

@@ -5,13 +5,38 @@
  * A fault is a value: the function leaves it in `faultVector` (and friends) and returns something meaningless. Callers test
  * `faultVector >= 0` before they use a result or commit anything.
  */
-import { MonitorBug } from '../../base/assert.js';
+import { assert, MonitorBug } from '../../base/assert.js';
 import type { CostProfile } from '../costs/profile.js';
 import type { MachineMemory } from '../memory.js';
-import { DATA_ADDEND, dataLine, FETCH_MACHINE, fetchLine, LINE_INFO, LINE_PAGE, Tlb, TlbInfo } from '../mmu/tlb.js';
+import {
+  DATA_ADDEND,
+  dataLine,
+  fetchLine,
+  LINE_INFO,
+  FETCH_MACHINE as LINE_MACHINE,
+  LINE_PAGE,
+  Tlb,
+  TlbInfo,
+} from '../mmu/tlb.js';
 import { PageWalker } from '../mmu/walk.js';
 import { arithmeticFlags, setArithmeticFlags } from './flags.js';
-import { CLOCK_DOUBLES, CYCLES, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
+import {
+  CLOCK_AT,
+  CLOCK_DOUBLES,
+  CYCLES,
+  FETCH_MACHINE,
+  FETCH_PAGE,
+  FETCH_SAFE,
+  FLAT_LIMIT,
+  INSTRUCTIONS,
+  NO_PAGE,
+  POLL_AT,
+  READABLE,
+  SHAPE,
+  Shape,
+  TLB_AT,
+  WRITABLE,
+} from './layout.js';
 import type { HardwareCounters } from './processor.js';
 import {
   Attr,
@@ -70,11 +95,6 @@ export class Core {
   faultVector = -1;
   faultCode = 0;
 
-  /** Linear page of the last instruction fetch and the machine page behind it; 1 (no page) after anything that may change it. */
-  fetchPage = 1;
-  fetchMachine = 0;
-  /** Largest EIP from which a whole block is sure to lie within the code segment's limit; -1 for none. */
-  fetchSafe = -1;
   /** EIP behind the instruction that a helper executes; control transfers replace it. */
   nextEip = 0;
   /** Why `run` returns, once a helper answered `Result.EXIT`. */
@@ -95,6 +115,10 @@ export class Core {
     this.clock = new Float64Array(memory.wasm.buffer, memory.reserve(CLOCK_DOUBLES * 8), CLOCK_DOUBLES);
     this.tlb = new Tlb(memory);
     this.walker = new PageWalker(memory, wiring.physicalBase, wiring.physicalBytes);
+    assert(this.clock.byteOffset === this.s.byteOffset + CLOCK_AT, 'clock not behind the state words');
+    assert(this.tlb.data.byteOffset === this.s.byteOffset + TLB_AT, 'TLB not behind the clock');
+    this.s[FETCH_PAGE] = NO_PAGE;
+    this.s[SHAPE] = -1;
     this.s[S.EFLAGS] = Flag.FIXED;
     this.s[S.CR0] = Cr0.ET;
     this.s[S.DR6] = 0xffff0ff0 | 0;
@@ -143,7 +167,8 @@ export class Core {
   setCpl(cpl: number): void {
     this.accountRing();
     this.s[S.CPL] = cpl;
-    this.fetchPage = 1;
+    this.s[FETCH_PAGE] = NO_PAGE;
+    this.#updateShape();
   }
 
   setIntr(level: boolean): void {
@@ -198,9 +223,29 @@ export class Core {
       s[WRITABLE + seg] = plain && up && !code && right ? wholeWords : 0;
     }
     if (seg === Seg.CS) {
-      this.fetchSafe = limit >>> 0 >= 0x2000 ? (limit >>> 0) - 0x1100 : -1;
-      this.fetchPage = 1;
+      s[FETCH_SAFE] = limit >>> 0 >= 0x2000 ? (limit >>> 0) - 0x10ff : 0;
+      this.s[FETCH_PAGE] = NO_PAGE;
     }
+    this.#updateShape();
+  }
+
+  /** Which compiled code fits: see `SHAPE`. */
+  #updateShape(): void {
+    const s = this.s;
+    if (s[segBase(Seg.CS)] !== 0 || s[FETCH_SAFE] === 0 || (s[segAttr(Seg.CS)]! & Attr.DB) === 0) {
+      s[SHAPE] = -1;
+      return;
+    }
+    let shape = s[S.CPL] === 3 ? Shape.USER : 0;
+    if ((s[segBase(Seg.ES)]! | s[segBase(Seg.SS)]! | s[segBase(Seg.DS)]!) === 0) {
+      let least = s[WRITABLE + Seg.ES]! >>> 0;
+      for (const at of [READABLE, WRITABLE]) {
+        for (const seg of [Seg.ES, Seg.SS, Seg.DS]) least = Math.min(least, s[at + seg]! >>> 0);
+      }
+      if (least > 0) shape |= Shape.FLAT;
+      s[FLAT_LIMIT] = least;
+    }
+    s[SHAPE] = shape;
   }
 
   /** The full check of one data access (SDM vol. 3, 5.3 to 5.5). False and #GP(0) or #SS(0) pending if it fails. */
@@ -416,8 +461,8 @@ export class Core {
       }
       this.tlb.fillFetch(linear, physical, info, this.wiring.physicalBase + (physical >>> 0));
     }
-    this.fetchPage = page;
-    this.fetchMachine = fetch[line + FETCH_MACHINE]!;
+    this.s[FETCH_PAGE] = page;
+    this.s[FETCH_MACHINE] = fetch[line + LINE_MACHINE]!;
     return true;
   }
 
@@ -426,7 +471,7 @@ export class Core {
   loadCr3(value: number): void {
     this.s[S.CR3] = value;
     this.tlb.flushNonGlobal();
-    this.fetchPage = 1;
+    this.s[FETCH_PAGE] = NO_PAGE;
   }
 
   setCr0(value: number): void {
@@ -443,12 +488,12 @@ export class Core {
 
   flushTlbPage(linear: number): void {
     this.tlb.flushPage(linear | 0);
-    this.fetchPage = 1;
+    this.s[FETCH_PAGE] = NO_PAGE;
   }
 
   flushTlb(): void {
     this.tlb.flush();
-    this.fetchPage = 1;
+    this.s[FETCH_PAGE] = NO_PAGE;
   }
 
   tlbEntries() {

@@ -14,7 +14,7 @@ import { Result } from './core.js';
 import { deliver, deliverFault, Source } from './exceptions.js';
 import { carryFlag, condition, FlagOp } from './flags.js';
 import { OP_WORDS, Op } from './ir.js';
-import { CYCLES, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
+import { CYCLES, FETCH_MACHINE, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
 import { RARE_OPS } from './rare-ops.js';
 import { type Exit, Flag, S, Seg, segLimit, segSelector, Vector } from './state.js';
 import { HELPER_LIST } from './system.js';
@@ -538,7 +538,7 @@ export function interpret(cpu: Context): Exit {
           continue;
         case 84 /* FETCH_NEXT_PAGE */:
           if (!cpu.fetchNextPage(block)) break inner;
-          if (cpu.fetchMachine !== code[pc + 1]) {
+          if (s[FETCH_MACHINE] !== code[pc + 1]) {
             // Another page is mapped there now than the one that the block was decoded with.
             cache.retire(block);
             const again = cpu.find(single);

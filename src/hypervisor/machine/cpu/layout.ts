@@ -14,10 +14,43 @@ export const ZERO = 96;
 export const READABLE = 100;
 export const WRITABLE = 108;
 
+/** Linear page of the last instruction fetch and the machine page behind it; 1 (no page) after anything that may change it. */
+export const FETCH_PAGE = 116;
+export const FETCH_MACHINE = 117;
+export const NO_PAGE = 1;
+/** So many leading EIPs of the code segment are sure to have a whole block behind them within its limit. */
+export const FETCH_SAFE = 118;
+/** What compiled code takes for granted about segments and CPL: `Shape` bits, or -1 where none can run. */
+export const SHAPE = 119;
+/** Least of `READABLE` and `WRITABLE` of ES, SS and DS: meaningful where `SHAPE` has `FLAT`. */
+export const FLAT_LIMIT = 120;
+/** Cycles until event points take a look, as compiled code counts them. */
+export const LIMIT = 121;
+/** What the last slow path of compiled code answered: 0, or an exit code. */
+export const STATUS = 122;
+/** Index of the op at which compiled code was left. */
+export const EXIT_OP = 123;
+
+/** Bits of `SHAPE`. */
+export const Shape = {
+  /** CPL 3. */
+  USER: 1,
+  /** ES, SS and DS have base 0 and may be read and written upwards from 0. */
+  FLAT: 2,
+} as const;
+export const SHAPES = 4;
+
 /** Doubles of the clock block: cycles, instructions completed, and the cycle from which event points take a look. */
 export const CYCLES = 0;
 export const INSTRUCTIONS = 1;
 export const POLL_AT = 2;
 export const CLOCK_DOUBLES = 8;
+
+/**
+ * Distances in bytes from the state words of a thread to its clock and its TLBs: they are reserved one behind the other, so that
+ * compiled code, which is shared by all threads, finds everything from one address.
+ */
+export const CLOCK_AT = S.WORDS * 4;
+export const TLB_AT = CLOCK_AT + CLOCK_DOUBLES * 8;
 
 if (S.TEMP + TEMPS > ZERO || WRITABLE + 8 > S.WORDS) throw new Error('state layout overlaps');
