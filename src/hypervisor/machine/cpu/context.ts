@@ -8,13 +8,13 @@
 import { assert } from '../../base/assert.js';
 import { type Block, type CodeCache, MARK_WORDS, Mode } from './code-cache.js';
 import { Core, Result } from './core.js';
-import { BlockDecoder, NEEDS_NEXT_PAGE } from './decode.js';
+import { BlockDecoder, INSTRUCTION_BYTES_MAX, NEEDS_NEXT_PAGE } from './decode.js';
 import { deliver, Source } from './exceptions.js';
 import { INLINE_HELPER_LIST } from './inline-helpers.js';
 import { interpret } from './interpret.js';
 import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS } from './layout.js';
 import type { HardwareThread } from './processor.js';
-import { Attr, type ContextWiring, Cr0, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
+import { Attr, type ContextWiring, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
 const DEADLINE: Exit = { kind: 'deadline' };
 
@@ -67,24 +67,25 @@ export class Context extends Core implements HardwareThread {
   find(single: boolean): Block | null {
     const s = this.s;
     const eip = s[S.EIP]! >>> 0;
-    const mode = ((s[segAttr(Seg.SS)]! & Attr.DB) === 0 ? Mode.STACK16 : 0) | (single ? Mode.SINGLE : 0);
-    if (eip >= s[FETCH_SAFE]! >>> 0 || (s[segAttr(Seg.CS)]! & Attr.DB) === 0 || (s[S.CR0]! & Cr0.PE) === 0) {
-      return this.#findCautiously(eip, mode | Mode.SINGLE);
-    }
+    const mode =
+      ((s[segAttr(Seg.SS)]! & Attr.DB) === 0 ? Mode.STACK16 : 0) |
+      ((s[segAttr(Seg.CS)]! & Attr.DB) === 0 ? Mode.CODE16 : 0) |
+      (single ? Mode.SINGLE : 0);
+    if (eip >= s[FETCH_SAFE]! >>> 0) return this.#findCautiously(eip, mode);
     return this.#findAt((s[S.EIP]! + s[segBase(Seg.CS)]!) | 0, mode);
   }
 
-  /** Near the end of the code segment, or where code is not of the kind that is built. */
+  /**
+   * Near the end of the code segment. A page that ends well before the segment does is safe, since blocks are linked within
+   * their page only; else instructions come one at a time, each checked.
+   */
   #findCautiously(eip: number, mode: number): Block | null {
     const s = this.s;
     const limit = s[segLimit(Seg.CS)]! >>> 0;
     if (eip > limit) return this.#nothing(Vector.GP);
-    if ((s[S.CR0]! & Cr0.PE) === 0 || (s[segAttr(Seg.CS)]! & Attr.DB) === 0) {
-      const text = (s[S.CR0]! & Cr0.PE) === 0 ? 'real mode' : '16-bit code segment';
-      this.wiring.onUnimplemented({ eip, bytes: [], text });
-      return this.#nothing(Vector.UD);
-    }
-    const block = this.#findAt((s[S.EIP]! + s[segBase(Seg.CS)]!) | 0, mode);
+    const linear = (s[S.EIP]! + s[segBase(Seg.CS)]!) | 0;
+    if (eip + 4096 - (linear & 4095) + INSTRUCTION_BYTES_MAX <= limit) return this.#findAt(linear, mode);
+    const block = this.#findAt(linear, mode | Mode.SINGLE);
     if (block !== null && eip + block.bytes - 1 > limit) return this.#nothing(Vector.GP);
     return block;
   }
@@ -192,6 +193,7 @@ export class Context extends Core implements HardwareThread {
   }
 
   protected override describeInstruction(bytes: number[]): string {
-    return this.decoder.describe(bytes);
+    const narrow = (this.s[segAttr(Seg.CS)]! & Attr.DB) === 0;
+    return this.decoder.describe(bytes, narrow ? 16 : 32);
   }
 }

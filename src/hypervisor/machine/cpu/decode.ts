@@ -15,7 +15,8 @@ import { DATA } from './lower-data.js';
 import { Coprocessor } from './system.js';
 
 const INSTRUCTIONS_MAX = 48;
-const INSTRUCTION_BYTES_MAX = 15;
+/** SDM vol. 2, 2.3.11. */
+export const INSTRUCTION_BYTES_MAX = 15;
 /** As many bytes as are handed to the decoder at once. */
 const WINDOW_BYTES = 256;
 
@@ -58,7 +59,8 @@ export class BlockDecoder {
     const start = cache.top;
     low.at = start;
     low.stack16 = (mode & Mode.STACK16) !== 0;
-    const decoder = new Decoder(32, window.subarray(0, available), DecoderOptions.None);
+    const bitness = (mode & Mode.CODE16) !== 0 ? 16 : 32;
+    const decoder = new Decoder(bitness, window.subarray(0, available), DecoderOptions.None);
     const marks = this.#marks;
     const limit = (mode & Mode.SINGLE) !== 0 || secondPage >= 0 ? 1 : INSTRUCTIONS_MAX;
     const ins = this.#instruction;
@@ -96,8 +98,8 @@ export class BlockDecoder {
   }
 
   /** Text of the first instruction. */
-  describe(bytes: readonly number[]): string {
-    const decoder = new Decoder(32, Uint8Array.from(bytes), DecoderOptions.None);
+  describe(bytes: readonly number[], bitness: 16 | 32): string {
+    const decoder = new Decoder(bitness, Uint8Array.from(bytes), DecoderOptions.None);
     decoder.decodeOut(this.#instruction);
     decoder.free();
     return this.#instruction.toString();

@@ -1,12 +1,13 @@
 /**
  * Delivery of exceptions and interrupts through the IDT (SDM vol. 3, chapter 6): interrupt and trap gates, ring stacks from
- * the 32-bit TSS, faults during delivery, double and triple fault.
+ * the TSS, faults during delivery, double and triple fault.
  *
- * Not built: task gates and 16-bit gates, which are reported and answered with #GP as a bad gate would be. The pushed EFLAGS
+ * Not built: task gates, which are reported and answered with #GP as a bad gate would be. The pushed EFLAGS
  * image has RF clear also for faults: there are no instruction breakpoints, and RF does nothing else.
  */
 import { Core, Result } from './core.js';
 import { INSTRUCTIONS } from './layout.js';
+import { deliverReal, isReal } from './real-mode.js';
 import {
   attrOf,
   baseOf,
@@ -84,6 +85,7 @@ function shutDown(cpu: Core, nested: number): number {
 
 function attempt(cpu: Core, vector: number, errorCode: number, source: number, returnEip: number): number {
   const s = cpu.s;
+  if (isReal(cpu)) return deliverReal(cpu, vector, source === Source.SOFTWARE, source === Source.EXTERNAL, returnEip);
   const external = source === Source.SOFTWARE ? 0 : 1;
   const gateCode = vector * 8 + 2 + external;
   if (vector * 8 + 7 > s[S.IDT_LIMIT]! >>> 0) return fault(cpu, Vector.GP, gateCode);
@@ -93,18 +95,17 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   const gateHigh = cpu.readLinear((gateAt + 4) | 0, 4, false);
   if (cpu.faultVector >= 0) return Result.FAULT;
   const type = (gateHigh >>> 8) & 0x1f;
-  if (type !== 0x0e && type !== 0x0f) {
-    if (type === 0x05 || type === 0x06 || type === 0x07) {
-      const text = type === 0x05 ? 'task gate in the IDT' : '16-bit gate in the IDT';
-      cpu.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes: [], text });
-    }
+  if ((type & 0x16) !== 0x06) {
+    if (type === 0x05) cpu.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes: [], text: 'task gate in the IDT' });
     return fault(cpu, Vector.GP, gateCode);
   }
+  // Interrupt and trap gates, 16 (6, 7) or 32 bits wide (E, F): width of the frame's words and of the target offset.
+  const size = (type & 8) !== 0 ? 4 : 2;
   if (source === Source.SOFTWARE && ((gateHigh >>> 13) & 3) < s[S.CPL]!) return fault(cpu, Vector.GP, gateCode);
   if ((gateHigh & 0x8000) === 0) return fault(cpu, Vector.NP, gateCode);
 
   const selector = gateLow >>> 16;
-  const target = (gateHigh & 0xffff0000) | (gateLow & 0xffff);
+  const target = size === 4 ? (gateHigh & 0xffff0000) | (gateLow & 0xffff) : gateLow & 0xffff;
   if (isNull(selector)) return fault(cpu, Vector.GP, external);
   const code = newDescriptor();
   if (!readDescriptor(cpu, selector, code, Vector.GP, external)) return Result.FAULT;
@@ -154,21 +155,21 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
     base = baseOf(stack);
     top = inner.esp;
     mask = (attrOf(stack) & Attr.DB) !== 0 ? -1 : 0xffff;
-    if (!roomFor(limitOf(stack), attrOf(stack), (top & mask) - words.length * 4, words.length * 4)) {
+    if (!roomFor(limitOf(stack), attrOf(stack), (top & mask) - words.length * size, words.length * size)) {
       return fault(cpu, Vector.SS, (stackSelector & 0xfffc) | external);
     }
   } else {
     base = s[segBase(Seg.SS)]!;
     top = s[S.ESP]!;
     mask = (s[segAttr(Seg.SS)]! & Attr.DB) !== 0 ? -1 : 0xffff;
-    if (!roomFor(s[segLimit(Seg.SS)]!, s[segAttr(Seg.SS)]!, (top & mask) - words.length * 4, words.length * 4)) {
+    if (!roomFor(s[segLimit(Seg.SS)]!, s[segAttr(Seg.SS)]!, (top & mask) - words.length * size, words.length * size)) {
       return fault(cpu, Vector.SS, external);
     }
   }
   if (target >>> 0 > limitOf(code) >>> 0) return fault(cpu, Vector.GP, external);
-  const bottom = (top - words.length * 4) & mask;
+  const bottom = (top - words.length * size) & mask;
   for (let i = words.length - 1; i >= 0; i--) {
-    cpu.writeLinear((base + ((bottom + i * 4) & mask)) | 0, 4, words[i]!, newCpl === 3);
+    cpu.writeLinear((base + ((bottom + i * size) & mask)) | 0, size, words[i]!, newCpl === 3);
     if (cpu.faultVector >= 0) return Result.FAULT;
   }
   if (!markAccessed(cpu, code)) return Result.FAULT;
@@ -182,7 +183,7 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
     s[S.ESP] = (top & ~mask) | bottom;
   }
   s[S.EIP] = target;
-  s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.TF | Flag.NT | Flag.RF | Flag.VM | (type === 0x0e ? Flag.IF : 0));
+  s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.TF | Flag.NT | Flag.RF | Flag.VM | ((type & 1) === 0 ? Flag.IF : 0));
   s[S.INTERRUPT_SHADOW] = 0;
   cpu.updatePoll();
   cpu.spend(cost);
@@ -193,7 +194,7 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
 }
 
 /**
- * Stack of an inner ring from the 32-bit TSS, with its descriptor checked (SDM vol. 3, 6.12.1 and 5.8.5). Undefined with the
+ * Stack of an inner ring from the TSS (32-bit, or 16-bit with words of half the size), with its descriptor checked (SDM vol. 3, 6.12.1 and 5.8.5). Undefined with the
  * fault pending.
  */
 export function innerStack(
@@ -205,15 +206,16 @@ export function innerStack(
   const s = cpu.s;
   const tr = s[segSelector(Seg.TR)]!;
   const type = s[segAttr(Seg.TR)]! & 0x9f;
-  const slot = 4 + ring * 8;
-  if ((type !== 0x89 && type !== 0x8b) || slot + 5 > s[segLimit(Seg.TR)]! >>> 0) {
+  const width = (type & 8) !== 0 ? 4 : 2;
+  const slot = width + ring * 2 * width;
+  if ((type & 0x95) !== 0x81 || slot + width + 1 > s[segLimit(Seg.TR)]! >>> 0) {
     cpu.raise(Vector.TS, (tr & 0xfffc) | external);
     return undefined;
   }
   const at = (s[segBase(Seg.TR)]! + slot) | 0;
-  const esp = cpu.readLinear(at, 4, false);
+  const esp = width === 4 ? cpu.readLinear(at, 4, false) : cpu.readLinear(at, 2, false) & 0xffff;
   if (cpu.faultVector >= 0) return undefined;
-  const selector = cpu.readLinear((at + 4) | 0, 2, false) & 0xffff;
+  const selector = cpu.readLinear((at + width) | 0, 2, false) & 0xffff;
   if (cpu.faultVector >= 0) return undefined;
   if (isNull(selector)) {
     cpu.raise(Vector.TS, external);

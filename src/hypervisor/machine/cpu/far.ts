@@ -2,12 +2,15 @@
  * Far transfers: JMP, CALL and RET to other code segments, call gates, IRET, SYSENTER, SYSEXIT (SDM vol. 3, 5.8; vol. 2, the
  * instructions). Each is a helper of a `SYSTEM` op: it sets `nextEip` and answers `Result`.
  *
- * Not built: task switches (task gates, TSS selectors, IRET with NT), returns to virtual-8086 mode, 16-bit call gates. They
- * are reported and answered with #GP.
+ * `size` is the operand size in bytes: the width of stack words, and of the offset that a return pops.
+ *
+ * Not built: task switches (task gates, TSS selectors, IRET with NT) and returns to virtual-8086 mode. They are reported and
+ * answered with #GP.
  */
 import { type Core, Result } from './core.js';
 import { innerStack, roomFor } from './exceptions.js';
 import { INSTRUCTIONS } from './layout.js';
+import { callFarReal, interruptReturnReal, isReal, jumpFarReal, returnFarReal } from './real-mode.js';
 import {
   attrOf,
   baseOf,
@@ -49,9 +52,9 @@ function checkDirect(cpu: Core, selector: number, descriptor: Descriptor): boole
   return (attr & Attr.P) !== 0 || cpu.raise(Vector.NP, code);
 }
 
-/** Offset of the stack word `index` words above the top, as an offset into SS. */
-function stackOffset(cpu: Core, index: number): number {
-  const offset = (cpu.s[S.ESP]! + index * 4) | 0;
+/** Offset `bytes` above the top of the stack, as an offset into SS. */
+function stackOffset(cpu: Core, bytes: number): number {
+  const offset = (cpu.s[S.ESP]! + bytes) | 0;
   return (cpu.s[segAttr(Seg.SS)]! & Attr.DB) !== 0 ? offset : offset & 0xffff;
 }
 
@@ -60,8 +63,12 @@ function setStackPointer(cpu: Core, value: number): void {
   cpu.s[S.ESP] = big ? value : (cpu.s[S.ESP]! & ~0xffff) | (value & 0xffff);
 }
 
-/** JMP ptr16:32 and m16:32. */
+/** An instruction pointer or other value that was pushed with operand size `size`. */
+const popped = (value: number, size: number): number => (size === 2 ? value & 0xffff : value);
+
+/** JMP ptr16:16, ptr16:32 and the same from memory. */
 export function jumpFar(cpu: Core, selector: number, offset: number): number {
+  if (isReal(cpu)) return jumpFarReal(cpu, selector, offset);
   if (isNull(selector)) return gp(cpu, 0);
   const descriptor = newDescriptor();
   if (!readDescriptor(cpu, selector, descriptor, Vector.GP)) return Result.FAULT;
@@ -70,7 +77,7 @@ export function jumpFar(cpu: Core, selector: number, offset: number): number {
     if (!checkDirect(cpu, selector, descriptor)) return Result.FAULT;
     return enterCode(cpu, selector, offset, descriptor);
   }
-  if ((attr & 0x1f) !== 0x0c) {
+  if ((attr & 0x17) !== 0x04) {
     const task = (attr & Attr.S) === 0 && [1, 5].includes(attr & 7);
     return task ? notBuilt(cpu, 'task switch by far jump', selector & 0xfffc) : gp(cpu, selector & 0xfffc);
   }
@@ -92,7 +99,7 @@ function enterCode(cpu: Core, selector: number, offset: number, descriptor: Desc
   return Result.DONE;
 }
 
-/** Checks a 32-bit call gate and reads the code descriptor behind it (SDM vol. 3, 5.8.4). */
+/** Checks a call gate (16 or 32 bits wide) and reads the code descriptor behind it (SDM vol. 3, 5.8.4). */
 function openGate(cpu: Core, selector: number, gate: Descriptor) {
   const attr = attrOf(gate);
   const dpl = dplOf(attr);
@@ -120,11 +127,14 @@ function openGate(cpu: Core, selector: number, gate: Descriptor) {
     cpu.raise(Vector.NP, target & 0xfffc);
     return undefined;
   }
-  return { selector: target, offset: (gate.high & 0xffff0000) | (gate.low & 0xffff), code, words: gate.high & 0x1f };
+  const size = (attr & 8) !== 0 ? 4 : 2;
+  const offset = size === 4 ? (gate.high & 0xffff0000) | (gate.low & 0xffff) : gate.low & 0xffff;
+  return { selector: target, offset, code, size, words: gate.high & 0x1f };
 }
 
-/** CALL ptr16:32 and m16:32, directly or through a call gate. */
-export function callFar(cpu: Core, selector: number, offset: number): number {
+/** CALL ptr16:16, ptr16:32 and the same from memory, directly or through a call gate. */
+export function callFar(cpu: Core, selector: number, offset: number, size: number): number {
+  if (isReal(cpu)) return callFarReal(cpu, selector, offset, size);
   const s = cpu.s;
   if (isNull(selector)) return gp(cpu, 0);
   const descriptor = newDescriptor();
@@ -132,9 +142,9 @@ export function callFar(cpu: Core, selector: number, offset: number): number {
   const attr = attrOf(descriptor);
   if ((attr & CODE_SEGMENT) === CODE_SEGMENT) {
     if (!checkDirect(cpu, selector, descriptor)) return Result.FAULT;
-    return callSameRing(cpu, selector, offset, descriptor);
+    return callSameRing(cpu, selector, offset, descriptor, size);
   }
-  if ((attr & 0x1f) !== 0x0c) {
+  if ((attr & 0x17) !== 0x04) {
     const task = (attr & Attr.S) === 0 && [1, 5].includes(attr & 7);
     return task ? notBuilt(cpu, 'task switch by far call', selector & 0xfffc) : gp(cpu, selector & 0xfffc);
   }
@@ -142,7 +152,7 @@ export function callFar(cpu: Core, selector: number, offset: number): number {
   if (gate === undefined) return Result.FAULT;
   const newCpl = dplOf(attrOf(gate.code));
   const conforming = (attrOf(gate.code) & Attr.DOWN_CONFORMING) !== 0;
-  if (conforming || newCpl === s[S.CPL]) return callSameRing(cpu, gate.selector, gate.offset, gate.code);
+  if (conforming || newCpl === s[S.CPL]) return callSameRing(cpu, gate.selector, gate.offset, gate.code, gate.size);
   if (newCpl === 0 && cpu.wiring.ring0Escapes) return notBuilt(cpu, 'call gate into the monitor', selector & 0xfffc);
 
   const stack = newDescriptor();
@@ -150,19 +160,19 @@ export function callFar(cpu: Core, selector: number, offset: number): number {
   if (inner === undefined) return Result.FAULT;
   const words = [cpu.nextEip, s[segSelector(Seg.CS)]!];
   for (let i = 0; i < gate.words; i++) {
-    words.push(cpu.load(Seg.SS, stackOffset(cpu, i), 4));
+    words.push(cpu.load(Seg.SS, stackOffset(cpu, i * gate.size), gate.size));
     if (cpu.faultVector >= 0) return Result.FAULT;
   }
   words.push(s[S.ESP]!, s[segSelector(Seg.SS)]!);
   const mask = (attrOf(stack) & Attr.DB) !== 0 ? -1 : 0xffff;
-  const bottom = (inner.esp - words.length * 4) & mask;
-  if (!roomFor(limitOf(stack), attrOf(stack), bottom, words.length * 4)) {
+  const bottom = (inner.esp - words.length * gate.size) & mask;
+  if (!roomFor(limitOf(stack), attrOf(stack), bottom, words.length * gate.size)) {
     cpu.raise(Vector.SS, inner.selector & 0xfffc);
     return Result.FAULT;
   }
   if (gate.offset >>> 0 > limitOf(gate.code) >>> 0) return gp(cpu, 0);
   for (let i = 0; i < words.length; i++) {
-    cpu.writeLinear((baseOf(stack) + bottom + i * 4) | 0, 4, words[i]!, newCpl === 3);
+    cpu.writeLinear((baseOf(stack) + bottom + i * gate.size) | 0, gate.size, words[i]!, newCpl === 3);
     if (cpu.faultVector >= 0) return Result.FAULT;
   }
   if (!markAccessed(cpu, gate.code)) return Result.FAULT;
@@ -175,23 +185,24 @@ export function callFar(cpu: Core, selector: number, offset: number): number {
   return Result.DONE;
 }
 
-function callSameRing(cpu: Core, selector: number, offset: number, descriptor: Descriptor): number {
+function callSameRing(cpu: Core, selector: number, offset: number, descriptor: Descriptor, size: number): number {
   const s = cpu.s;
   if (offset >>> 0 > limitOf(descriptor) >>> 0) return gp(cpu, 0);
-  cpu.store(Seg.SS, stackOffset(cpu, -1), 4, s[segSelector(Seg.CS)]!);
+  cpu.store(Seg.SS, stackOffset(cpu, -size), size, s[segSelector(Seg.CS)]!);
   if (cpu.faultVector >= 0) return Result.FAULT;
-  cpu.store(Seg.SS, stackOffset(cpu, -2), 4, cpu.nextEip);
+  cpu.store(Seg.SS, stackOffset(cpu, -2 * size), size, cpu.nextEip);
   if (cpu.faultVector >= 0) return Result.FAULT;
   const result = enterCode(cpu, selector, offset, descriptor);
-  if (result === Result.DONE) setStackPointer(cpu, stackOffset(cpu, -2));
+  if (result === Result.DONE) setStackPointer(cpu, stackOffset(cpu, -2 * size));
   return result;
 }
 
 /** RETF and RETF imm16. */
-export function returnFar(cpu: Core, release: number): number {
-  const eip = cpu.load(Seg.SS, stackOffset(cpu, 0), 4);
+export function returnFar(cpu: Core, release: number, size: number): number {
+  if (isReal(cpu)) return returnFarReal(cpu, release, size);
+  const eip = popped(cpu.load(Seg.SS, stackOffset(cpu, 0), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
-  const selector = cpu.load(Seg.SS, stackOffset(cpu, 1), 4) & 0xffff;
+  const selector = cpu.load(Seg.SS, stackOffset(cpu, size), size) & 0xffff;
   if (cpu.faultVector >= 0) return Result.FAULT;
   const code = newDescriptor();
   if (!checkReturn(cpu, selector, code)) return Result.FAULT;
@@ -200,15 +211,15 @@ export function returnFar(cpu: Core, release: number): number {
   if (rpl === s[S.CPL]) {
     if (eip >>> 0 > limitOf(code) >>> 0) return gp(cpu, 0);
     if (!markAccessed(cpu, code)) return Result.FAULT;
-    setStackPointer(cpu, (s[S.ESP]! + 8 + release) | 0);
+    setStackPointer(cpu, (s[S.ESP]! + 2 * size + release) | 0);
     install(cpu, Seg.CS, selector, code);
     cpu.nextEip = eip;
     cpu.spend(cpu.costs.cycles.farTransfer);
     return Result.DONE;
   }
-  const esp = cpu.load(Seg.SS, (stackOffset(cpu, 2) + release) | 0, 4);
+  const esp = popped(cpu.load(Seg.SS, stackOffset(cpu, 2 * size + release), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
-  const ss = cpu.load(Seg.SS, (stackOffset(cpu, 3) + release) | 0, 4) & 0xffff;
+  const ss = cpu.load(Seg.SS, stackOffset(cpu, 3 * size + release), size) & 0xffff;
   if (cpu.faultVector >= 0) return Result.FAULT;
   if (!returnOutward(cpu, selector, code, eip, ss, (esp + release) | 0, cpu.costs.cycles.farReturnToOuter)) {
     return Result.FAULT;
@@ -261,16 +272,17 @@ function returnOutward(
   return true;
 }
 
-/** IRETD (SDM vol. 2, "IRET"). */
-export function interruptReturn(cpu: Core): number {
+/** IRET and IRETD (SDM vol. 2, "IRET"). */
+export function interruptReturn(cpu: Core, size = 4): number {
+  if (isReal(cpu)) return interruptReturnReal(cpu, size);
   const s = cpu.s;
   const cpl = s[S.CPL]!;
   if ((s[S.EFLAGS]! & Flag.NT) !== 0) return notBuilt(cpu, 'IRET with NT (task return)', 0);
-  const eip = cpu.load(Seg.SS, stackOffset(cpu, 0), 4);
+  const eip = popped(cpu.load(Seg.SS, stackOffset(cpu, 0), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
-  const selector = cpu.load(Seg.SS, stackOffset(cpu, 1), 4) & 0xffff;
+  const selector = cpu.load(Seg.SS, stackOffset(cpu, size), size) & 0xffff;
   if (cpu.faultVector >= 0) return Result.FAULT;
-  const image = cpu.load(Seg.SS, stackOffset(cpu, 2), 4);
+  const image = popped(cpu.load(Seg.SS, stackOffset(cpu, 2 * size), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
   if ((image & Flag.VM) !== 0 && cpl === 0) return notBuilt(cpu, 'IRET to virtual-8086 mode', 0);
   const code = newDescriptor();
@@ -280,19 +292,20 @@ export function interruptReturn(cpu: Core): number {
   if (rpl === cpl) {
     if (eip >>> 0 > limitOf(code) >>> 0) return gp(cpu, 0);
     if (!markAccessed(cpu, code)) return Result.FAULT;
-    setStackPointer(cpu, (s[S.ESP]! + 12) | 0);
+    setStackPointer(cpu, (s[S.ESP]! + 3 * size) | 0);
     install(cpu, Seg.CS, selector, code);
     cpu.nextEip = eip;
     cpu.spend(cpu.costs.cycles.iretSameRing);
   } else {
-    const esp = cpu.load(Seg.SS, stackOffset(cpu, 3), 4);
+    const esp = popped(cpu.load(Seg.SS, stackOffset(cpu, 3 * size), size), size);
     if (cpu.faultVector >= 0) return Result.FAULT;
-    const ss = cpu.load(Seg.SS, stackOffset(cpu, 4), 4) & 0xffff;
+    const ss = cpu.load(Seg.SS, stackOffset(cpu, 4 * size), size) & 0xffff;
     if (cpu.faultVector >= 0) return Result.FAULT;
     if (!returnOutward(cpu, selector, code, eip, ss, esp, cpu.costs.cycles.iretToOuter)) return Result.FAULT;
   }
   const writable = Flag.TF | Flag.DF | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
-  const mask = writable | (cpl <= iopl ? Flag.IF : 0) | (cpl === 0 ? Flag.IOPL | Flag.VIF | Flag.VIP : 0);
+  const all = writable | (cpl <= iopl ? Flag.IF : 0) | (cpl === 0 ? Flag.IOPL | Flag.VIF | Flag.VIP : 0);
+  const mask = size === 2 ? all & 0xffff : all;
   cpu.writeEflags((image & (mask | Flag.ARITHMETIC)) | (s[S.EFLAGS]! & ~(mask | Flag.ARITHMETIC)));
   return Result.DONE;
 }
@@ -306,7 +319,7 @@ function flat(cpu: Core, seg: number, selector: number, ring: number): void {
 export function sysenter(cpu: Core): number {
   const s = cpu.s;
   const selector = s[S.SYSENTER_CS]! & 0xfffc;
-  if (selector === 0) return gp(cpu, 0);
+  if (selector === 0 || isReal(cpu)) return gp(cpu, 0);
   const cost = cpu.costs.cycles.sysenter;
   if (cpu.wiring.ring0Escapes) {
     s[S.EIP] = cpu.nextEip;
@@ -329,7 +342,7 @@ export function sysenter(cpu: Core): number {
 export function sysexit(cpu: Core): number {
   const s = cpu.s;
   const selector = s[S.SYSENTER_CS]! & 0xfffc;
-  if (selector === 0 || s[S.CPL] !== 0) return gp(cpu, 0);
+  if (selector === 0 || s[S.CPL] !== 0 || isReal(cpu)) return gp(cpu, 0);
   cpu.spend(cpu.costs.cycles.sysexit);
   cpu.setCpl(3);
   flat(cpu, Seg.CS, (selector + 16) | 3, 3);

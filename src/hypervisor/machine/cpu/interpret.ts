@@ -638,6 +638,24 @@ export function interpret(cpu: Context): Exit {
           pc = next.start;
           continue;
         }
+        case 96: /* BRANCH_INDIRECT */ {
+          if (s[code[pc + 3]] === 0) {
+            s[S.EIP] += block.bytes;
+            clock[CYCLES] += block.cycles;
+            clock[INSTRUCTIONS] += block.instructions;
+            continue outer;
+          }
+          const eip = s[code[pc + 2]];
+          if (eip >>> 0 > s[CS_LIMIT] >>> 0) {
+            cpu.raise(Vector.GP);
+            break inner;
+          }
+          s[S.EIP] = eip;
+          clock[CYCLES] += block.cycles;
+          clock[INSTRUCTIONS] += block.instructions;
+          event = true;
+          continue outer;
+        }
         case 93: /* NEXT */ {
           s[S.EIP] += code[pc + 1];
           clock[CYCLES] += block.cycles;

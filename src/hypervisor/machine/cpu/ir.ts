@@ -32,6 +32,7 @@ export const Op = {
   AND_MASK: 12, // d a imm: no flags
   SHIFT_RIGHT_SIGNED: 13, // d a count: no flags
   STRING_STEP: 14, // d size: DF ? -size : size
+  CHECK_PROTECTED: 15, // faults with #UD in real and virtual-8086 mode
   // memory
   LOAD32: 16,
   LOAD16: 17, // sign-extended
@@ -111,6 +112,7 @@ export const Op = {
   JUMP_INDIRECT: 92, // - a
   NEXT: 93, // delta: the block ends without a branch
   SYSTEM: 94, // helper a b c d delta length
+  BRANCH_INDIRECT: 96, // - a b: taken to a if b is not 0; else the block ends without a branch
   CUT: 95, // delta cycles instructions: written over a block that its own store has invalidated
 } as const;
 

@@ -8,7 +8,14 @@ import { Coprocessor } from './system.js';
 
 /** Distance of a direct target from the block's EIP: blocks are decoded as if they began at 0. */
 const target = (ins: Instruction): number => ins.nearBranch32 | 0;
-const LOOP_CX = new Set<Code>([Code.Loop_rel8_32_CX, Code.Loope_rel8_32_CX, Code.Loopne_rel8_32_CX]);
+const LOOP_CX = new Set<Code>([
+  Code.Loop_rel8_16_CX,
+  Code.Loop_rel8_32_CX,
+  Code.Loope_rel8_16_CX,
+  Code.Loope_rel8_32_CX,
+  Code.Loopne_rel8_16_CX,
+  Code.Loopne_rel8_32_CX,
+]);
 const backward = (low: Lowering, to: number): number => (to <= low.delta ? 1 : 0);
 
 const jmp: Lower = (low, ins) => {
@@ -16,40 +23,65 @@ const jmp: Lower = (low, ins) => {
     case OpKind.NearBranch32:
       low.spend('branch');
       return low.jump(target(ins));
+    case OpKind.NearBranch16:
+      low.spend('branch');
+      return low.end(Op.JUMP_INDIRECT, 0, narrowTarget(low, ins));
     case OpKind.FarBranch32:
       return low.system('jumpFar', low.constant(ins.farBranchSelector), low.constant(ins.farBranch32 | 0));
-    case OpKind.NearBranch16:
     case OpKind.FarBranch16:
-      return low.system('unimplemented', Coprocessor.NONE);
+      return low.system('jumpFar', low.constant(ins.farBranchSelector), low.constant(ins.farBranch16));
     default:
   }
   if (ins.isJmpFarIndirect) return farIndirect(low, ins, 'jumpFar');
-  if (narrowNear(ins)) return low.system('unimplemented', Coprocessor.NONE);
   low.spend('branch');
-  const to = low.read(ins, 0, 4);
-  low.end(Op.JUMP_INDIRECT, 0, to);
+  low.end(Op.JUMP_INDIRECT, 0, indirectTarget(low, ins));
 };
 
-/** A near indirect branch through a 16-bit operand. Not built. */
+/** Target of a direct branch with a 16-bit operand: EIP is cut to 16 bits (SDM vol. 2, "JMP"). */
+function narrowTarget(low: Lowering, ins: Instruction): number {
+  const to = low.temp();
+  low.emit(Op.EIP, to, ins.nearBranch16);
+  low.emit(Op.AND_MASK, to, to, 0xffff);
+  return to;
+}
+
+/** Target of a near branch through a register or memory. */
+function indirectTarget(low: Lowering, ins: Instruction): number {
+  if (!narrowNear(ins)) return low.read(ins, 0, 4);
+  const to = low.temp();
+  low.emit(Op.AND_MASK, to, low.read(ins, 0, 2), 0xffff);
+  return to;
+}
+
+/**
+ * A conditional branch with a 16-bit operand: its target is no distance, since EIP is cut to 16 bits. `taken` is a word that is
+ * not zero if the branch is taken.
+ */
+function branchNarrow(low: Lowering, to: number, taken: number): void {
+  low.end(Op.BRANCH_INDIRECT, 0, to, taken);
+}
+
+/** A near indirect branch through a 16-bit operand. */
 function narrowNear(ins: Instruction): boolean {
   if (!isMemory(ins, 0)) return registerSize(ins.opRegister(0)) !== 4;
   return ins.memorySize === MemorySize.WordOffset;
 }
 
 function farIndirect(low: Lowering, ins: Instruction, helper: 'jumpFar' | 'callFar'): void {
-  if (ins.memorySize === MemorySize.SegPtr16) {
-    low.system('unimplemented', Coprocessor.NONE);
-    return;
-  }
+  const size = ins.memorySize === MemorySize.SegPtr16 ? 2 : 4;
   const place = low.place(ins);
-  const offset = low.load(place, 4);
-  const selector = low.load({ ...place, disp: (place.disp + 4) | 0 }, 2);
-  low.system(helper, selector, offset);
+  const offset = low.loadZero(place, size);
+  const selector = low.load({ ...place, disp: (place.disp + size) | 0 }, 2);
+  low.system(helper, selector, offset, size);
 }
 
 const jcc: Lower = (low, ins) => {
-  if (ins.opKind(0) !== OpKind.NearBranch32) return low.system('unimplemented', Coprocessor.NONE);
   low.spend('branch');
+  if (ins.opKind(0) === OpKind.NearBranch16) {
+    const taken = low.temp();
+    low.emit(Op.SET_CONDITION, taken, conditionOf(ins));
+    return branchNarrow(low, narrowTarget(low, ins), taken);
+  }
   low.end(Op.BRANCH, target(ins), backward(low, target(ins)), conditionOf(ins));
 };
 
@@ -57,23 +89,58 @@ const jecxz: Lower = (low, ins) => {
   low.spend('branch');
   const count = ins.mnemonic === Mnemonic.Jcxz ? low.temp() : S.ECX;
   if (count !== S.ECX) low.emit(Op.AND_MASK, count, S.ECX, 0xffff);
+  if (ins.opKind(0) === OpKind.NearBranch16) {
+    const taken = low.temp();
+    low.emit(Op.SELECT_EQUAL, taken, count, ZERO, low.constant(1), ZERO);
+    return branchNarrow(low, narrowTarget(low, ins), taken);
+  }
   low.end(Op.BRANCH_IF, target(ins), backward(low, target(ins)), count, 0);
 };
 
-/** LOOP, LOOPE, LOOPNE with ECX. The target is checked before ECX is written. */
+/** LOOP, LOOPE, LOOPNE with ECX or CX. The target is checked before the counter is written. */
 const loop: Lower = (low, ins) => {
-  if (ins.opKind(0) !== OpKind.NearBranch32 || narrowCount(ins)) return low.system('unimplemented', Coprocessor.NONE);
   low.spend('branch', 'simple');
+  if (ins.opKind(0) === OpKind.NearBranch16) return loopNarrow(low, ins);
   low.emit(Op.CHECK_TARGET_DIRECT, target(ins));
-  low.emit(Op.LEA, S.ECX, 0, S.ECX, ZERO, 0, -1);
-  if (ins.mnemonic === Mnemonic.Loop) {
-    low.end(Op.BRANCH_IF, target(ins), backward(low, target(ins)), S.ECX, 1);
+  let count: number = S.ECX;
+  if (narrowCount(ins)) {
+    count = decremented(low, ins);
+    low.emit(Op.INSERT, S.ECX, count, 0, 0xffff);
   } else {
-    low.end(Op.BRANCH_LOOP, target(ins), backward(low, target(ins)), S.ECX, conditionOf(ins));
+    low.emit(Op.LEA, S.ECX, 0, S.ECX, ZERO, 0, -1);
+  }
+  if (ins.mnemonic === Mnemonic.Loop) {
+    low.end(Op.BRANCH_IF, target(ins), backward(low, target(ins)), count, 1);
+  } else {
+    low.end(Op.BRANCH_LOOP, target(ins), backward(low, target(ins)), count, conditionOf(ins));
   }
 };
 
-/** LOOP with an address-size prefix counts in CX. */
+/** The counter less one, in a temporary. */
+function decremented(low: Lowering, ins: Instruction): number {
+  const count = low.temp();
+  low.emit(Op.LEA, count, 0, S.ECX, ZERO, 0, -1);
+  if (narrowCount(ins)) low.emit(Op.AND_MASK, count, count, 0xffff);
+  return count;
+}
+
+function loopNarrow(low: Lowering, ins: Instruction): void {
+  const to = narrowTarget(low, ins);
+  const count = decremented(low, ins);
+  let taken = count;
+  if (ins.mnemonic !== Mnemonic.Loop) {
+    taken = low.temp();
+    low.emit(Op.SELECT, taken, count, ZERO, conditionOf(ins));
+  }
+  const checked = low.temp();
+  low.emit(Op.SELECT_EQUAL, checked, taken, ZERO, ZERO, to);
+  low.emit(Op.CHECK_TARGET, 0, checked);
+  if (narrowCount(ins)) low.emit(Op.INSERT, S.ECX, count, 0, 0xffff);
+  else low.emit(Op.MOV, S.ECX, count);
+  branchNarrow(low, to, taken);
+}
+
+/** LOOP whose address size is 16 bits counts in CX. */
 function narrowCount(ins: Instruction): boolean {
   return LOOP_CX.has(ins.code);
 }
@@ -88,42 +155,46 @@ const call: Lower = (low, ins) => {
       low.push(back, 4);
       return low.jump(target(ins));
     }
-    case OpKind.FarBranch32:
-      return low.system('callFar', low.constant(ins.farBranchSelector), low.constant(ins.farBranch32 | 0));
     case OpKind.NearBranch16:
+      low.spend('call');
+      return callIndirect(low, narrowTarget(low, ins), 2);
+    case OpKind.FarBranch32:
+      return low.system('callFar', low.constant(ins.farBranchSelector), low.constant(ins.farBranch32 | 0), 4);
     case OpKind.FarBranch16:
-      return low.system('unimplemented', Coprocessor.NONE);
+      return low.system('callFar', low.constant(ins.farBranchSelector), low.constant(ins.farBranch16), 2);
     default:
   }
   if (ins.isCallFarIndirect) return farIndirect(low, ins, 'callFar');
-  if (narrowNear(ins)) return low.system('unimplemented', Coprocessor.NONE);
   low.spend('call');
-  let to = low.read(ins, 0, 4);
+  let to = indirectTarget(low, ins);
   if (to === S.ESP) {
     to = low.temp();
     low.emit(Op.MOV, to, S.ESP);
   }
+  callIndirect(low, to, narrowNear(ins) ? 2 : 4);
+};
+
+function callIndirect(low: Lowering, to: number, size: 2 | 4): void {
   low.emit(Op.CHECK_TARGET, 0, to);
   const back = low.temp();
   low.emit(Op.EIP, back, low.nextDelta);
-  low.push(back, 4);
+  low.push(back, size);
   low.end(Op.JUMP_INDIRECT, 0, to);
-};
+}
 
 const ret: Lower = (low, ins) => {
   const release = ins.opCount > 0 ? ins.immediate16 : 0;
-  if (ins.stackPointerIncrement - release !== 4) return low.system('unimplemented', Coprocessor.NONE);
+  const size = ins.stackPointerIncrement - release === 2 ? 2 : 4;
   low.spend('ret');
-  const to = low.load(low.stackPlace(0), 4);
+  const to = low.loadZero(low.stackPlace(0), size);
   low.emit(Op.CHECK_TARGET, 0, to);
-  low.moveStack(4 + release);
+  low.moveStack(size + release);
   low.end(Op.JUMP_INDIRECT, 0, to);
 };
 
 const retf: Lower = (low, ins) => {
   const release = ins.opCount > 0 ? ins.immediate16 : 0;
-  if (ins.stackPointerIncrement - release !== 8) return low.system('unimplemented', Coprocessor.NONE);
-  return low.system('returnFar', release);
+  return low.system('returnFar', release, ins.stackPointerIncrement - release === 4 ? 2 : 4);
 };
 
 const input: Lower = (low, ins) => {
@@ -140,8 +211,16 @@ const descriptorTable =
   (helper: 'loadTable' | 'storeTable', which: number): Lower =>
   (low, ins) => {
     const place = low.place(ins);
-    const narrow = ins.memorySize === MemorySize.Fword6 ? 0 : 1;
-    return low.system(helper, which, place.seg, low.address(place), helper === 'loadTable' ? narrow : 0);
+    const narrow = ins.code === Code.Lgdt_m1632_16 || ins.code === Code.Lidt_m1632_16;
+    return low.system(helper, which, place.seg, low.address(place), narrow ? 1 : 0);
+  };
+
+/** Instructions that real and virtual-8086 mode do not have: #UD before anything else. */
+const protectedOnly =
+  (lower: Lower): Lower =>
+  (low, ins) => {
+    low.emit(Op.CHECK_PROTECTED);
+    lower(low, ins);
   };
 
 /** SLDT, STR, SMSW. */
@@ -246,7 +325,8 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Loop, loop],
   [Mnemonic.Loope, loop],
   [Mnemonic.Loopne, loop],
-  [Mnemonic.Iretd, low => low.system('interruptReturn')],
+  [Mnemonic.Iretd, low => low.system('interruptReturn', 4)],
+  [Mnemonic.Iret, low => low.system('interruptReturn', 2)],
   [Mnemonic.Int, (low, ins) => low.system('interrupt', ins.immediate8)],
   [Mnemonic.Int3, low => low.system('interrupt', 3)],
   [Mnemonic.Int1, low => low.system('int1')],
@@ -261,20 +341,20 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Out, output],
   [Mnemonic.Clts, low => low.system('clearTaskSwitched')],
   [Mnemonic.Lmsw, wordOperand('loadMachineStatus')],
-  [Mnemonic.Lldt, wordOperand('loadLocalTable')],
-  [Mnemonic.Ltr, wordOperand('loadTaskRegister')],
-  [Mnemonic.Sldt, systemWord(0)],
-  [Mnemonic.Str, systemWord(1)],
+  [Mnemonic.Lldt, protectedOnly(wordOperand('loadLocalTable'))],
+  [Mnemonic.Ltr, protectedOnly(wordOperand('loadTaskRegister'))],
+  [Mnemonic.Sldt, protectedOnly(systemWord(0))],
+  [Mnemonic.Str, protectedOnly(systemWord(1))],
   [Mnemonic.Smsw, systemWord(2)],
   [Mnemonic.Lgdt, descriptorTable('loadTable', 0)],
   [Mnemonic.Lidt, descriptorTable('loadTable', 1)],
   [Mnemonic.Sgdt, descriptorTable('storeTable', 0)],
   [Mnemonic.Sidt, descriptorTable('storeTable', 1)],
-  [Mnemonic.Lar, describe(0)],
-  [Mnemonic.Lsl, describe(1)],
-  [Mnemonic.Verr, verify(0)],
-  [Mnemonic.Verw, verify(1)],
-  [Mnemonic.Arpl, arpl],
+  [Mnemonic.Lar, protectedOnly(describe(0))],
+  [Mnemonic.Lsl, protectedOnly(describe(1))],
+  [Mnemonic.Verr, protectedOnly(verify(0))],
+  [Mnemonic.Verw, protectedOnly(verify(1))],
+  [Mnemonic.Arpl, protectedOnly(arpl)],
   [Mnemonic.Invlpg, invlpg],
   [Mnemonic.Wbinvd, low => low.system('writeBack')],
   [Mnemonic.Invd, low => low.system('writeBack')],

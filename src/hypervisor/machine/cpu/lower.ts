@@ -151,6 +151,13 @@ export class Lowering {
     return temp;
   }
 
+  /** As `load`, but a 16-bit value is zero-extended: offsets. */
+  loadZero(place: Place, size: 2 | 4): number {
+    const temp = this.temp();
+    this.loadInto(temp, place, size, size === 2 ? Op.LOAD16Z : Op.LOAD32);
+    return temp;
+  }
+
   loadForStore(place: Place, size: Size): number {
     const temp = this.temp();
     this.loadInto(temp, place, size, Op.LOAD_FOR_STORE);

@@ -25,7 +25,7 @@ import {
 import type { Core } from './core.js';
 import { carryFlag, condition, FlagOp } from './flags.js';
 import { Op } from './ir.js';
-import { Flag, S, Vector } from './state.js';
+import { Cr0, Flag, S, Vector } from './state.js';
 
 export type RareOp = (cpu: Core, s: Int32Array, code: Int32Array, at: number) => boolean;
 
@@ -55,6 +55,8 @@ const TABLE: Readonly<Record<number, RareOp>> = {
     s[code[at + 1]] = (s[S.EFLAGS] & Flag.DF) !== 0 ? -code[at + 2] : code[at + 2];
     return true;
   },
+  [Op.CHECK_PROTECTED]: (cpu, s) =>
+    ((s[S.CR0] & Cr0.PE) !== 0 && (s[S.EFLAGS] & Flag.VM) === 0) || cpu.raise(Vector.UD),
   [Op.ADD]: (_cpu, s, code, at) => {
     const a = s[code[at + 2]];
     const b = s[code[at + 3]];

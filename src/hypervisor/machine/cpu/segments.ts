@@ -1,5 +1,6 @@
 /** Descriptor tables and loads of data segment registers (SDM vol. 3, chapters 3 and 5). */
 import type { Core } from './core.js';
+import { isReal, loadSegmentReal } from './real-mode.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
 /** A descriptor as read from its table. One scratch object per use site's call chain: read, check, load, before the next read. */
@@ -69,6 +70,10 @@ export function install(cpu: Core, seg: number, selector: number, descriptor: De
 
 /** MOV, POP and LxS into ES, DS, FS, GS or SS (SDM vol. 2, "MOV"). False with the fault pending, nothing changed. */
 export function loadSegment(cpu: Core, seg: number, selector: number): boolean {
+  if (isReal(cpu)) {
+    loadSegmentReal(cpu, seg, selector);
+    return true;
+  }
   const cpl = cpu.s[S.CPL]!;
   if (isNull(selector)) {
     if (seg === Seg.SS) return cpu.raise(Vector.GP, 0);

@@ -11,6 +11,7 @@ import { callFar, interruptReturn, jumpFar, returnFar, sysenter, sysexit, visibl
 import { FlagOp, zeroFlag } from './flags.js';
 import { CYCLES, INSTRUCTIONS } from './layout.js';
 import { ioAllowed, portIn, portOut } from './ports.js';
+import { enterReal, isReal } from './real-mode.js';
 import {
   attrOf,
   install,
@@ -143,7 +144,9 @@ function writeControl(cpu: Core, control: number, register: number): number {
       if ((paging && (value & Cr0.PE) === 0) || ((value & Cr0.NW) !== 0 && (value & Cr0.CD) === 0)) {
         return fault(cpu, Vector.GP);
       }
+      const wasReal = isReal(cpu);
       cpu.setCr0(value & (0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG));
+      if (!wasReal && isReal(cpu)) enterReal(cpu);
       cpu.spend(costs.movCr0);
       return Result.DONE;
     }
@@ -249,7 +252,7 @@ function loadLocalTable(cpu: Core, selectorAt: number): number {
   return Result.DONE;
 }
 
-/** LTR: the descriptor becomes busy. 16-bit task states are refused like any wrong type. */
+/** LTR: the descriptor of an available TSS, 16-bit (type 1) or 32-bit (type 9), becomes busy. */
 function loadTaskRegister(cpu: Core, selectorAt: number): number {
   if (!privileged(cpu)) return Result.FAULT;
   const selector = cpu.s[selectorAt]! & 0xffff;
@@ -259,7 +262,7 @@ function loadTaskRegister(cpu: Core, selectorAt: number): number {
   if ((selector & 4) !== 0) return fault(cpu, Vector.GP, code);
   if (!readDescriptor(cpu, selector, descriptor, Vector.GP)) return Result.FAULT;
   const attr = attrOf(descriptor);
-  if ((attr & 0x1f) !== 0x09) return fault(cpu, Vector.GP, code);
+  if ((attr & 0x17) !== 0x01) return fault(cpu, Vector.GP, code);
   if ((attr & Attr.P) === 0) return fault(cpu, Vector.NP, code);
   descriptor.high |= 0x200;
   cpu.writeLinear((descriptor.at + 4) | 0, 4, descriptor.high, false);
@@ -529,8 +532,8 @@ function jumpFarHelper(cpu: Core, selectorAt: number, offsetAt: number): number 
   return jumpFar(cpu, cpu.s[selectorAt]! & 0xffff, cpu.s[offsetAt]!);
 }
 
-function callFarHelper(cpu: Core, selectorAt: number, offsetAt: number): number {
-  return callFar(cpu, cpu.s[selectorAt]! & 0xffff, cpu.s[offsetAt]!);
+function callFarHelper(cpu: Core, selectorAt: number, offsetAt: number, size: number): number {
+  return callFar(cpu, cpu.s[selectorAt]! & 0xffff, cpu.s[offsetAt]!, size);
 }
 
 function invalidOpcode(cpu: Core): number {
@@ -544,10 +547,10 @@ const HELPERS = {
   interrupt,
   int1,
   overflow,
-  interruptReturn: cpu => interruptReturn(cpu),
+  interruptReturn: (cpu, size) => interruptReturn(cpu, size),
   jumpFar: jumpFarHelper,
   callFar: callFarHelper,
-  returnFar: (cpu, release) => returnFar(cpu, release),
+  returnFar: (cpu, release, size) => returnFar(cpu, release, size),
   sysenter: cpu => sysenter(cpu),
   sysexit: cpu => sysexit(cpu),
   halt,

@@ -52,12 +52,13 @@ shape(['DECIMAL'], [], [], true, true);
 // A helper writes registers and flags by itself, after nothing of it can fault any more.
 shape(['HELPER'], [], [], true, true);
 shape(['CHECK_TARGET'], [2], [], true);
-shape(['CHECK_TARGET_DIRECT', 'FETCH_NEXT_PAGE'], [], [], true);
+shape(['CHECK_PROTECTED', 'CHECK_TARGET_DIRECT', 'FETCH_NEXT_PAGE'], [], [], true);
 // The target checks of terminators are repeated by CHECK ops wherever something was committed before them.
 shape(['JUMP', 'NEXT', 'CUT', 'SYSTEM'], [], []);
 shape(['BRANCH'], [], []);
 shape(['BRANCH_IF', 'BRANCH_LOOP'], [3], []);
 shape(['JUMP_INDIRECT'], [2], []);
+shape(['BRANCH_INDIRECT'], [2, 3], []);
 
 /** One line for each rule that the block breaks; empty for a good block. */
 export function verify(block: Block, code: Int32Array): string[] {
