@@ -77,7 +77,9 @@ export class BlockDecoder {
       marks[count * MARK_WORDS + 2] = cycles;
       low.begin(bytes, bytes + length);
       if (secondPage >= 0 && length > here) low.emit(Op.FETCH_NEXT_PAGE, secondPage);
-      this.#lower(ins);
+      if (ins.mnemonic === Mnemonic.INVALID && tooLong(window, bytes, available, bitness))
+        low.system('generalProtection');
+      else this.#lower(ins);
       ended = low.ended;
       bytes += length;
       cycles += low.cost;
@@ -111,6 +113,29 @@ export class BlockDecoder {
     if (lower !== undefined) lower(low, ins);
     else low.system('unimplemented', coprocessorOf(ins));
   }
+}
+
+const PREFIXES: ReadonlySet<number> = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
+
+/**
+ * Is what iced calls invalid an instruction of more than 15 bytes, which is #GP(0) and not #UD (SDM vol. 2, 2.3.11)? Only repeated
+ * prefixes make one so long: without the repetitions it has a length again.
+ */
+function tooLong(window: Uint8Array, at: number, end: number, bitness: number): boolean {
+  let opcode = at;
+  while (opcode < end && PREFIXES.has(window[opcode]!)) opcode += 1;
+  const prefixes = opcode - at;
+  if (prefixes < INSTRUCTION_BYTES_MAX) {
+    const once = [...new Set(window.subarray(at, opcode))];
+    const rest = window.subarray(opcode, Math.min(end, opcode + INSTRUCTION_BYTES_MAX - once.length));
+    const decoder = new Decoder(bitness, Uint8Array.of(...once, ...rest), DecoderOptions.None);
+    const ins = decoder.decode();
+    const length = decoder.lastError === DecoderError.NoMoreBytes ? INSTRUCTION_BYTES_MAX : ins.length;
+    ins.free();
+    decoder.free();
+    return length + prefixes - once.length > INSTRUCTION_BYTES_MAX;
+  }
+  return true;
 }
 
 function coprocessorOf(ins: Instruction): number {

@@ -191,7 +191,7 @@ function bit(kind: number): Lower {
     if (!low.isImmediate(ins, 1)) {
       const unit = low.temp();
       low.emit(Op.SHIFT_RIGHT_SIGNED, unit, index, size === 4 ? 5 : 4);
-      place = { seg: place.seg, base: low.address(place), index: unit, shift: size === 4 ? 2 : 1, disp: 0 };
+      place = low.indexed(place, unit, size === 4 ? 2 : 1);
     }
     const old = modifies ? low.loadForStore(place, size) : low.load(place, size);
     const result = low.temp();

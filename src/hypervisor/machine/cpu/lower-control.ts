@@ -365,8 +365,9 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Cmpxchg8b, compareExchange8],
   [Mnemonic.Wait, low => low.system('unimplemented', Coprocessor.WAIT)],
   [Mnemonic.Salc, salc],
-  // Invalid on every processor, by definition or by encoding (a LOCK where none may be): #UD without a report. An
-  // instruction of more than 15 bytes comes here too, where hardware has #GP.
+  // There are no performance counters, so every number of one is wrong.
+  [Mnemonic.Rdpmc, low => low.system('generalProtection')],
+  // Invalid on every processor, by definition or by encoding (a LOCK where none may be): #UD without a report.
   [Mnemonic.INVALID, low => low.system('invalidOpcode')],
   [Mnemonic.Ud0, low => low.system('invalidOpcode')],
   [Mnemonic.Ud1, low => low.system('invalidOpcode')],

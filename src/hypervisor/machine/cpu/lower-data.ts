@@ -1,5 +1,5 @@
 /** Lowering of moves, stack instructions and unrepeated string instructions. */
-import { type Instruction, Mnemonic, OpKind, Register } from 'iced-x86';
+import { Code, type Instruction, Mnemonic, OpKind, Register } from 'iced-x86';
 import { Op } from './ir.js';
 import { ZERO } from './layout.js';
 import {
@@ -13,7 +13,7 @@ import {
   type Size,
 } from './lower.js';
 import { S, Seg } from './state.js';
-import { Repeat, StringKind } from './strings.js';
+import { NARROW_STRING, Repeat, StringKind } from './strings.js';
 
 const mov: Lower = (low, ins) => {
   const kind0 = ins.opKind(0);
@@ -137,7 +137,11 @@ const xlat: Lower = (low, ins) => {
   low.spend('load');
   const index = low.temp();
   low.emit(Op.ZERO_EXTEND, index, S.EAX, 24, 24);
-  const place: Place = { seg: ins.memorySegment - Register.ES, base: S.EBX, index, shift: 0, disp: 0 };
+  const seg = ins.memorySegment - Register.ES;
+  let place: Place = { seg, base: S.EBX, index, shift: 0, disp: 0 };
+  if (ins.memoryBase === Register.BX) {
+    place = low.indexed({ seg, base: S.EBX, index: ZERO, shift: 0, disp: 0, narrow: true }, index, 0);
+  }
   const value = low.load(place, 1);
   low.emit(Op.INSERT, S.EAX, value, 0, 0xff);
 };
@@ -158,8 +162,7 @@ const pop: Lower = (low, ins) => {
     const value = low.load(low.stackPlace(0), size);
     // The address is computed with ESP as it is after the pop (SDM vol. 2, "POP").
     const place = low.place(ins);
-    const moved = place.base === S.ESP ? { ...place, disp: (place.disp + size) | 0 } : place;
-    low.store(moved, size, value);
+    low.store(place.base === S.ESP ? behindPop(low, place, size) : place, size, value);
     low.moveStack(size);
     return;
   }
@@ -170,6 +173,17 @@ const pop: Lower = (low, ins) => {
   low.moveStack(size);
   low.writeRegister(register, value);
 };
+
+/** A place relative to ESP as it will be after a pop of `size` bytes. */
+function behindPop(low: Lowering, place: Place, size: number): Place {
+  if (!low.stack16) return { ...place, disp: (place.disp + size) | 0 };
+  const sum = low.temp();
+  const base = low.temp();
+  low.emit(Op.LEA, sum, 0, S.ESP, ZERO, 0, size);
+  low.emit(Op.MOV, base, S.ESP);
+  low.emit(Op.INSERT, base, sum, 0, 0xffff);
+  return { ...place, base };
+}
 
 /** PUSHA: all words relative to the ESP from before. */
 function pushAll(size: 2 | 4): Lower {
@@ -212,9 +226,8 @@ function popFlags(size: 2 | 4): Lower {
 const enter: Lower = (low, ins) => {
   const bytes = ins.immediate16;
   const level = ins.immediate8_2nd & 31;
-  if (low.stack16 || ins.mnemonic !== Mnemonic.Enter || pushBytesOfEnter(ins) !== 4)
-    return low.system('unimplemented', 0);
-  if (level > 0) return low.system('enter', bytes, level);
+  const size = ins.code === Code.Enterw_imm16_imm8 ? 2 : 4;
+  if (level > 0 || low.stack16 || size === 2) return low.system('enter', bytes, level, size);
   low.spend('store', 'simple');
   low.store(low.stackPlace(-4), 4, S.EBP);
   const frame = low.temp();
@@ -223,17 +236,24 @@ const enter: Lower = (low, ins) => {
   low.emit(Op.LEA, S.ESP, 0, frame, ZERO, 0, -bytes);
 };
 
-/** Operand size of ENTER: iced counts frame and saved words together. */
-function pushBytesOfEnter(ins: Instruction): number {
-  return (Math.abs(ins.stackPointerIncrement) - ins.immediate16) % 4 === 0 ? 4 : 2;
-}
-
 const leave: Lower = (low, ins) => {
-  if (low.stack16 || Math.abs(ins.stackPointerIncrement) === 2) return low.system('unimplemented', 0);
+  const size = ins.code === Code.Leavew ? 2 : 4;
   low.spend('load', 'simple');
-  const value = low.load({ seg: Seg.SS, base: S.EBP, index: ZERO, shift: 0, disp: 0 }, 4);
-  low.emit(Op.LEA, S.ESP, 0, S.EBP, ZERO, 0, 4);
-  low.emit(Op.MOV, S.EBP, value);
+  let base: number = S.EBP;
+  if (low.stack16) {
+    base = low.temp();
+    low.emit(Op.AND_MASK, base, S.EBP, 0xffff);
+  }
+  const value = low.load({ seg: Seg.SS, base, index: ZERO, shift: 0, disp: 0 }, size);
+  if (low.stack16) {
+    const behind = low.temp();
+    low.emit(Op.LEA, behind, 0, base, ZERO, 0, size);
+    low.emit(Op.INSERT, S.ESP, behind, 0, 0xffff);
+  } else {
+    low.emit(Op.LEA, S.ESP, 0, S.EBP, ZERO, 0, size);
+  }
+  if (size === 4) low.emit(Op.MOV, S.EBP, value);
+  else low.emit(Op.INSERT, S.EBP, value, 0, 0xffff);
 };
 
 const loadFarPointer =
@@ -262,12 +282,18 @@ function stringInstruction(kind: number, size: Size): Lower {
         ? Seg.ES
         : ins.memorySegment - Register.ES;
     const repeat = ins.hasRepnePrefix ? Repeat.REPNE : ins.hasRepPrefix || ins.hasRepePrefix ? Repeat.REP : Repeat.NONE;
-    if (narrowAddress(ins)) return low.system('unimplemented', 0);
+    const narrow = narrowAddress(ins);
     if (repeat !== Repeat.NONE || kind >= StringKind.INS) {
-      return low.system('string', kind | (size << 4) | (repeat << 8), seg);
+      return low.system('string', kind | (size << 4) | (repeat << 8) | (narrow ? NARROW_STRING : 0), seg);
     }
-    const from: Place = { seg, base: S.ESI, index: ZERO, shift: 0, disp: 0 };
-    const to: Place = { seg: Seg.ES, base: S.EDI, index: ZERO, shift: 0, disp: 0 };
+    const pointer = (register: number): number => {
+      if (!narrow) return register;
+      const cut = low.temp();
+      low.emit(Op.AND_MASK, cut, register, 0xffff);
+      return cut;
+    };
+    const from: Place = { seg, base: pointer(S.ESI), index: ZERO, shift: 0, disp: 0 };
+    const to: Place = { seg: Seg.ES, base: pointer(S.EDI), index: ZERO, shift: 0, disp: 0 };
     const step = low.temp();
     const accumulator = () => {
       const temp = low.temp();
@@ -301,13 +327,17 @@ function stringInstruction(kind: number, size: Size): Lower {
       }
     }
     low.emit(Op.STRING_STEP, step, size);
-    const advance = (register: number) => low.emit(Op.LEA, register, 0, register, step, 0, 0);
+    const advance = (register: number) => {
+      const sum = narrow ? low.temp() : register;
+      low.emit(Op.LEA, sum, 0, register, step, 0, 0);
+      if (narrow) low.emit(Op.INSERT, register, sum, 0, 0xffff);
+    };
     if (kind === StringKind.MOVS || kind === StringKind.LODS || kind === StringKind.CMPS) advance(S.ESI);
     if (kind !== StringKind.LODS) advance(S.EDI);
   };
 }
 
-/** An address-size prefix: SI and DI instead of ESI and EDI. Not built. */
+/** An address size of 16 bits: SI, DI and CX instead of ESI, EDI and ECX. */
 function narrowAddress(ins: Instruction): boolean {
   for (let i = 0; i < ins.opCount; i++) {
     const kind = ins.opKind(i);

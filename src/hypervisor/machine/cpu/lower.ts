@@ -21,6 +21,8 @@ export interface Place {
   readonly index: number;
   readonly shift: number;
   readonly disp: number;
+  /** The address size is 16 bits: whatever is added to the address must be cut again. */
+  readonly narrow?: true;
 }
 
 const LOADS = { 1: Op.LOAD8, 2: Op.LOAD16, 4: Op.LOAD32 } as const;
@@ -123,7 +125,7 @@ export class Lowering {
       const word = (register: Register) => (register === Register.None ? ZERO : registerNumber(register));
       this.emit(Op.LEA, address, 0, word(base), word(index), 0, disp);
       this.emit(Op.AND_MASK, address, address, 0xffff);
-      return { seg, base: address, index: ZERO, shift: 0, disp: 0 };
+      return { seg, base: address, index: ZERO, shift: 0, disp: 0, narrow: true };
     }
     return {
       seg,
@@ -132,6 +134,16 @@ export class Lowering {
       shift: 31 - Math.clz32(ins.memoryIndexScale),
       disp,
     };
+  }
+
+  /** The place `index << shift` bytes further on. */
+  indexed(place: Place, index: number, shift: number): Place {
+    const { seg } = place;
+    if (!place.narrow) return { seg, base: this.address(place), index, shift, disp: 0 };
+    const address = this.temp();
+    this.emit(Op.LEA, address, 0, place.base, index, shift, place.disp);
+    this.emit(Op.AND_MASK, address, address, 0xffff);
+    return { seg, base: address, index: ZERO, shift: 0, disp: 0, narrow: true };
   }
 
   /** Effective address of a place, in a temporary. */

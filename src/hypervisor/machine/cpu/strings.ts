@@ -13,6 +13,8 @@ import { Flag, S, Seg, segBase } from './state.js';
 
 export const StringKind = { MOVS: 0, STOS: 1, LODS: 2, SCAS: 3, CMPS: 4, INS: 5, OUTS: 6 } as const;
 export const Repeat = { NONE: 0, REP: 1, REPNE: 2 } as const;
+/** Bit of the helper's first argument: the address size is 16 bits. */
+export const NARROW_STRING = 1 << 12;
 
 const USES_SOURCE = [true, false, true, false, true, false, true];
 const USES_DESTINATION = [true, true, false, true, true, true, false];
@@ -35,15 +37,21 @@ function setAccumulator(cpu: Core, value: number, size: number): void {
   cpu.s[S.EAX] = (cpu.s[S.EAX]! & ~mask) | (value & mask);
 }
 
-/** The helper: `packed` is kind | size << 4 | repeat << 8; `seg` the source segment. */
+/** Elements before a 16-bit offset wraps; at least 1, since an element may straddle (and then fails the segment's check or not). */
+function elementsBeforeWrap(offset: number, size: number, down: boolean): number {
+  return down ? Math.floor(offset / size) + 1 : Math.max(1, Math.floor((0x10000 - offset) / size));
+}
+
+/** The helper: `packed` is kind | size << 4 | repeat << 8 | `NARROW_STRING`; `seg` the source segment. */
 export function repeatString(cpu: Core, packed: number, seg: number): number {
   const kind = packed & 15;
   const size = (packed >> 4) & 15;
-  const repeat = packed >> 8;
+  const repeat = (packed >> 8) & 15;
+  const mask = (packed & NARROW_STRING) !== 0 ? 0xffff : -1;
   const s = cpu.s;
   const costs = cpu.costs.cycles;
   if (kind >= StringKind.INS && !ioAllowed(cpu, s[S.EDX]! & 0xffff, size)) return Result.FAULT;
-  let count = repeat === Repeat.NONE ? 1 : s[S.ECX]! >>> 0;
+  let count = repeat === Repeat.NONE ? 1 : (s[S.ECX]! & mask) >>> 0;
   if (count === 0) {
     cpu.spend(costs.stringStart);
     return Result.DONE;
@@ -52,17 +60,21 @@ export function repeatString(cpu: Core, packed: number, seg: number): number {
   const step = down ? -size : size;
   if (cpu.stepping || kind >= StringKind.INS) count = 1;
   const user = s[S.CPL] === 3;
-  const source = (s[S.ESI]! + s[segBase(seg)]!) | 0;
-  const destination = (s[S.EDI]! + s[segBase(Seg.ES)]!) | 0;
+  const sourceOffset = s[S.ESI]! & mask;
+  const destinationOffset = s[S.EDI]! & mask;
+  const source = (sourceOffset + s[segBase(seg)]!) | 0;
+  const destination = (destinationOffset + s[segBase(Seg.ES)]!) | 0;
   if (USES_SOURCE[kind]) {
-    if (!cpu.probe(seg, s[S.ESI]!, size, false)) return Result.FAULT;
+    if (!cpu.probe(seg, sourceOffset, size, false)) return Result.FAULT;
     count = Math.min(count, elementsInPage(source, size, down));
-    count = withinSegment(cpu, seg, s[S.ESI]!, size, step, count, false);
+    if (mask !== -1) count = Math.min(count, elementsBeforeWrap(sourceOffset, size, down));
+    count = withinSegment(cpu, seg, sourceOffset, size, step, count, false);
   }
   if (USES_DESTINATION[kind]) {
-    if (!cpu.probe(Seg.ES, s[S.EDI]!, size, WRITES[kind]!)) return Result.FAULT;
+    if (!cpu.probe(Seg.ES, destinationOffset, size, WRITES[kind]!)) return Result.FAULT;
     count = Math.min(count, elementsInPage(destination, size, down));
-    count = withinSegment(cpu, Seg.ES, s[S.EDI]!, size, step, count, WRITES[kind]!);
+    if (mask !== -1) count = Math.min(count, elementsBeforeWrap(destinationOffset, size, down));
+    count = withinSegment(cpu, Seg.ES, destinationOffset, size, step, count, WRITES[kind]!);
   }
   cpu.spend(costs.stringStart);
 
@@ -106,11 +118,16 @@ export function repeatString(cpu: Core, packed: number, seg: number): number {
     if (cpu.faultVector >= 0) cpu.bug('a probed string element faulted');
   }
   cpu.clock[CYCLES]! += costs.stringStep * done;
-  if (USES_SOURCE[kind]) s[S.ESI] = (s[S.ESI]! + done * step) | 0;
-  if (USES_DESTINATION[kind]) s[S.EDI] = (s[S.EDI]! + done * step) | 0;
+  if (USES_SOURCE[kind]) add(s, S.ESI, done * step, mask);
+  if (USES_DESTINATION[kind]) add(s, S.EDI, done * step, mask);
   if (repeat === Repeat.NONE) return Result.DONE;
-  s[S.ECX] = (s[S.ECX]! - done) | 0;
-  return s[S.ECX] === 0 || stop ? Result.DONE : Result.AGAIN;
+  add(s, S.ECX, -done, mask);
+  return (s[S.ECX]! & mask) === 0 || stop ? Result.DONE : Result.AGAIN;
+}
+
+/** Adds to the part of a register that `mask` covers. */
+function add(s: Int32Array, register: number, amount: number, mask: number): void {
+  s[register] = (s[register]! & ~mask) | ((s[register]! + amount) & mask);
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   peekDescriptor,
   readDescriptor,
 } from './segments.js';
+import { enterFrame } from './stack-frame.js';
 import { Attr, Cr0, Cr4, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
 import { repeatString } from './strings.js';
 
@@ -100,27 +101,29 @@ function popFlags(cpu: Core, valueAt: number, size: number): number {
   if (size === 2) mask &= 0xffff;
   const old = cpu.readEflags();
   cpu.writeEflags(((s[valueAt]! & mask) | (old & ~mask)) & ~Flag.RF);
-  moveStack(cpu, size);
+  moveStack(cpu, size, (s[segAttr(Seg.SS)]! & Attr.DB) !== 0);
   cpu.spend(cpu.costs.cycles.popf);
   return Result.DONE;
 }
 
-function moveStack(cpu: Core, bytes: number): void {
+function moveStack(cpu: Core, bytes: number, big: boolean): void {
   const s = cpu.s;
   const esp = (s[S.ESP]! + bytes) | 0;
-  s[S.ESP] = (s[segAttr(Seg.SS)]! & Attr.DB) !== 0 ? esp : (s[S.ESP]! & ~0xffff) | (esp & 0xffff);
+  s[S.ESP] = big ? esp : (s[S.ESP]! & ~0xffff) | (esp & 0xffff);
 }
 
 /** MOV Sreg; POP Sreg when `popBytes` is not 0; LxS when `registerAt` is not negative. */
 function loadSegmentHelper(cpu: Core, seg: number, selectorAt: number, popBytes: number, pair: number): number {
   const s = cpu.s;
+  // POP SS moves the stack pointer by the width of the old stack.
+  const big = (s[segAttr(Seg.SS)]! & Attr.DB) !== 0;
   if (!loadSegment(cpu, seg, s[selectorAt]! & 0xffff)) return Result.FAULT;
   if (pair !== 0) {
     const mask = (pair & 0x100) !== 0 ? 0xffff : -1;
     const register = pair & 7;
     s[register] = (s[register]! & ~mask) | (s[(pair >> 16) & 0xff]! & mask);
   }
-  if (popBytes !== 0) moveStack(cpu, popBytes);
+  if (popBytes !== 0) moveStack(cpu, popBytes, big);
   if (seg === Seg.SS && pair === 0) s[S.INTERRUPT_SHADOW] = 1;
   cpu.spend(cpu.costs.cycles.segmentLoad);
   return Result.DONE;
@@ -461,26 +464,6 @@ function overflow(cpu: Core): number {
   return Result.DONE;
 }
 
-/** ENTER with a nesting level above 0 (SDM vol. 2, "ENTER"), 32-bit operands and stack. */
-function enter(cpu: Core, frameBytes: number, level: number): number {
-  const s = cpu.s;
-  const frame = (s[S.ESP]! - 4) | 0;
-  const words = [s[S.EBP]!];
-  for (let i = 1; i < level; i++) {
-    words.push(cpu.load(Seg.SS, (s[S.EBP]! - 4 * i) | 0, 4));
-    if (cpu.faultVector >= 0) return Result.FAULT;
-  }
-  words.push(frame);
-  for (let i = 0; i < words.length; i++) {
-    cpu.store(Seg.SS, (frame - 4 * i) | 0, 4, words[i]!);
-    if (cpu.faultVector >= 0) return Result.FAULT;
-  }
-  s[S.EBP] = frame;
-  s[S.ESP] = (frame - 4 * (words.length - 1) - frameBytes) | 0;
-  cpu.spend(cpu.costs.cycles.pushPopAll);
-  return Result.DONE;
-}
-
 function arpl(cpu: Core, destinationAt: number, sourceAt: number, outAt: number): number {
   const s = cpu.s;
   const lower = (s[destinationAt]! & 3) < (s[sourceAt]! & 3);
@@ -544,6 +527,7 @@ function invalidOpcode(cpu: Core): number {
 const HELPERS = {
   unimplemented,
   invalidOpcode,
+  generalProtection: cpu => fault(cpu, Vector.GP),
   interrupt,
   int1,
   overflow,
@@ -580,7 +564,7 @@ const HELPERS = {
   cpuid,
   compareExchange8,
   bound,
-  enter,
+  enter: enterFrame,
   arplRegister,
   arplMemory,
   storeSystemWord,
