@@ -1,0 +1,67 @@
+/**
+ * Runs the benchmark guest on our own machine: a native VM without host, scheduler and pacing around it, in the quanta that a
+ * host would use.
+ */
+import { COST_PROFILES } from '../../src/hypervisor/machine/costs/index.js';
+import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { warmUpInterpreter } from '../../src/hypervisor/machine/cpu/warm-up.js';
+import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
+import { zeroCauses } from '../../src/hypervisor/stats/causes.js';
+import { zeroCounters } from '../../src/hypervisor/stats/counters.js';
+import { parseMultiboot } from '../../src/hypervisor/vm/multiboot.js';
+import { NativeInstance, NativeMachine } from '../../src/hypervisor/vm/native-instance.js';
+import { MpnAllocator } from '../../src/hypervisor/vmkernel/mpn-allocator.js';
+import { type ChildOptions, childOptions, childReader, readImage, sendAll } from './child.js';
+import type { RowReader } from './rows.js';
+
+const QUANTA_PER_SECOND = 1000;
+
+export interface OurRun {
+  readonly instructions: number;
+  readonly cycles: number;
+}
+
+/** Runs until the guest says `end`. Throws when the machine stops before. */
+export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowReader): OurRun {
+  warmUpInterpreter();
+  const costs = COST_PROFILES['xeon-5160']!;
+  const memoryBytes = options.memoryMib * 1048576;
+  const memory = new MachineMemory(RESERVED_BYTES + memoryBytes + 0x100000);
+  const hardware = { memory, allocator: new MpnAllocator(memory), codeCache: new CodeCache(memory), costs };
+  const machine = new NativeMachine(hardware, memoryBytes);
+  const wiring = {
+    name: 'bench',
+    memoryBytes,
+    image: parseMultiboot('guest.elf', image),
+    commandLine: options.commandLine,
+    vmi: false,
+    poweredOnAtCycles: 0,
+    counters: zeroCounters(),
+    causes: zeroCauses(),
+    stolen: { stolenCycles: 0 },
+    onConsole: (byte: number) => reader.push(byte),
+    onGuestLog: () => {},
+    onLog: (line: string) => reader.remarks.push(line),
+    onVmiActive: () => {},
+  };
+  const instance = new NativeInstance(hardware, machine, wiring, true);
+  const quantum = Math.floor(costs.cyclesPerSecond / QUANTA_PER_SECOND);
+  const { context } = machine;
+  while (!reader.ended) {
+    const until = context.cycles + quantum;
+    const result = instance.run(until);
+    if (result.kind === 'stopped') throw new Error(`the machine stopped: ${result.reason}`);
+    if (result.kind !== 'halted') continue;
+    if (result.wakeAtCycles === Infinity && !reader.ended) throw new Error('the guest has halted for good');
+    // Nobody else has work: time jumps to what the guest waits for.
+    if (Number.isFinite(result.wakeAtCycles)) context.cycles = Math.max(context.cycles, result.wakeAtCycles);
+  }
+  return { instructions: context.instructions, cycles: context.cycles };
+}
+
+if (process.argv[2]?.startsWith('{')) {
+  const options = childOptions();
+  const reader = childReader();
+  const run = runOurs(options, readImage(options.imagePath), reader);
+  sendAll(reader, { ...run });
+}
