@@ -20,6 +20,7 @@ import {
 } from '../mmu/tlb.js';
 import { PageWalker } from '../mmu/walk.js';
 import { arithmeticFlags, setArithmeticFlags } from './flags.js';
+import { FpuState } from './fpu/state.js';
 import {
   CLOCK_AT,
   CLOCK_DOUBLES,
@@ -89,6 +90,7 @@ export class Core {
   };
   readonly memory: MachineMemory;
   readonly tlb: Tlb;
+  readonly fpu: FpuState;
   readonly costs: CostProfile;
 
   /** Pending fault, or -1. */
@@ -114,6 +116,7 @@ export class Core {
     this.s = new Int32Array(memory.wasm.buffer, memory.reserve(S.WORDS * 4), S.WORDS);
     this.clock = new Float64Array(memory.wasm.buffer, memory.reserve(CLOCK_DOUBLES * 8), CLOCK_DOUBLES);
     this.tlb = new Tlb(memory);
+    this.fpu = new FpuState(memory);
     this.walker = new PageWalker(memory, wiring.physicalBase, wiring.physicalBytes);
     assert(this.clock.byteOffset === this.s.byteOffset + CLOCK_AT, 'clock not behind the state words');
     assert(this.tlb.data.byteOffset === this.s.byteOffset + TLB_AT, 'TLB not behind the clock');

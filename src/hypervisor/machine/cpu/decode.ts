@@ -12,6 +12,7 @@ import { type Lower, Lowering } from './lower.js';
 import { ALU } from './lower-alu.js';
 import { CONTROL } from './lower-control.js';
 import { DATA } from './lower-data.js';
+import { FPU } from './lower-fpu.js';
 import { Coprocessor } from './system.js';
 
 const INSTRUCTIONS_MAX = 48;
@@ -20,7 +21,7 @@ export const INSTRUCTION_BYTES_MAX = 15;
 /** As many bytes as are handed to the decoder at once. */
 const WINDOW_BYTES = 256;
 
-const TABLE: ReadonlyMap<Mnemonic, Lower> = new Map([...ALU, ...DATA, ...CONTROL]);
+const TABLE: ReadonlyMap<Mnemonic, Lower> = new Map([...ALU, ...DATA, ...CONTROL, ...FPU]);
 
 /** Decoding needs bytes of the next linear page, which the caller must find first. */
 export const NEEDS_NEXT_PAGE = 'needs next page';
@@ -36,6 +37,7 @@ export class BlockDecoder {
     costs: CostProfile,
   ) {
     this.#lowering = new Lowering(cache.code, costs.cycles);
+    this.#lowering.window = this.#window;
   }
 
   /**

@@ -7,12 +7,14 @@
  * interrupt flag: such instructions are `SYSTEM` ops. It charges nothing: the lowering has counted its static cost.
  */
 import type { Core } from './core.js';
+import { X87_HELPERS } from './fpu/index.js';
 
 export type InlineHelper = (cpu: Core, a: number, b: number, c: number, d: number) => boolean;
 
 const HELPERS = {
   /** Never emitted; keeps number 0 for a helper that was forgotten. */
   none: (cpu: Core): boolean => cpu.bug('a HELPER op without a helper'),
+  ...X87_HELPERS,
 } as const satisfies Record<string, InlineHelper>;
 
 export type InlineHelperName = keyof typeof HELPERS;

@@ -64,6 +64,8 @@ export class Lowering {
   /** Static cycles of the current instruction. */
   cost = 0;
   costs: Readonly<Record<CostName, number>>;
+  /** Bytes of the block: those of the current instruction begin at `delta`. */
+  window = new Uint8Array(0);
   #temp: number = S.TEMP;
 
   constructor(

@@ -141,6 +141,7 @@ export const Cr4 = {
   PGE: 128,
   PCE: 256,
   OSFXSR: 512,
+  OSXMMEXCPT: 1024,
 } as const;
 
 /** Exception vectors (SDM vol. 3, table 6-1). */
@@ -161,6 +162,7 @@ export const Vector = {
   PF: 14,
   MF: 16,
   AC: 17,
+  XM: 19,
 } as const;
 
 /** Page-fault error code bits (SDM vol. 3, 4.7). */
