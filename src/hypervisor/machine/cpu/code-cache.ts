@@ -9,10 +9,13 @@ import { assert } from '../../base/assert.js';
 import type { CostProfile } from '../costs/profile.js';
 import type { MachineMemory } from '../memory.js';
 import type { Tlb } from '../mmu/tlb.js';
+import { Compiler, type Region, Tiering } from './compile/compiler.js';
 import { OP_WORDS, Op } from './ir.js';
 
 /** What the meaning of a block depends on besides its bytes. */
 export const Mode = {
+  /** 32-bit code with a 32-bit stack. */
+  PLAIN: 0,
   /** SS.B is 0: implicit stack accesses use SP. */
   STACK16: 1,
   /** One instruction only. */
@@ -28,6 +31,15 @@ export class Block {
   /** Successors over direct jumps within the page; a retired successor has `start` -1. */
   taken: Block | null = null;
   fall: Block | null = null;
+  /** Executions so far, as the interpreter counts them for the compiler. */
+  heat = 0;
+  /** Somebody came here other than over a direct edge. */
+  entered = false;
+  /** Compiled code that can be entered here, and the number of the entry. */
+  region: Region | null = null;
+  entry = -1;
+  /** All compiled code that this block is part of. */
+  readonly regions: Region[] = [];
 
   constructor(
     /** Index of the first op in `CodeCache.code`, -1 once retired. */
@@ -45,6 +57,15 @@ export class Block {
   ) {}
 }
 
+/** How the engine of a host works. Nothing observable depends on it but the time that it takes. */
+export interface EngineOptions {
+  /** When blocks are compiled: when they are hot (`normal`), on their first execution, or not at all. */
+  readonly tiering?: keyof typeof Tiering;
+  /** Bound of the memory for compiled code, in bytes. */
+  readonly codeBytesMax?: number;
+}
+export const CODE_BYTES_MAX = 256 << 20;
+
 const CODE_WORDS = 4 << 20;
 /** Room that one block may need: 48 instructions of 24 ops. */
 const BLOCK_WORDS = 48 * (24 * OP_WORDS + MARK_WORDS) + 64;
@@ -61,8 +82,13 @@ export class CodeCache {
   #byPage = new Map<number, Block[]>();
   #tlbs: Tlb[] = [];
   #costs: CostProfile | undefined;
+  readonly compiler: Compiler;
 
-  constructor(readonly memory: MachineMemory) {
+  constructor(
+    readonly memory: MachineMemory,
+    options: EngineOptions = {},
+  ) {
+    this.compiler = new Compiler(this, Tiering[options.tiering ?? 'normal'], options.codeBytesMax ?? CODE_BYTES_MAX);
     memory.onCodeWrite = (machine, length) => this.invalidate(machine, length);
   }
 
@@ -75,6 +101,11 @@ export class CodeCache {
 
   static slotOf(machine: number, mode: number): number {
     return (machine ^ (machine >>> 13) ^ (mode << 11)) & (SLOTS - 1);
+  }
+
+  /** The live block at an address, with no effect. */
+  peek(machine: number, mode: number): Block | undefined {
+    return this.#blocks.get(machine * 8 + mode);
   }
 
   find(machine: number, mode: number): Block | undefined {
@@ -114,6 +145,7 @@ export class CodeCache {
 
   /** Drops all blocks. Nothing observable but the time that decoding takes. */
   clear(): void {
+    this.compiler.dropAll();
     for (const block of this.#blocks.values()) block.start = -1;
     for (const mpn of this.#byPage.keys()) this.memory.holdsCode[mpn] = 0;
     this.#blocks.clear();
@@ -167,6 +199,7 @@ export class CodeCache {
 
   /** Drops one block. It stays listed under its pages until these are written. */
   retire(block: Block): void {
+    if (block.regions.length > 0) this.compiler.retire(block);
     block.start = -1;
     block.taken = null;
     block.fall = null;

@@ -37,6 +37,7 @@ export class Context extends Core implements HardwareThread {
   run(deadlineCycles: number): Exit {
     this.deadlineCycles = deadlineCycles;
     const before = this.codeCache.blocksInvalidated;
+    this.codeCache.compiler.current = this;
     const exit = interpret(this);
     this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - before;
     this.accountRing();
@@ -161,14 +162,18 @@ export class Context extends Core implements HardwareThread {
 
   /** Executes the `HELPER` op at `pc`. False with a fault pending. */
   callInline(block: Block, pc: number): boolean {
-    const code = this.codeCache.code;
     this.#block = block;
     this.#pc = pc;
-    const helper = INLINE_HELPER_LIST[code[pc + 1]!]!;
-    const completed = helper(this, code[pc + 2]!, code[pc + 3]!, code[pc + 4]!, code[pc + 5]!);
+    const completed = this.callInlineAt(pc);
     this.#block = null;
     if (block.start < 0) this.codeCache.cut(block, pc);
     return completed;
+  }
+
+  /** As above, where nobody needs to know the place. */
+  callInlineAt(pc: number): boolean {
+    const code = this.codeCache.code;
+    return INLINE_HELPER_LIST[code[pc + 1]!]!(this, code[pc + 2]!, code[pc + 3]!, code[pc + 4]!, code[pc + 5]!);
   }
 
   /** A device sees the time and place of the instruction that reaches it. */

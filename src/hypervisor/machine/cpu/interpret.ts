@@ -9,12 +9,13 @@
  * block's marks say. So the sums do not depend on where a block was cut.
  */
 import { type Block, MARK_WORDS, Mode } from './code-cache.js';
+import { Leave } from './compile/frame.js';
 import type { Context } from './context.js';
 import { Result } from './core.js';
 import { deliver, deliverFault, Source } from './exceptions.js';
 import { carryFlag, condition, FlagOp } from './flags.js';
 import { OP_WORDS, Op } from './ir.js';
-import { CYCLES, FETCH_MACHINE, INSTRUCTIONS, POLL_AT, READABLE, WRITABLE } from './layout.js';
+import { CYCLES, EXIT_OP, FETCH_MACHINE, INSTRUCTIONS, POLL_AT, READABLE, SHAPE, STATUS, WRITABLE } from './layout.js';
 import { RARE_OPS } from './rare-ops.js';
 import { type Exit, Flag, S, Seg, segLimit, segSelector, Vector } from './state.js';
 import { HELPER_LIST } from './system.js';
@@ -37,6 +38,8 @@ export function interpret(cpu: Context): Exit {
   const { i32, u16, u8 } = cpu.memory;
   const cache = cpu.codeCache;
   const code = cache.code;
+  const compiler = cache.compiler;
+  const hot = compiler.threshold;
   /** An event point has been reached. */
   let event = true;
   /** The instruction before was executed alone: because of `step`, TF or the interrupt shadow. */
@@ -46,6 +49,8 @@ export function interpret(cpu: Context): Exit {
   let from: Block | null = null;
   let fromTaken = false;
   let edge = 0;
+  /** The instruction at EIP was left to the interpreter by compiled code, which goes on behind it. */
+  let alone = false;
 
   outer: for (;;) {
     if (single) {
@@ -58,7 +63,7 @@ export function interpret(cpu: Context): Exit {
       }
       if (cpu.stepping) return STEPPED;
     }
-    if (event) {
+    if (event && !alone) {
       event = false;
       from = null;
       if (clock[CYCLES] >= clock[POLL_AT]) {
@@ -72,14 +77,55 @@ export function interpret(cpu: Context): Exit {
       s[S.INTERRUPT_SHADOW] = 0;
       from = null;
     }
-    const found = cpu.find(single);
+    const found = cpu.find(single || alone);
     if (found === null) {
+      alone = false;
       trap = false;
       event = true;
       if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
       continue;
     }
     let block: Block = found;
+    if (alone) {
+      alone = false;
+      from = null;
+    } else if (!single && block.mode === Mode.PLAIN && s[SHAPE] >= 0) {
+      if (from === null) block.entered = true;
+      if (block.heat >= hot && (block.region === null || block.region.shape !== s[SHAPE])) {
+        compiler.compile(block, s[SHAPE]);
+      }
+      if (block.region !== null && block.region.shape === s[SHAPE]) {
+        from = null;
+        const why = compiler.run(cpu, block);
+        if (why === Leave.GOTO) continue;
+        if (why === Leave.EVENT) {
+          event = true;
+        } else if (why === Leave.SYSTEM) {
+          const at = s[EXIT_OP];
+          cpu.nextEip = (s[S.EIP] + code[at + 7]) | 0;
+          const result = HELPER_LIST[code[at + 1]](cpu, code[at + 2], code[at + 3], code[at + 4], code[at + 5]);
+          event = true;
+          if (result === Result.DONE) {
+            s[S.EIP] = cpu.nextEip;
+            clock[INSTRUCTIONS] += 1;
+          } else if (result === Result.FAULT) {
+            if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+          } else if (result === Result.EXIT) {
+            return cpu.takeExit();
+          }
+        } else {
+          s[STATUS] = 0;
+          if (why === Leave.FAULT) {
+            event = true;
+            if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+          } else {
+            alone = true;
+          }
+        }
+        continue;
+      }
+      block.heat += 1;
+    }
     if (from !== null) {
       // Linked only within a page, and not from a block that ended on the next one: every other transition asks the
       // instruction TLB, so whether it misses does not depend on links.
@@ -564,7 +610,8 @@ export function interpret(cpu: Context): Exit {
             continue outer;
           }
           const next = block.taken;
-          if (next !== null && next.start >= 0) {
+          if (next !== null && next.start >= 0 && next.heat < hot) {
+            next.heat += 1;
             block = next;
             pc = next.start;
             continue;
@@ -595,7 +642,8 @@ export function interpret(cpu: Context): Exit {
               continue outer;
             }
             const next = block.taken;
-            if (next !== null && next.start >= 0) {
+            if (next !== null && next.start >= 0 && next.heat < hot) {
+              next.heat += 1;
               block = next;
               pc = next.start;
               continue;
@@ -609,7 +657,8 @@ export function interpret(cpu: Context): Exit {
           clock[CYCLES] += block.cycles;
           clock[INSTRUCTIONS] += block.instructions;
           const next = block.fall;
-          if (next !== null && next.start >= 0) {
+          if (next !== null && next.start >= 0 && next.heat < hot) {
+            next.heat += 1;
             block = next;
             pc = next.start;
             continue;
@@ -633,7 +682,9 @@ export function interpret(cpu: Context): Exit {
             continue outer;
           }
           const next = cpu.find(false);
-          if (next === null) continue outer;
+          if (next === null || next.heat >= hot) continue outer;
+          next.heat += 1;
+          next.entered = true;
           block = next;
           pc = next.start;
           continue;
@@ -661,7 +712,8 @@ export function interpret(cpu: Context): Exit {
           clock[CYCLES] += block.cycles;
           clock[INSTRUCTIONS] += block.instructions;
           const next = block.fall;
-          if (next !== null && next.start >= 0) {
+          if (next !== null && next.start >= 0 && next.heat < hot) {
+            next.heat += 1;
             block = next;
             pc = next.start;
             continue;

@@ -8,7 +8,7 @@ import { isTerminator, OP_WORDS, Op } from './ir.js';
 import { TEMPS, ZERO } from './layout.js';
 import { S } from './state.js';
 
-interface Shape {
+export interface OpShape {
   /** Positions of argument words that name state words: read, written. */
   readonly reads: readonly number[];
   readonly writes: readonly number[];
@@ -17,7 +17,7 @@ interface Shape {
 }
 
 const NAMES = new Map<number, string>(Object.entries(Op).map(([name, op]) => [op, name]));
-const shapes = new Map<number, Shape>();
+const shapes = new Map<number, OpShape>();
 function shape(names: readonly (keyof typeof Op)[], reads: number[], writes: number[], faults = false, flags = false) {
   for (const name of names) shapes.set(Op[name], { reads, writes, faults, flags });
 }
@@ -59,6 +59,13 @@ shape(['BRANCH'], [], []);
 shape(['BRANCH_IF', 'BRANCH_LOOP'], [3], []);
 shape(['JUMP_INDIRECT'], [2], []);
 shape(['BRANCH_INDIRECT'], [2, 3], []);
+
+/** Which argument words of an op name state words, and what else the op touches. */
+export function opShape(op: number): OpShape {
+  const shape = shapes.get(op);
+  if (shape === undefined) throw new Error(`op ${op} has no shape`);
+  return shape;
+}
 
 /** One line for each rule that the block breaks; empty for a good block. */
 export function verify(block: Block, code: Int32Array): string[] {

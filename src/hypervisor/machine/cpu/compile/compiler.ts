@@ -1,0 +1,212 @@
+/**
+ * The compiler of a host and the compiled code that lives: hot blocks become regions (`region-plan.ts`), regions become
+ * WebAssembly, and regions whose bytes are written are dropped.
+ *
+ * Compiled code is a faster way to do what the interpreter does, instruction for instruction and cycle for cycle. When a block
+ * is compiled can therefore depend on anything; it depends on counts of executions, so that a run can be repeated.
+ */
+import { assert } from '../../../base/assert.js';
+import type { Block, CodeCache } from '../code-cache.js';
+import type { Context } from '../context.js';
+import { RegionEmitter } from './emit-region.js';
+import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
+import { JumpCache } from './jump-cache.js';
+import { planRegion } from './region-plan.js';
+import {
+  type CompiledCode,
+  carryOf,
+  conditionOf,
+  cyclesToPoll,
+  generic,
+  imageOf,
+  slowLoad,
+  slowStore,
+} from './slow-paths.js';
+import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
+
+/** Executions after which a block is compiled; `never` for an interpreter alone. */
+export const Tiering = { normal: 120, always: 1, never: Number.POSITIVE_INFINITY } as const;
+
+/** A block that cannot be compiled, or must not be for long, begins to count from here. */
+export const COLD = -(1 << 28);
+
+/** Memory that V8 keeps for a module besides its code, measured (a fixed part and a part per byte of WebAssembly). */
+const MODULE_BYTES = 28 << 10;
+const CODE_BYTES_PER_BYTE = 8;
+
+export interface Region {
+  /** In the table; -1 once dropped. */
+  index: number;
+  readonly shape: number;
+  readonly blocks: readonly Block[];
+  readonly bytes: number;
+}
+
+type Enter = (cpu: number, entry: number, eip: number, limit: number, index: number) => number;
+
+export class Compiler implements CompiledCode {
+  drops = 0;
+  compiled = 0;
+  /** Bytes of host memory that living regions are reckoned to take. */
+  bytes = 0;
+  /** The thread that runs now. */
+  current: Context | null = null;
+  readonly #jumpCache: JumpCache;
+  readonly #emitter: RegionEmitter;
+  readonly #table: WebAssembly.Table;
+  readonly #imports: Record<string, unknown>;
+  readonly #enter: Enter;
+  readonly #free: number[] = [];
+  #next = 0;
+  #live = new Set<Region>();
+  #byPage = new Map<number, Region[]>();
+
+  constructor(
+    private readonly cache: CodeCache,
+    /** Executions after which a block is compiled. */
+    readonly threshold: number,
+    /** Bound of `bytes`. */
+    private readonly bytesMax: number,
+  ) {
+    const { memory } = cache;
+    this.#jumpCache = new JumpCache(memory);
+    this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
+    this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
+    this.#imports = {
+      memory: memory.wasm,
+      table: this.#table,
+      load: (ea: number, packed: number) => slowLoad(this.#cpu(), this, ea, packed),
+      store: (ea: number, packed: number, value: number) => slowStore(this.#cpu(), this, ea, packed, value),
+      generic: (_cpu: number, at: number) => generic(this.#cpu(), this, at),
+      carry: carryOf,
+      condition: conditionOf,
+      image: imageOf,
+    };
+    this.#enter = this.#trampoline();
+  }
+
+  get regions(): number {
+    return this.#live.size;
+  }
+
+  #cpu(): Context {
+    return this.current as Context;
+  }
+
+  /** Runs compiled code from a block that has some. Answers why it returned (`Leave`). */
+  run(cpu: Context, block: Block): number {
+    const region = block.region!;
+    this.#jumpCache.add(region.shape, block.machine, region.index, block.entry);
+    return this.#enter(cpu.s.byteOffset, block.entry, cpu.s[8]!, cyclesToPoll(cpu.clock), region.index);
+  }
+
+  /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */
+  compile(start: Block, shape: number): void {
+    const plan = planRegion(this.cache, start, shape);
+    if (plan === null) {
+      start.heat = COLD;
+      return;
+    }
+    if (this.bytes > this.bytesMax) this.dropAll();
+    const index = this.#free.pop() ?? this.#next++;
+    if (index >= this.#table.length) this.#table.grow(this.#table.length);
+    const code = this.#emitter.emit(plan);
+    const wasm = assembleModule({
+      types: TYPES,
+      imports: IMPORTS,
+      globals: GLOBALS,
+      memoryPages: this.cache.memory.sizeBytes >>> 16,
+      functions: [{ type: 0, locals: LOCALS, code }],
+    });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), {
+      m: { ...this.#imports, page: plan.page, self: index },
+    });
+    this.#table.set(index, instance.exports['0']);
+    const region: Region = {
+      index,
+      shape,
+      blocks: plan.nodes.map(node => node.block),
+      bytes: MODULE_BYTES + wasm.length * CODE_BYTES_PER_BYTE,
+    };
+    this.#live.add(region);
+    this.bytes += region.bytes;
+    this.compiled += 1;
+    const mpn = plan.page >>> 12;
+    const here = this.#byPage.get(mpn);
+    if (here === undefined) this.#byPage.set(mpn, [region]);
+    else here.push(region);
+    for (const { block, entry } of plan.nodes) {
+      block.regions.push(region);
+      if (entry < 0 || (block !== start && block.region !== null && block.region.shape === shape)) continue;
+      block.region = region;
+      block.entry = entry;
+      block.heat = Math.max(block.heat, this.threshold);
+    }
+    assert(start.region === region, 'the block that was to be compiled is an entry');
+  }
+
+  touches(machine: number, length: number): boolean {
+    const regions = this.#byPage.get(machine >>> 12);
+    if (regions === undefined) return false;
+    for (const region of regions) {
+      for (const block of region.blocks) {
+        if (block.machine < machine + length && machine < block.machine + block.bytes) return true;
+      }
+    }
+    return false;
+  }
+
+  /** A block's bytes were written: the regions that it is part of go. Their other blocks may be compiled again. */
+  retire(block: Block): void {
+    for (const region of [...block.regions]) this.#drop(region);
+  }
+
+  dropAll(): void {
+    for (const region of this.#live) this.#drop(region);
+  }
+
+  #drop(region: Region): void {
+    if (region.index < 0) return;
+    this.drops += 1;
+    this.bytes -= region.bytes;
+    this.#live.delete(region);
+    for (const block of region.blocks) {
+      block.regions.splice(block.regions.indexOf(region), 1);
+      if (block.region !== region) continue;
+      this.#jumpCache.remove(region.shape, block.machine, region.index);
+      block.region = null;
+      block.entry = -1;
+      block.heat = 0;
+    }
+    const mpn = region.blocks[0]!.machine >>> 12;
+    const here = this.#byPage.get(mpn)!.filter(other => other !== region);
+    if (here.length > 0) this.#byPage.set(mpn, here);
+    else this.#byPage.delete(mpn);
+    // The code itself lives as long as a thread is in it; the place in the table may be taken at once.
+    this.#table.set(region.index, null);
+    this.#free.push(region.index);
+    region.index = -1;
+  }
+
+  /** A function that calls a region by its table index: one call from JavaScript that never changes. */
+  #trampoline(): Enter {
+    const w = new WasmWriter(64);
+    w.get(0);
+    w.get(1);
+    w.get(2);
+    w.i64(0, 0);
+    w.get(3);
+    w.get(4);
+    w.op(W.CALL_INDIRECT);
+    w.u(0);
+    w.u(0);
+    const wasm = assembleModule({
+      types: [REGION_TYPE, { parameters: [Type.I32, Type.I32, Type.I32, Type.I32, Type.I32], results: [Type.I32] }],
+      imports: [],
+      memoryPages: this.cache.memory.sizeBytes >>> 16,
+      functions: [{ type: 1, locals: [], code: w.done() }],
+    });
+    const { memory, table } = this.#imports;
+    return new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table } }).exports['0'] as Enter;
+  }
+}

@@ -1,0 +1,445 @@
+/**
+ * One region as one WebAssembly function. Its outer structure:
+ *
+ *     registers, flags, base from the state words
+ *     block EXIT
+ *       block TRANSFER
+ *         loop DISPATCH
+ *           block ... block            one for each item that is branched to forward
+ *             br_table entry
+ *           end  item 0  end  item 1 ...
+ *         end
+ *       end TRANSFER
+ *       find the region at TARGET: this one (back to DISPATCH), another (a tail call), or none
+ *     end EXIT
+ *     state words from registers and flags; return the exit code
+ */
+import { type CodeCache, MARK_WORDS } from '../code-cache.js';
+import { OP_WORDS, Op } from '../ir.js';
+import { FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, Shape, TLB_AT } from '../layout.js';
+import { S } from '../state.js';
+import { pushCondition } from './emit-flags.js';
+import { emitFlatLimit } from './emit-memory.js';
+import {
+  addSpent,
+  checkTarget,
+  emitOp,
+  loadFlags,
+  loadRegisters,
+  noteExitOp,
+  spillTemps,
+  storeFlags,
+  storeRegisters,
+} from './emit-ops.js';
+import { Frame, Global, L, Leave } from './frame.js';
+import { JUMP_CACHE_SLOTS, type JumpCacheAt } from './jump-cache.js';
+import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
+import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
+import { usage } from './register-use.js';
+import { W } from './wasm-writer.js';
+
+const DATA_LINES_BYTES = 256 * 32;
+const FETCH_AT = TLB_AT + DATA_LINES_BYTES;
+
+export class RegionEmitter {
+  readonly #f = new Frame();
+  readonly #labels = new Map<Node, number>();
+  /** Depth of the `loop` whose body is being emitted. */
+  #loop: { readonly header: Node; readonly depth: number } | null = null;
+  #live = new Uint8Array(4096);
+  /** Place in the layout of the block that is being emitted. */
+  #position = -1;
+
+  constructor(
+    private readonly cache: CodeCache,
+    private readonly jumpCache: JumpCacheAt,
+  ) {
+    this.#f.code = cache.code;
+  }
+
+  /** Instructions of the region's function, without the final `end`. Valid until the next call. */
+  emit(plan: RegionPlan): Uint8Array {
+    const f = this.#f;
+    const { w } = f;
+    w.clear();
+    f.depth = 0;
+    f.flat = (plan.shape & Shape.FLAT) !== 0;
+    f.user = (plan.shape & Shape.USER) !== 0;
+    this.#labels.clear();
+    const use = usage(this.cache.code, plan.nodes);
+    f.used = use.used;
+    f.written = use.written;
+    f.writesFlags = use.writesFlags;
+
+    loadRegisters(f);
+    loadFlags(f);
+    if (f.flat) emitFlatLimit(f);
+    w.get(L.EIP);
+    w.i32(-4096);
+    w.op(W.I32_AND);
+    w.set(L.BASE);
+
+    f.exitDepth = f.open();
+    f.dispatchDepth = f.openLoop();
+    f.transferDepth = f.open();
+    this.#items(plan);
+    f.end();
+    this.#transfer(plan);
+    // Not reached: every path of the transfer branches.
+    f.end();
+    f.end();
+    this.#leave();
+    return w.done();
+  }
+
+  // ---- layout
+
+  #items(plan: RegionPlan): void {
+    const f = this.#f;
+    const { items } = plan;
+    const labelled = items.filter(item => this.#needsLabel(headOf(item)));
+    for (let i = labelled.length - 1; i >= 0; i--) this.#labels.set(headOf(labelled[i]!), f.open());
+    f.w.get(L.ENTRY);
+    f.w.op(W.BR_TABLE);
+    f.w.u(plan.entries.length - 1);
+    for (const node of plan.entries) f.w.u(f.depth - this.#labels.get(node)!);
+    // The default is the last entry; ENTRY is never out of range. A header is not entered in the middle of its loop.
+    items.forEach((item, index) => {
+      if (this.#labels.has(headOf(item))) f.end();
+      this.#item(item, items[index + 1]);
+    });
+  }
+
+  #needsLabel(node: Node): boolean {
+    return node.entry >= 0 || node.labelled;
+  }
+
+  #item(item: Item, next: Item | undefined): void {
+    const f = this.#f;
+    const following = next === undefined ? null : headOf(next);
+    if (!isLoop(item)) {
+      this.#block(item, following);
+      return;
+    }
+    const depth = f.openLoop();
+    this.#loop = { header: item.header, depth };
+    const inner = item.body.filter(node => node !== item.header && node.labelled);
+    for (let i = inner.length - 1; i >= 0; i--) this.#labels.set(inner[i]!, f.open());
+    item.body.forEach((node, index) => {
+      if (node !== item.header && this.#labels.has(node)) f.end();
+      this.#block(node, item.body[index + 1] ?? following);
+    });
+    this.#loop = null;
+    f.end();
+  }
+
+  // ---- blocks
+
+  #block(node: Node, following: Node | null): void {
+    const f = this.#f;
+    const { block } = node;
+    const { code } = f;
+    this.#position = node.position;
+    f.blockOffset = node.offset;
+    f.kind = node.kindIn;
+    const count = (block.marks - block.start) / OP_WORDS;
+    if (this.#live.length < count) this.#live = new Uint8Array(count * 2);
+    let live = flagsLiveOut(this.cache, node);
+    for (let i = count - 1; i >= 0; i--) {
+      this.#live[i] = live ? 1 : 0;
+      live = flagsLiveAcross(code, block.start + i * OP_WORDS, live);
+    }
+    let index = 0;
+    f.beginInstruction(block, 0);
+    for (let i = 0; i < count - 1; i++) {
+      const at = block.start + i * OP_WORDS;
+      while (index + 1 < block.instructions && code[block.marks + (index + 1) * MARK_WORDS] === at) {
+        index += 1;
+        f.beginInstruction(block, index);
+      }
+      emitOp(f, at, this.#live[i] !== 0);
+    }
+    if (index + 1 < block.instructions && code[block.marks + (index + 1) * MARK_WORDS] === node.terminator) {
+      f.beginInstruction(block, index + 1);
+    }
+    this.#terminator(node, following);
+  }
+
+  #terminator(node: Node, following: Node | null): void {
+    const f = this.#f;
+    const { w, code } = f;
+    const at = node.terminator;
+    const { block } = node;
+    switch (code[at]) {
+      case Op.JUMP: {
+        const offset = node.offset + code[at + 1]!;
+        this.#checkDirect(offset, node);
+        f.spend(block.instructions, block.cycles);
+        this.#edge(node.taken, offset, code[at + 2] !== 0, following);
+        return;
+      }
+      case Op.NEXT:
+        f.spend(block.instructions, block.cycles);
+        this.#edge(node.fall, node.offset + code[at + 1]!, false, following);
+        return;
+      case Op.BRANCH:
+      case Op.BRANCH_IF:
+      case Op.BRANCH_LOOP:
+        this.#branch(node, following);
+        return;
+      case Op.JUMP_INDIRECT: {
+        f.push(code[at + 2]!);
+        w.set(L.TARGET);
+        if (!this.#checkedTarget(node)) {
+          w.get(L.TARGET);
+          checkTarget(f);
+        }
+        f.spend(block.instructions, block.cycles);
+        f.settleKind();
+        this.#eventCheck();
+        f.br(f.transferDepth);
+        return;
+      }
+      default: {
+        // SYSTEM
+        spillTemps(f);
+        noteExitOp(f, at);
+        f.settleKind();
+        f.pushEip(node.offset + code[at + 6]!);
+        w.set(L.TARGET);
+        f.spend(block.instructions - 1, block.cycles);
+        w.i32(Leave.SYSTEM);
+        w.set(L.CODE);
+        f.br(f.exitDepth);
+      }
+    }
+  }
+
+  /** A target in another page must lie within the code segment. A LOOP or CALL has checked already, and committed something. */
+  #checkDirect(offset: number, node: Node): void {
+    if (offset >= 0 && offset < 4096) return;
+    const f = this.#f;
+    const { block } = node;
+    const first = f.code[block.marks + (block.instructions - 1) * MARK_WORDS]!;
+    if (f.code[first] === Op.CHECK_TARGET_DIRECT) return;
+    f.pushEip(offset);
+    checkTarget(f);
+  }
+
+  /** Has the last instruction checked its computed target already, before it committed anything? */
+  #checkedTarget(node: Node): boolean {
+    const { code } = this.#f;
+    const { block } = node;
+    const first = code[block.marks + (block.instructions - 1) * MARK_WORDS]!;
+    for (let at = first; at < node.terminator; at += OP_WORDS) if (code[at] === Op.CHECK_TARGET) return true;
+    return false;
+  }
+
+  #branch(node: Node, following: Node | null): void {
+    const f = this.#f;
+    const { w, code } = f;
+    const at = node.terminator;
+    const { block } = node;
+    const offset = node.offset + code[at + 1]!;
+    const backward = code[at + 2] !== 0;
+    const inPage = offset >= 0 && offset < 4096;
+    const condition = () => {
+      if (code[at] === Op.BRANCH) {
+        pushCondition(f, code[at + 3]!);
+      } else {
+        f.push(code[at + 3]!);
+        if (code[at] === Op.BRANCH_IF) {
+          if (code[at + 4] === 0) w.op(W.I32_EQZ);
+        } else {
+          w.i32(0);
+          w.op(W.I32_NE);
+          pushCondition(f, code[at + 4]!);
+          w.op(W.I32_AND);
+        }
+      }
+    };
+    if (!inPage) {
+      condition();
+      f.if();
+      this.#checkDirect(offset, node);
+      f.spend(block.instructions, block.cycles);
+      this.#edge(null, offset, backward, null);
+      f.end();
+      f.spend(block.instructions, block.cycles);
+    } else {
+      f.spend(block.instructions, block.cycles);
+      const simple =
+        node.taken !== null && !backward && this.#isForward(node, node.taken) && !this.#needsKind(node.taken);
+      condition();
+      if (simple) {
+        f.brIf(this.#labels.get(node.taken!)!);
+      } else {
+        f.if();
+        this.#edge(node.taken, offset, backward, null);
+        f.end();
+      }
+    }
+    this.#edge(node.fall, node.offset + block.bytes, false, following);
+  }
+
+  #isForward(node: Node, to: Node): boolean {
+    return to.position > node.position && this.#labels.has(to) && to !== this.#loop?.header;
+  }
+
+  /** Must the flags' kind be in its local when `to` begins? */
+  #needsKind(to: Node): boolean {
+    return to.flagsLiveIn && to.kindIn === UNKNOWN_KIND && this.#f.kind !== UNKNOWN_KIND;
+  }
+
+  /** Goes to a block at a page offset; `following` is the one that is laid out next, for which nothing is emitted. */
+  #edge(to: Node | null, offset: number, backward: boolean, following: Node | null): void {
+    const f = this.#f;
+    const { w } = f;
+    if (backward) {
+      // An event point: the flags are wanted, with their kind.
+      w.get(L.SPENT);
+      w.op(W.I32_WRAP_I64);
+      w.get(L.LIMIT);
+      w.op(W.I32_GE_S);
+      f.if();
+      f.leaveAt(offset, 0, 0, Leave.EVENT);
+      f.end();
+    }
+    if (to === null) {
+      f.settleKind();
+      f.pushEip(offset);
+      w.set(L.TARGET);
+      f.br(f.transferDepth);
+      return;
+    }
+    if (this.#needsKind(to)) f.settleKind();
+    if (this.#loop !== null && to === this.#loop.header) {
+      f.br(this.#loop.depth);
+      return;
+    }
+    if (to === following) return;
+    const label = this.#labels.get(to);
+    if (label !== undefined && to.position > this.#position) {
+      f.br(label);
+      return;
+    }
+    w.i32(to.entry);
+    w.set(L.ENTRY);
+    f.br(f.dispatchDepth);
+  }
+
+  #eventCheck(): void {
+    const f = this.#f;
+    const { w } = f;
+    w.get(L.SPENT);
+    w.op(W.I32_WRAP_I64);
+    w.get(L.LIMIT);
+    w.op(W.I32_GE_S);
+    f.if();
+    w.i32(Leave.EVENT);
+    w.set(L.CODE);
+    f.br(f.exitDepth);
+    f.end();
+  }
+
+  // ---- ends
+
+  /**
+   * To `TARGET`, which is within the code segment. The fetch page changes here as `Core.fetch` would change it on a hit; a miss,
+   * and whatever the jump cache does not know, is the caller's.
+   */
+  #transfer(plan: RegionPlan): void {
+    const f = this.#f;
+    const { w } = f;
+    w.i32(Leave.GOTO);
+    w.set(L.CODE);
+    // X: machine address of the target's page.
+    w.op(W.GLOBAL_GET);
+    w.u(Global.PAGE);
+    w.set(L.X);
+    w.get(L.TARGET);
+    w.i32(-4096);
+    w.op(W.I32_AND);
+    w.tee(L.Y);
+    w.get(L.BASE);
+    w.op(W.I32_NE);
+    f.if();
+    w.get(L.TARGET);
+    f.loadState(FETCH_SAFE);
+    w.op(W.I32_GE_U);
+    f.brIf(f.exitDepth);
+    w.get(L.Y);
+    w.i32(7);
+    w.op(W.I32_SHR_U);
+    w.i32(127 << 5);
+    w.op(W.I32_AND);
+    w.get(L.CPU);
+    w.op(W.I32_ADD);
+    w.tee(L.LINE);
+    w.memory(W.I32_LOAD, FETCH_AT + (f.user ? 4 : 0), 2);
+    w.get(L.Y);
+    w.op(W.I32_NE);
+    f.brIf(f.exitDepth);
+    w.get(L.LINE);
+    w.memory(W.I32_LOAD, FETCH_AT + 16, 2);
+    w.set(L.X);
+    f.storeState(FETCH_PAGE, () => w.get(L.Y));
+    f.storeState(FETCH_MACHINE, () => w.get(L.X));
+    f.end();
+    // Z: slot of the jump cache for machine address X.
+    w.get(L.X);
+    w.get(L.TARGET);
+    w.i32(4095);
+    w.op(W.I32_AND);
+    w.op(W.I32_OR);
+    w.tee(L.X);
+    w.get(L.X);
+    w.i32(12);
+    w.op(W.I32_SHR_U);
+    w.op(W.I32_XOR);
+    w.i32(JUMP_CACHE_SLOTS - 1);
+    w.op(W.I32_AND);
+    w.i32(4);
+    w.op(W.I32_SHL);
+    w.tee(L.Z);
+    const at = this.jumpCache(plan.shape);
+    w.memory(W.I32_LOAD, at, 2);
+    w.get(L.X);
+    w.op(W.I32_NE);
+    f.brIf(f.exitDepth);
+    w.get(L.Z);
+    w.memory(W.I32_LOAD, at + 8, 2);
+    w.set(L.ENTRY);
+    w.get(L.Z);
+    w.memory(W.I32_LOAD, at + 4, 2);
+    w.tee(L.Z);
+    w.op(W.GLOBAL_GET);
+    w.u(Global.SELF);
+    w.op(W.I32_EQ);
+    f.if();
+    w.get(L.Y);
+    w.set(L.BASE);
+    f.br(f.dispatchDepth);
+    f.end();
+    storeRegisters(f);
+    if (f.writesFlags) storeFlags(f);
+    w.get(L.CPU);
+    w.get(L.ENTRY);
+    w.get(L.TARGET);
+    w.get(L.SPENT);
+    w.get(L.LIMIT);
+    w.get(L.Z);
+    w.op(W.RETURN_CALL_INDIRECT);
+    w.u(0);
+    w.u(0);
+  }
+
+  #leave(): void {
+    const f = this.#f;
+    storeRegisters(f);
+    if (f.writesFlags) storeFlags(f);
+    f.storeState(S.EIP, () => f.w.get(L.TARGET));
+    addSpent(f);
+    f.w.get(L.CODE);
+  }
+}

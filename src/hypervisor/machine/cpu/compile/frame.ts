@@ -1,0 +1,263 @@
+/**
+ * The frame of a compiled region: its parameters and locals, what it imports, and the writer with the book-keeping that all
+ * emitters share (open blocks, where the guest is, which kind the lazy flags are of).
+ */
+import { type Block, MARK_WORDS } from '../code-cache.js';
+import { CLOCK_AT, TEMPS } from '../layout.js';
+import { S } from '../state.js';
+import { UNKNOWN_KIND } from './op-facts.js';
+import { Type, W, WasmWriter } from './wasm-writer.js';
+
+/** Parameters of a region, then its locals. */
+export const L = {
+  /** Address of the thread's state words. */
+  CPU: 0,
+  /** Number of the entry to go to. */
+  ENTRY: 1,
+  /** EIP on entry. */
+  EIP: 2,
+  /** i64: instructions completed << 32 | cycles, since compiled code was entered. */
+  SPENT: 3,
+  /** Cycles at which event points take a look. */
+  LIMIT: 4,
+  /** Eight general registers. */
+  REGISTERS: 5,
+  FLAG_OP: 13,
+  FLAG_RESULT: 14,
+  FLAG_A: 15,
+  FLAG_B: 16,
+  /** EIP of the page's first byte. */
+  BASE: 17,
+  /** Least offset that the flat segments do not pass. */
+  FLAT: 18,
+  ADDRESS: 19,
+  LINE: 20,
+  /** Host address of the operand that LOAD_FOR_STORE found, 0 if it took the slow path. */
+  HOST: 21,
+  VALUE: 22,
+  /** EIP to leave with, or to go to. */
+  TARGET: 23,
+  /** Exit code; for a transfer, the table index of the region to go to, or -1. */
+  CODE: 24,
+  X: 25,
+  Y: 26,
+  Z: 27,
+  TEMPS: 28,
+  WIDE: 28 + TEMPS,
+} as const;
+
+export const LOCALS = [
+  { count: L.WIDE - L.REGISTERS, type: Type.I32 },
+  { count: 1, type: Type.I64 },
+] as const;
+
+/** Signature of a region: `(cpu, entry, eip, spent, limit) -> exit code`. */
+export const REGION_TYPE = {
+  parameters: [Type.I32, Type.I32, Type.I32, Type.I64, Type.I32],
+  results: [Type.I32],
+} as const;
+
+/** Why compiled code returns. EIP and clock are exact; what the instruction at EIP would commit is not committed. */
+export const Leave = {
+  /** EIP is the next instruction; no event point. */
+  GOTO: 0,
+  /** As `GOTO`, at an event point. */
+  EVENT: 1,
+  /** A fault of the instruction at EIP is pending. */
+  FAULT: 2,
+  /** The instruction at EIP is for the interpreter: device memory, a store to compiled code, something rare. */
+  INTERPRET: 3,
+  /** A SYSTEM op, whose index is in `EXIT_OP`; EIP is at the instruction, the clock as before its helper. */
+  SYSTEM: 4,
+} as const;
+
+/** Imported functions, in index order. */
+export const IMPORTS = [
+  { name: 'load', type: 1 },
+  { name: 'store', type: 2 },
+  { name: 'generic', type: 1 },
+  { name: 'carry', type: 3 },
+  { name: 'condition', type: 4 },
+  { name: 'image', type: 3 },
+] as const;
+const I = Type.I32;
+export const TYPES = [
+  REGION_TYPE,
+  { parameters: [I, I], results: [I] },
+  { parameters: [I, I, I], results: [] },
+  { parameters: [I, I, I, I], results: [I] },
+  { parameters: [I, I, I, I, I], results: [I] },
+] as const;
+export const Import = { LOAD: 0, STORE: 1, GENERIC: 2, CARRY: 3, CONDITION: 4, IMAGE: 5 } as const;
+
+/** Imported globals: the machine address of the page, and the region's own index in the table. */
+export const GLOBALS = ['page', 'self'] as const;
+export const Global = { PAGE: 0, SELF: 1 } as const;
+
+export class Frame {
+  readonly w = new WasmWriter(16384);
+  code: Int32Array = new Int32Array(0);
+  /** Open wasm blocks. */
+  depth = 0;
+  /** Depth of the blocks that lead to the common ends. */
+  exitDepth = 0;
+  transferDepth = 0;
+  dispatchDepth = 0;
+  flat = false;
+  user = false;
+  /** Page offset of the current block and instruction. */
+  blockOffset = 0;
+  offset = 0;
+  /** Instructions and cycles of the block before the current instruction. */
+  instructionsBefore = 0;
+  cyclesBefore = 0;
+  /** Page offset of, and the block's cycles before, the instruction behind the current one. */
+  nextOffset = 0;
+  nextCycles = 0;
+  /** Kind of the lazy flags, or `UNKNOWN_KIND`: then it is in its local. */
+  kind: number = UNKNOWN_KIND;
+  /** Registers that the region writes. */
+  written = 0;
+  used = 0;
+  writesFlags = false;
+  /** Temporaries that are constants, within one instruction. */
+  readonly constants = new Map<number, number>();
+  /** Temporaries that the current instruction has defined. */
+  readonly defined = new Set<number>();
+
+  open(type: number = Type.VOID): number {
+    this.w.block(type);
+    return ++this.depth;
+  }
+
+  openLoop(): number {
+    this.w.loop();
+    return ++this.depth;
+  }
+
+  if(type: number = Type.VOID): void {
+    this.w.if(type);
+    this.depth += 1;
+  }
+
+  else(): void {
+    this.w.else();
+  }
+
+  end(): void {
+    this.w.end();
+    this.depth -= 1;
+  }
+
+  /** Branch to (or, for a loop, to the start of) the block opened as `depth`. */
+  br(depth: number): void {
+    this.w.br(this.depth - depth);
+  }
+
+  brIf(depth: number): void {
+    this.w.brIf(this.depth - depth);
+  }
+
+  // ---- state words
+
+  loadState(word: number): void {
+    this.w.get(L.CPU);
+    this.w.memory(W.I32_LOAD, word * 4, 2);
+  }
+
+  /** Stores what `value` pushes. */
+  storeState(word: number, value: () => void): void {
+    this.w.get(L.CPU);
+    value();
+    this.w.memory(W.I32_STORE, word * 4, 2);
+  }
+
+  /** clock[index] += what `value` pushes as i32. */
+  addToClock(index: number, value: () => void): void {
+    const at = CLOCK_AT + index * 8;
+    this.w.get(L.CPU);
+    this.w.get(L.CPU);
+    this.w.memory(W.F64_LOAD, at, 3);
+    value();
+    this.w.op(W.F64_CONVERT_I32_S);
+    this.w.op(W.F64_ADD);
+    this.w.memory(W.F64_STORE, at, 3);
+  }
+
+  // ---- leaving
+
+  /** Begins an instruction: its place decides what an exit out of its middle says. */
+  beginInstruction(block: Block, index: number): void {
+    const { code } = this;
+    const mark = block.marks + index * MARK_WORDS;
+    const last = index + 1 === block.instructions;
+    this.offset = this.blockOffset + code[mark + 1]!;
+    this.cyclesBefore = code[mark + 2]!;
+    this.nextOffset = this.blockOffset + (last ? block.bytes : code[mark + MARK_WORDS + 1]!);
+    this.nextCycles = last ? block.cycles : code[mark + MARK_WORDS + 2]!;
+    this.instructionsBefore = index;
+    this.constants.clear();
+    this.defined.clear();
+  }
+
+  /** Pushes the EIP at an offset of the page. */
+  pushEip(offset: number): void {
+    this.w.get(L.BASE);
+    if (offset !== 0) {
+      this.w.i32(offset);
+      this.w.op(W.I32_ADD);
+    }
+  }
+
+  spend(instructions: number, cycles: number): void {
+    if (instructions === 0 && cycles === 0) return;
+    this.w.get(L.SPENT);
+    this.w.i64(instructions, cycles);
+    this.w.op(W.I64_ADD);
+    this.w.set(L.SPENT);
+  }
+
+  /** Puts the flags' kind into its local, where it is not there already; only for the path that is being emitted. */
+  settleKind(): void {
+    if (this.kind === UNKNOWN_KIND) return;
+    this.w.i32(this.kind);
+    this.w.set(L.FLAG_OP);
+  }
+
+  /** Leaves at the current instruction, nothing of it committed. The exit code is in its local unless given. */
+  leaveHere(code?: number): void {
+    this.leaveAt(this.offset, this.instructionsBefore, this.cyclesBefore, code);
+  }
+
+  leaveAt(offset: number, instructions: number, cycles: number, code?: number): void {
+    this.settleKind();
+    this.pushEip(offset);
+    this.w.set(L.TARGET);
+    this.spend(instructions, cycles);
+    if (code !== undefined) {
+      this.w.i32(code);
+      this.w.set(L.CODE);
+    }
+    this.br(this.exitDepth);
+  }
+
+  // ---- words
+
+  /** Pushes the value of a state word that an op names. */
+  push(word: number): void {
+    const constant = this.constants.get(word);
+    if (constant !== undefined) this.w.i32(constant);
+    else this.w.get(localOf(word));
+  }
+
+  /** Pops into a register or temporary. */
+  pop(word: number): void {
+    this.constants.delete(word);
+    if (word >= S.TEMP) this.defined.add(word);
+    this.w.set(localOf(word));
+  }
+}
+
+export function localOf(word: number): number {
+  return word < 8 ? L.REGISTERS + word : L.TEMPS + word - S.TEMP;
+}

@@ -1,0 +1,153 @@
+/**
+ * What compiled code asks TypeScript for: memory accesses that the in-line TLB check does not pass, and ops that are the
+ * interpreter's. A fault is left pending in the thread; whatever would disturb compiled code while it runs, or needs exact
+ * time in the middle of a block (device memory), is answered with `Leave.INTERPRET`: nothing has been done then, and the
+ * interpreter executes the instruction.
+ */
+
+import type { Context } from '../context.js';
+import { arithmeticFlags, carryFlag, condition, FlagOp } from '../flags.js';
+import { Op } from '../ir.js';
+import { CYCLES, LIMIT, POLL_AT, STATUS } from '../layout.js';
+import { RARE_OPS } from '../rare-ops.js';
+import { S, segBase } from '../state.js';
+import { Leave } from './frame.js';
+
+/**
+ * Compiled code returns after so many cycles even if no event is due: the optimizer replaces code only where it is entered
+ * anew, and one call must not keep the thread for long.
+ */
+export const STRETCH_CYCLES = 1 << 17;
+const DEVICE = -2;
+
+/** Cycles until event points take a look, as the compiled code's counter has it. */
+export function cyclesToPoll(clock: Float64Array): number {
+  const left = clock[POLL_AT]! - clock[CYCLES]!;
+  return left > STRETCH_CYCLES ? STRETCH_CYCLES : left < -STRETCH_CYCLES ? -STRETCH_CYCLES : Math.ceil(left);
+}
+
+export interface CompiledCode {
+  /** Regions dropped so far. */
+  readonly drops: number;
+  /** Is any of these bytes part of compiled code? */
+  touches(machine: number, length: number): boolean;
+}
+
+function leave(cpu: Context, status: number): number {
+  cpu.s[STATUS] = status;
+  return 0;
+}
+
+/** Translates an access; the status is 0 where it may go on. For one that crosses a page, `secondMachine` is set. */
+class Slow {
+  first = 0;
+  second = 0;
+
+  /** Answers a status. */
+  find(cpu: Context, compiled: CompiledCode, seg: number, ea: number, size: number, write: boolean): number {
+    if (!cpu.checkSegment(seg, ea, size, write)) return Leave.FAULT;
+    const s = cpu.s;
+    const linear = (ea + s[segBase(seg)]!) | 0;
+    const user = s[S.CPL] === 3;
+    const drops = compiled.drops;
+    this.first = cpu.translate(linear, write, user);
+    this.second = this.first;
+    if (cpu.faultVector >= 0) return Leave.FAULT;
+    if ((linear & 4095) + size > 4096) {
+      this.second = cpu.translate(((linear & -4096) + 4096) | 0, write, user);
+      if (cpu.faultVector >= 0) return Leave.FAULT;
+    }
+    if (this.first === DEVICE || this.second === DEVICE || compiled.drops !== drops) return Leave.INTERPRET;
+    if (write) {
+      const inFirst = this.first === this.second ? size : 4096 - (this.first & 4095);
+      const holds = cpu.memory.holdsCode;
+      if (holds[this.first >>> 12] !== 0 && compiled.touches(this.first, inFirst)) return Leave.INTERPRET;
+      if (inFirst < size && holds[this.second >>> 12] !== 0 && compiled.touches(this.second, size - inFirst)) {
+        return Leave.INTERPRET;
+      }
+    }
+    return 0;
+  }
+
+  /** Machine address of byte `i`. */
+  byteAt(i: number): number {
+    if (this.first === this.second) return this.first + i;
+    const inFirst = 4096 - (this.first & 4095);
+    return i < inFirst ? this.first + i : this.second + i - inFirst;
+  }
+}
+
+const slow = new Slow();
+
+/** `packed` as `packAccess` makes it. */
+export function slowLoad(cpu: Context, compiled: CompiledCode, ea: number, packed: number): number {
+  const size = (packed >> 4) & 15;
+  const status = slow.find(cpu, compiled, packed & 15, ea, size, (packed & 0x200) !== 0);
+  cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
+  if (status !== 0) return leave(cpu, status);
+  const memory = cpu.memory;
+  let value: number;
+  if (slow.first === slow.second) {
+    value = size === 4 ? memory.readI32(slow.first) : size === 2 ? memory.read16(slow.first) : memory.read8(slow.first);
+  } else {
+    value = 0;
+    for (let i = 0; i < size; i++) value |= memory.read8(slow.byteAt(i)) << (8 * i);
+  }
+  if ((packed & 0x100) === 0) return value;
+  const up = 32 - size * 8;
+  return (value << up) >> up;
+}
+
+export function slowStore(cpu: Context, compiled: CompiledCode, ea: number, packed: number, value: number): void {
+  const size = (packed >> 4) & 15;
+  const status = slow.find(cpu, compiled, packed & 15, ea, size, true);
+  cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
+  if (status !== 0) {
+    if ((packed & 0x200) !== 0) cpu.bug('a checked store cannot be done');
+    leave(cpu, status);
+    return;
+  }
+  const memory = cpu.memory;
+  if (slow.first !== slow.second) {
+    for (let i = 0; i < size; i++) memory.write8(slow.byteAt(i), (value >>> (8 * i)) & 0xff);
+  } else if (size === 4) memory.write32(slow.first, value);
+  else if (size === 2) memory.write16(slow.first, value);
+  else memory.write8(slow.first, value);
+}
+
+/** Executes the op at `at` on the state words. Answers 0, `Leave.FAULT`, or another number where compiled code was dropped. */
+export function generic(cpu: Context, compiled: CompiledCode, at: number): number {
+  const code = cpu.codeCache.code;
+  const drops = compiled.drops;
+  const good = code[at] === Op.HELPER ? cpu.callInlineAt(at) : RARE_OPS[code[at]!]!(cpu, cpu.s, code, at);
+  cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
+  if (!good) return Leave.FAULT;
+  return compiled.drops === drops ? 0 : Leave.EVENT;
+}
+
+// ---- flags of a kind that is known only when the code runs
+
+const words = new Int32Array(S.WORDS);
+
+function asState(op: number, result: number, a: number, b: number): Int32Array {
+  words[S.FLAG_OP] = op;
+  words[S.FLAG_RESULT] = result;
+  words[S.FLAG_A] = a;
+  words[S.FLAG_B] = b;
+  return words;
+}
+
+export function carryOf(op: number, result: number, a: number, b: number): number {
+  // The commonest first: a call of a call is what makes this slow.
+  if (op === FlagOp.SUB) return a >>> 0 < b >>> 0 ? 1 : 0;
+  if (op === FlagOp.LOGIC) return 0;
+  return carryFlag(asState(op, result, a, b));
+}
+
+export function conditionOf(op: number, result: number, a: number, b: number, cc: number): number {
+  return condition(asState(op, result, a, b), cc) ? 1 : 0;
+}
+
+export function imageOf(op: number, result: number, a: number, b: number): number {
+  return arithmeticFlags(asState(op, result, a, b));
+}
