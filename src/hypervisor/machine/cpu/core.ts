@@ -10,6 +10,7 @@ import type { CostProfile } from '../costs/profile.js';
 import type { MachineMemory } from '../memory.js';
 import {
   DATA_ADDEND,
+  DATA_LINES,
   dataLine,
   fetchLine,
   LINE_INFO,
@@ -25,6 +26,7 @@ import {
   CLOCK_AT,
   CLOCK_DOUBLES,
   CYCLES,
+  DEADLINE,
   FETCH_MACHINE,
   FETCH_PAGE,
   FETCH_SAFE,
@@ -33,26 +35,15 @@ import {
   NO_PAGE,
   POLL_AT,
   READABLE,
+  RING_MARK,
   SHAPE,
   Shape,
   TLB_AT,
   WRITABLE,
 } from './layout.js';
 import type { HardwareCounters } from './processor.js';
-import {
-  Attr,
-  type ContextWiring,
-  Cr0,
-  type Exit,
-  Flag,
-  S,
-  Seg,
-  segAttr,
-  segBase,
-  segLimit,
-  segSelector,
-  Vector,
-} from './state.js';
+import { Attr, type ContextWiring, Cr0, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
+import { Transitions } from './transitions.js';
 
 /** Vectors that push an error code (SDM vol. 3, table 6-1). */
 const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
@@ -70,6 +61,20 @@ export const Result = {
   /** Not an instruction boundary of its own: an event was delivered, EIP is the handler's. */
   DELIVERED: 4,
 } as const;
+
+// V8 folds the constants of a module's own into optimized code and reads imported ones from memory at each use, which costs as
+// much as the work in the small functions below.
+const { CPL, SEG } = S;
+const [AT_CYCLES, AT_POLL, AT_DEADLINE, AT_RING_MARK] = [CYCLES, POLL_AT, DEADLINE, RING_MARK];
+const [AT_READABLE, AT_WRITABLE, AT_FETCH_PAGE, AT_FETCH_SAFE] = [READABLE, WRITABLE, FETCH_PAGE, FETCH_SAFE];
+const [AT_SHAPE, AT_FLAT_LIMIT] = [SHAPE, FLAT_LIMIT];
+const { CODE, DOWN_CONFORMING, WRITE_READ, DB } = Attr;
+const PLAIN = Attr.P | Attr.S;
+const [CS_BASE, CS_ATTR] = [segBase(Seg.CS), segAttr(Seg.CS)];
+const [ES_BASE, SS_BASE, DS_BASE] = [segBase(Seg.ES), segBase(Seg.SS), segBase(Seg.DS)];
+const [SHAPE_USER, SHAPE_FLAT] = [Shape.USER, Shape.FLAT];
+/** An address masked with this equals its page's tag only if a word there is aligned. */
+const WORD_MASK = -4096 | 3;
 
 /** `translate` found device memory; its physical address is in `devicePhysical`. */
 const DEVICE = -2;
@@ -90,6 +95,8 @@ export class Core {
   };
   readonly memory: MachineMemory;
   readonly tlb: Tlb;
+  /** Scratch and memory of event delivery and returns. */
+  readonly transitions = new Transitions();
   readonly fpu: FpuState;
   readonly costs: CostProfile;
 
@@ -105,9 +112,7 @@ export class Core {
   stepping = false;
 
   protected readonly walker: PageWalker;
-  protected ringMark = 0;
   private devicePhysical = 0;
-  #deadline = 0;
 
   constructor(readonly wiring: ContextWiring) {
     const memory = wiring.memory;
@@ -137,7 +142,7 @@ export class Core {
   set cycles(value: number) {
     this.accountRing();
     this.clock[CYCLES] = value;
-    this.ringMark = value;
+    this.clock[RING_MARK] = value;
   }
 
   get instructions(): number {
@@ -150,28 +155,29 @@ export class Core {
 
   /** Gives the cycles since the last call to the current CPL. */
   accountRing(): void {
-    const now = this.clock[CYCLES]!;
-    this.cyclesByRing[this.s[S.CPL]!]! += now - this.ringMark;
-    this.ringMark = now;
+    const clock = this.clock;
+    const now = clock[AT_CYCLES]!;
+    this.cyclesByRing[this.s[CPL]!]! += now - clock[AT_RING_MARK]!;
+    clock[AT_RING_MARK] = now;
   }
 
   /** Charges the running code. */
   spend(cycles: number): void {
-    this.clock[CYCLES]! += cycles;
+    this.clock[AT_CYCLES]! += cycles;
   }
 
   charge(cycles: number): void {
     this.accountRing();
     this.clock[CYCLES]! += cycles;
     this.cyclesByRing[0]! += cycles;
-    this.ringMark = this.clock[CYCLES]!;
+    this.clock[RING_MARK] = this.clock[CYCLES]!;
   }
 
   setCpl(cpl: number): void {
     this.accountRing();
-    this.s[S.CPL] = cpl;
-    this.s[FETCH_PAGE] = NO_PAGE;
-    this.#updateShape();
+    this.s[CPL] = cpl;
+    this.s[AT_FETCH_PAGE] = NO_PAGE;
+    this.updateShape();
   }
 
   setIntr(level: boolean): void {
@@ -182,16 +188,16 @@ export class Core {
   /** Sets the cycle from which event points look closer: now if an interrupt can be taken, else the deadline. */
   updatePoll(): void {
     const takeable = this.s[S.INTR] !== 0 && (this.s[S.EFLAGS]! & Flag.IF) !== 0 && !this.wiring.ring0Escapes;
-    this.clock[POLL_AT] = takeable ? 0 : this.#deadline;
+    this.clock[AT_POLL] = takeable ? 0 : this.clock[AT_DEADLINE]!;
   }
 
   get deadlineCycles(): number {
-    return this.#deadline;
+    return this.clock[DEADLINE]!;
   }
 
   /** A device may lower it while the thread runs: the next event point then ends the run. */
   set deadlineCycles(value: number) {
-    this.#deadline = value;
+    this.clock[DEADLINE] = value;
     this.updatePoll();
   }
 
@@ -212,43 +218,44 @@ export class Core {
 
   setSegment(seg: number, selector: number, base: number, limit: number, attr: number): void {
     const s = this.s;
-    s[segSelector(seg)] = selector;
-    s[segBase(seg)] = base;
-    s[segLimit(seg)] = limit;
-    s[segAttr(seg)] = attr;
+    const at = SEG + seg * 4;
+    s[at] = selector;
+    s[at + 1] = base;
+    s[at + 2] = limit;
+    s[at + 3] = attr;
     const wholeWords = limit >>> 0 < 3 ? 0 : (limit >>> 0) - 2;
-    const plain = (attr & (Attr.P | Attr.S)) === (Attr.P | Attr.S);
-    const code = (attr & Attr.CODE) !== 0;
-    const up = code || (attr & Attr.DOWN_CONFORMING) === 0;
-    const right = (attr & Attr.WRITE_READ) !== 0;
-    if (seg <= Seg.GS) {
-      s[READABLE + seg] = plain && up && (!code || right) ? wholeWords : 0;
-      s[WRITABLE + seg] = plain && up && !code && right ? wholeWords : 0;
+    const plain = (attr & PLAIN) === PLAIN;
+    const code = (attr & CODE) !== 0;
+    const up = code || (attr & DOWN_CONFORMING) === 0;
+    const right = (attr & WRITE_READ) !== 0;
+    if (seg <= 5 /* GS */) {
+      s[AT_READABLE + seg] = plain && up && (!code || right) ? wholeWords : 0;
+      s[AT_WRITABLE + seg] = plain && up && !code && right ? wholeWords : 0;
     }
-    if (seg === Seg.CS) {
-      s[FETCH_SAFE] = limit >>> 0 >= 0x2000 ? (limit >>> 0) - 0x10ff : 0;
-      this.s[FETCH_PAGE] = NO_PAGE;
+    if (seg === 1 /* CS */) {
+      s[AT_FETCH_SAFE] = limit >>> 0 >= 0x2000 ? (limit >>> 0) - 0x10ff : 0;
+      s[AT_FETCH_PAGE] = NO_PAGE;
     }
-    this.#updateShape();
+    this.updateShape();
   }
 
-  /** Which compiled code fits: see `SHAPE`. */
-  #updateShape(): void {
+  /** Which compiled code fits: see `SHAPE`. For whoever writes CPL or segment words directly. */
+  updateShape(): void {
     const s = this.s;
-    if (s[segBase(Seg.CS)] !== 0 || s[FETCH_SAFE] === 0 || (s[segAttr(Seg.CS)]! & Attr.DB) === 0) {
-      s[SHAPE] = -1;
+    if (s[CS_BASE] !== 0 || s[AT_FETCH_SAFE] === 0 || (s[CS_ATTR]! & DB) === 0) {
+      s[AT_SHAPE] = -1;
       return;
     }
-    let shape = s[S.CPL] === 3 ? Shape.USER : 0;
-    if ((s[segBase(Seg.ES)]! | s[segBase(Seg.SS)]! | s[segBase(Seg.DS)]!) === 0) {
-      let least = s[WRITABLE + Seg.ES]! >>> 0;
-      for (const at of [READABLE, WRITABLE]) {
-        for (const seg of [Seg.ES, Seg.SS, Seg.DS]) least = Math.min(least, s[at + seg]! >>> 0);
-      }
-      if (least > 0) shape |= Shape.FLAT;
-      s[FLAT_LIMIT] = least;
+    let shape = s[CPL] === 3 ? SHAPE_USER : 0;
+    if ((s[ES_BASE]! | s[SS_BASE]! | s[DS_BASE]!) === 0) {
+      // What may be written may be read: of a data segment that is writable the two words are equal.
+      let least = s[AT_WRITABLE]! >>> 0;
+      if (s[AT_WRITABLE + 2 /* SS */]! >>> 0 < least) least = s[AT_WRITABLE + 2]! >>> 0;
+      if (s[AT_WRITABLE + 3 /* DS */]! >>> 0 < least) least = s[AT_WRITABLE + 3]! >>> 0;
+      if (least > 0) shape |= SHAPE_FLAT;
+      s[AT_FLAT_LIMIT] = least;
     }
-    s[SHAPE] = shape;
+    s[AT_SHAPE] = shape;
   }
 
   /** The full check of one data access (SDM vol. 3, 5.3 to 5.5). False and #GP(0) or #SS(0) pending if it fails. */
@@ -298,6 +305,12 @@ export class Core {
   // ---- memory by linear address
 
   readLinear(linear: number, size: number, user: boolean): number {
+    if (size === 4) {
+      const data = this.tlb.data;
+      const line = ((linear >>> 12) & (DATA_LINES - 1)) << 3;
+      const tag = data[user ? line + 2 : line]!;
+      if (tag === (linear & WORD_MASK)) return this.memory.i32[(linear + data[line + 4]!) >>> 2]!;
+    }
     if ((linear & 4095) + size > 4096) return this.#readAcross(linear, size, user);
     const machine = this.translate(linear, false, user);
     if (machine >= 0) {
@@ -314,6 +327,15 @@ export class Core {
   }
 
   writeLinear(linear: number, size: number, value: number, user: boolean): void {
+    if (size === 4) {
+      const data = this.tlb.data;
+      const line = ((linear >>> 12) & (DATA_LINES - 1)) << 3;
+      const tag = data[user ? line + 3 : line + 1]!;
+      if (tag === (linear & WORD_MASK)) {
+        this.memory.i32[(linear + data[line + 4]!) >>> 2] = value;
+        return;
+      }
+    }
     if ((linear & 4095) + size > 4096) {
       this.#writeAcross(linear, size, value, user);
       return;

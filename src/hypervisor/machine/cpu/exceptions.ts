@@ -17,10 +17,10 @@ import {
   isNull,
   limitOf,
   markAccessed,
-  newDescriptor,
   readDescriptor,
 } from './segments.js';
 import { Attr, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from './state.js';
+import { deliverAgain } from './transitions.js';
 
 /** How an event came about: decides error-code bits, gate privilege check and the return address. */
 export const Source = { FAULT: 0, TRAP: 1, SOFTWARE: 2, EXTERNAL: 3 } as const;
@@ -85,15 +85,28 @@ function shutDown(cpu: Core, nested: number): number {
 
 function attempt(cpu: Core, vector: number, errorCode: number, source: number, returnEip: number): number {
   const s = cpu.s;
-  if (isReal(cpu)) return deliverReal(cpu, vector, source === Source.SOFTWARE, source === Source.EXTERNAL, returnEip);
-  const external = source === Source.SOFTWARE ? 0 : 1;
+  const software = source === Source.SOFTWARE;
+  const withCode = source === Source.FAULT && Core.hasErrorCode(vector);
+  const costs = cpu.costs.cycles;
+  const acknowledge = source === Source.EXTERNAL ? costs.interruptAcknowledge : 0;
+  const flags = cpu.readEflags();
+  if (deliverAgain(cpu, vector, software, withCode, errorCode, returnEip, flags, acknowledge)) {
+    if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
+    else cpu.counters.exceptions += 1;
+    return Result.DELIVERED;
+  }
+  if (isReal(cpu)) return deliverReal(cpu, vector, software, source === Source.EXTERNAL, returnEip);
+  const external = software ? 0 : 1;
   const gateCode = vector * 8 + 2 + external;
   if (vector * 8 + 7 > s[S.IDT_LIMIT]! >>> 0) return fault(cpu, Vector.GP, gateCode);
-  const gateAt = (s[S.IDT_BASE]! + vector * 8) | 0;
-  const gateLow = cpu.readLinear(gateAt, 4, false);
+  const { gate, code, stack } = cpu.transitions;
+  gate.at = (s[S.IDT_BASE]! + vector * 8) | 0;
+  const gateLow = cpu.readLinear(gate.at, 4, false);
   if (cpu.faultVector >= 0) return Result.FAULT;
-  const gateHigh = cpu.readLinear((gateAt + 4) | 0, 4, false);
+  const gateHigh = cpu.readLinear((gate.at + 4) | 0, 4, false);
   if (cpu.faultVector >= 0) return Result.FAULT;
+  gate.low = gateLow;
+  gate.high = gateHigh;
   const type = (gateHigh >>> 8) & 0x1f;
   if ((type & 0x16) !== 0x06) {
     if (type === 0x05) cpu.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes: [], text: 'task gate in the IDT' });
@@ -101,13 +114,12 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   }
   // Interrupt and trap gates, 16 (6, 7) or 32 bits wide (E, F): width of the frame's words and of the target offset.
   const size = (type & 8) !== 0 ? 4 : 2;
-  if (source === Source.SOFTWARE && ((gateHigh >>> 13) & 3) < s[S.CPL]!) return fault(cpu, Vector.GP, gateCode);
+  if (software && ((gateHigh >>> 13) & 3) < s[S.CPL]!) return fault(cpu, Vector.GP, gateCode);
   if ((gateHigh & 0x8000) === 0) return fault(cpu, Vector.NP, gateCode);
 
   const selector = gateLow >>> 16;
   const target = size === 4 ? (gateHigh & 0xffff0000) | (gateLow & 0xffff) : gateLow & 0xffff;
   if (isNull(selector)) return fault(cpu, Vector.GP, external);
-  const code = newDescriptor();
   if (!readDescriptor(cpu, selector, code, Vector.GP, external)) return Result.FAULT;
   const attr = attrOf(code);
   const dpl = dplOf(attr);
@@ -117,123 +129,116 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   }
   if ((attr & Attr.P) === 0) return fault(cpu, Vector.NP, (selector & 0xfffc) | external);
   const newCpl = (attr & Attr.DOWN_CONFORMING) !== 0 ? cpl : dpl;
-  const costs = cpu.costs.cycles;
-  const cost =
-    (newCpl < cpl ? costs.exceptionToInner : costs.exceptionSameRing) +
-    (source === Source.EXTERNAL ? costs.interruptAcknowledge : 0);
+  const cost = newCpl < cpl ? costs.exceptionToInner : costs.exceptionSameRing;
 
   if (newCpl === 0 && cpu.wiring.ring0Escapes) {
     if (source !== Source.FAULT) s[S.EIP] = returnEip;
-    cpu.charge(cost);
+    cpu.charge(cost + acknowledge);
     cpu.counters.exceptions += 1;
-    if (source === Source.SOFTWARE) cpu.clock[INSTRUCTIONS]! += 1;
-    cpu.exit = {
-      kind: 'monitor',
-      vector,
-      errorCode,
-      hasErrorCode: source === Source.FAULT && Core.hasErrorCode(vector),
-      software: source === Source.SOFTWARE,
-    };
+    if (software) cpu.clock[INSTRUCTIONS]! += 1;
+    cpu.exit = { kind: 'monitor', vector, errorCode, hasErrorCode: withCode, software };
     return Result.EXIT;
   }
 
-  const withCode = source === Source.FAULT && Core.hasErrorCode(vector);
-  const flags = cpu.readEflags();
-  const words = withCode
-    ? [errorCode, returnEip, s[segSelector(Seg.CS)]!, flags]
-    : [returnEip, s[segSelector(Seg.CS)]!, flags];
-  const stack = newDescriptor();
-  let stackSelector = 0;
+  const inner = newCpl < cpl;
+  const bytes = ((inner ? 5 : 3) + (withCode ? 1 : 0)) * size;
   let base: number;
   let top: number;
   let mask: number;
-  if (newCpl < cpl) {
-    const inner = innerStack(cpu, newCpl, stack, external);
-    if (inner === undefined) return Result.FAULT;
-    stackSelector = inner.selector;
-    words.push(s[S.ESP]!, s[segSelector(Seg.SS)]!);
+  if (inner) {
+    if (!innerStack(cpu, newCpl, stack, external)) return Result.FAULT;
     base = baseOf(stack);
-    top = inner.esp;
+    top = cpu.transitions.pointer;
     mask = (attrOf(stack) & Attr.DB) !== 0 ? -1 : 0xffff;
-    if (!roomFor(limitOf(stack), attrOf(stack), (top & mask) - words.length * size, words.length * size)) {
-      return fault(cpu, Vector.SS, (stackSelector & 0xfffc) | external);
+    if (!roomFor(limitOf(stack), attrOf(stack), (top & mask) - bytes, bytes)) {
+      return fault(cpu, Vector.SS, (cpu.transitions.pointerSelector & 0xfffc) | external);
     }
   } else {
     base = s[segBase(Seg.SS)]!;
     top = s[S.ESP]!;
     mask = (s[segAttr(Seg.SS)]! & Attr.DB) !== 0 ? -1 : 0xffff;
-    if (!roomFor(s[segLimit(Seg.SS)]!, s[segAttr(Seg.SS)]!, (top & mask) - words.length * size, words.length * size)) {
+    if (!roomFor(s[segLimit(Seg.SS)]!, s[segAttr(Seg.SS)]!, (top & mask) - bytes, bytes)) {
       return fault(cpu, Vector.SS, external);
     }
   }
   if (target >>> 0 > limitOf(code) >>> 0) return fault(cpu, Vector.GP, external);
-  const bottom = (top - words.length * size) & mask;
-  for (let i = words.length - 1; i >= 0; i--) {
-    cpu.writeLinear((base + ((bottom + i * size) & mask)) | 0, size, words[i]!, newCpl === 3);
+  // From the highest word down, as PUSH would.
+  let at = top;
+  const user = newCpl === 3;
+  if (inner) {
+    at = (at - size) & mask;
+    cpu.writeLinear((base + at) | 0, size, s[segSelector(Seg.SS)]!, user);
+    if (cpu.faultVector >= 0) return Result.FAULT;
+    at = (at - size) & mask;
+    cpu.writeLinear((base + at) | 0, size, s[S.ESP]!, user);
+    if (cpu.faultVector >= 0) return Result.FAULT;
+  }
+  at = (at - size) & mask;
+  cpu.writeLinear((base + at) | 0, size, flags, user);
+  if (cpu.faultVector >= 0) return Result.FAULT;
+  at = (at - size) & mask;
+  cpu.writeLinear((base + at) | 0, size, s[segSelector(Seg.CS)]!, user);
+  if (cpu.faultVector >= 0) return Result.FAULT;
+  at = (at - size) & mask;
+  cpu.writeLinear((base + at) | 0, size, returnEip, user);
+  if (cpu.faultVector >= 0) return Result.FAULT;
+  if (withCode) {
+    at = (at - size) & mask;
+    cpu.writeLinear((base + at) | 0, size, errorCode, user);
     if (cpu.faultVector >= 0) return Result.FAULT;
   }
   if (!markAccessed(cpu, code)) return Result.FAULT;
 
   cpu.setCpl(newCpl);
   install(cpu, Seg.CS, (selector & 0xfffc) | newCpl, code);
-  if (newCpl < cpl) {
-    install(cpu, Seg.SS, stackSelector, stack);
-    s[S.ESP] = bottom;
+  if (inner) {
+    install(cpu, Seg.SS, cpu.transitions.pointerSelector, stack);
+    s[S.ESP] = at;
   } else {
-    s[S.ESP] = (top & ~mask) | bottom;
+    s[S.ESP] = (top & ~mask) | at;
   }
   s[S.EIP] = target;
+  cpu.transitions.noteDelivery(s, vector, software, cpl, inner, cost);
   s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.TF | Flag.NT | Flag.RF | Flag.VM | ((type & 1) === 0 ? Flag.IF : 0));
   s[S.INTERRUPT_SHADOW] = 0;
   cpu.updatePoll();
-  cpu.spend(cost);
-  if (source === Source.SOFTWARE) cpu.clock[INSTRUCTIONS]! += 1;
+  cpu.spend(cost + acknowledge);
+  if (software) cpu.clock[INSTRUCTIONS]! += 1;
   if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
   else cpu.counters.exceptions += 1;
   return Result.DELIVERED;
 }
 
 /**
- * Stack of an inner ring from the TSS (32-bit, or 16-bit with words of half the size), with its descriptor checked (SDM vol. 3, 6.12.1 and 5.8.5). Undefined with the
- * fault pending.
+ * Reads the stack of an inner ring from the TSS (32-bit, or 16-bit with words of half the size) into `transitions.pointer` and
+ * `pointerSelector`, and its descriptor, with all checks (SDM vol. 3, 6.12.1 and 5.8.5). False with the fault pending.
  */
-export function innerStack(
-  cpu: Core,
-  ring: number,
-  descriptor: Descriptor,
-  external: number,
-): { readonly selector: number; readonly esp: number } | undefined {
+export function innerStack(cpu: Core, ring: number, descriptor: Descriptor, external: number): boolean {
   const s = cpu.s;
   const tr = s[segSelector(Seg.TR)]!;
   const type = s[segAttr(Seg.TR)]! & 0x9f;
   const width = (type & 8) !== 0 ? 4 : 2;
   const slot = width + ring * 2 * width;
   if ((type & 0x95) !== 0x81 || slot + width + 1 > s[segLimit(Seg.TR)]! >>> 0) {
-    cpu.raise(Vector.TS, (tr & 0xfffc) | external);
-    return undefined;
+    return cpu.raise(Vector.TS, (tr & 0xfffc) | external);
   }
   const at = (s[segBase(Seg.TR)]! + slot) | 0;
-  const esp = width === 4 ? cpu.readLinear(at, 4, false) : cpu.readLinear(at, 2, false) & 0xffff;
-  if (cpu.faultVector >= 0) return undefined;
+  const esp = cpu.readLinear(at, width, false);
+  if (cpu.faultVector >= 0) return false;
   const selector = cpu.readLinear((at + width) | 0, 2, false) & 0xffff;
-  if (cpu.faultVector >= 0) return undefined;
-  if (isNull(selector)) {
-    cpu.raise(Vector.TS, external);
-    return undefined;
-  }
+  if (cpu.faultVector >= 0) return false;
+  const { transitions } = cpu;
+  transitions.pointerAt = at;
+  transitions.pointer = width === 4 ? esp : esp & 0xffff;
+  transitions.pointerSelector = selector;
+  if (isNull(selector)) return cpu.raise(Vector.TS, external);
   const code = (selector & 0xfffc) | external;
-  if (!readDescriptor(cpu, selector, descriptor, Vector.TS, external)) return undefined;
+  if (!readDescriptor(cpu, selector, descriptor, Vector.TS, external)) return false;
   const attr = attrOf(descriptor);
   const writableData = (attr & (Attr.S | Attr.CODE | Attr.WRITE_READ)) === (Attr.S | Attr.WRITE_READ);
-  if ((selector & 3) !== ring || dplOf(attr) !== ring || !writableData) {
-    cpu.raise(Vector.TS, code);
-    return undefined;
-  }
-  if ((attr & Attr.P) === 0) {
-    cpu.raise(Vector.SS, code);
-    return undefined;
-  }
-  return markAccessed(cpu, descriptor) ? { selector, esp } : undefined;
+  if ((selector & 3) !== ring || dplOf(attr) !== ring || !writableData) return cpu.raise(Vector.TS, code);
+  if ((attr & Attr.P) === 0) return cpu.raise(Vector.SS, code);
+  return markAccessed(cpu, descriptor);
 }
 
 /** Do `size` bytes from offset `first` (may be negative: wrapped) lie within a stack segment? */

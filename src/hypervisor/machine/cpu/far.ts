@@ -9,7 +9,7 @@
  */
 import { type Core, Result } from './core.js';
 import { innerStack, roomFor } from './exceptions.js';
-import { INSTRUCTIONS } from './layout.js';
+import { INSTRUCTIONS, READABLE, WRITABLE } from './layout.js';
 import { callFarReal, interruptReturnReal, isReal, jumpFarReal, returnFarReal } from './real-mode.js';
 import {
   attrOf,
@@ -25,6 +25,7 @@ import {
   readDescriptor,
 } from './segments.js';
 import { Attr, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
+import { returnAgain } from './transitions.js';
 
 const CODE_SEGMENT = Attr.S | Attr.CODE;
 
@@ -155,9 +156,9 @@ export function callFar(cpu: Core, selector: number, offset: number, size: numbe
   if (conforming || newCpl === s[S.CPL]) return callSameRing(cpu, gate.selector, gate.offset, gate.code, gate.size);
   if (newCpl === 0 && cpu.wiring.ring0Escapes) return notBuilt(cpu, 'call gate into the monitor', selector & 0xfffc);
 
-  const stack = newDescriptor();
-  const inner = innerStack(cpu, newCpl, stack, 0);
-  if (inner === undefined) return Result.FAULT;
+  const { stack } = cpu.transitions;
+  if (!innerStack(cpu, newCpl, stack, 0)) return Result.FAULT;
+  const { pointer, pointerSelector } = cpu.transitions;
   const words = [cpu.nextEip, s[segSelector(Seg.CS)]!];
   for (let i = 0; i < gate.words; i++) {
     words.push(cpu.load(Seg.SS, stackOffset(cpu, i * gate.size), gate.size));
@@ -165,9 +166,9 @@ export function callFar(cpu: Core, selector: number, offset: number, size: numbe
   }
   words.push(s[S.ESP]!, s[segSelector(Seg.SS)]!);
   const mask = (attrOf(stack) & Attr.DB) !== 0 ? -1 : 0xffff;
-  const bottom = (inner.esp - words.length * gate.size) & mask;
+  const bottom = (pointer - words.length * gate.size) & mask;
   if (!roomFor(limitOf(stack), attrOf(stack), bottom, words.length * gate.size)) {
-    cpu.raise(Vector.SS, inner.selector & 0xfffc);
+    cpu.raise(Vector.SS, pointerSelector & 0xfffc);
     return Result.FAULT;
   }
   if (gate.offset >>> 0 > limitOf(gate.code) >>> 0) return gp(cpu, 0);
@@ -178,7 +179,7 @@ export function callFar(cpu: Core, selector: number, offset: number, size: numbe
   if (!markAccessed(cpu, gate.code)) return Result.FAULT;
   cpu.setCpl(newCpl);
   install(cpu, Seg.CS, (gate.selector & 0xfffc) | newCpl, gate.code);
-  install(cpu, Seg.SS, inner.selector, stack);
+  install(cpu, Seg.SS, pointerSelector, stack);
   s[S.ESP] = bottom;
   cpu.nextEip = gate.offset;
   cpu.spend(cpu.costs.cycles.callGateToInner);
@@ -253,7 +254,7 @@ function returnOutward(
 ): boolean {
   const rpl = selector & 3;
   if (isNull(stackSelector)) return cpu.raise(Vector.GP, 0);
-  const stack = newDescriptor();
+  const { stack } = cpu.transitions;
   if (!readDescriptor(cpu, stackSelector, stack, Vector.GP)) return false;
   const attr = attrOf(stack);
   const error = stackSelector & 0xfffc;
@@ -274,6 +275,7 @@ function returnOutward(
 
 /** IRET and IRETD (SDM vol. 2, "IRET"). */
 export function interruptReturn(cpu: Core, size = 4): number {
+  if (size === 4 && returnAgain(cpu)) return Result.DONE;
   if (isReal(cpu)) return interruptReturnReal(cpu, size);
   const s = cpu.s;
   const cpl = s[S.CPL]!;
@@ -285,7 +287,7 @@ export function interruptReturn(cpu: Core, size = 4): number {
   const image = popped(cpu.load(Seg.SS, stackOffset(cpu, 2 * size), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
   if ((image & Flag.VM) !== 0 && cpl === 0) return notBuilt(cpu, 'IRET to virtual-8086 mode', 0);
-  const code = newDescriptor();
+  const { code } = cpu.transitions;
   if (!checkReturn(cpu, selector, code)) return Result.FAULT;
   const rpl = selector & 3;
   const iopl = (s[S.EFLAGS]! >>> 12) & 3;
@@ -296,12 +298,14 @@ export function interruptReturn(cpu: Core, size = 4): number {
     install(cpu, Seg.CS, selector, code);
     cpu.nextEip = eip;
     cpu.spend(cpu.costs.cycles.iretSameRing);
+    if (size === 4) cpu.transitions.noteReturn(s, selector, cpl, false, cpu.costs.cycles.iretSameRing);
   } else {
     const esp = popped(cpu.load(Seg.SS, stackOffset(cpu, 3 * size), size), size);
     if (cpu.faultVector >= 0) return Result.FAULT;
     const ss = cpu.load(Seg.SS, stackOffset(cpu, 4 * size), size) & 0xffff;
     if (cpu.faultVector >= 0) return Result.FAULT;
     if (!returnOutward(cpu, selector, code, eip, ss, esp, cpu.costs.cycles.iretToOuter)) return Result.FAULT;
+    if (size === 4) cpu.transitions.noteReturn(s, selector, cpl, true, cpu.costs.cycles.iretToOuter);
   }
   const writable = Flag.TF | Flag.DF | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
   const all = writable | (cpl <= iopl ? Flag.IF : 0) | (cpl === 0 ? Flag.IOPL | Flag.VIF | Flag.VIP : 0);
@@ -310,10 +314,21 @@ export function interruptReturn(cpu: Core, size = 4): number {
   return Result.DONE;
 }
 
-/** Flat segments that SYSENTER and SYSEXIT load without reading a table (SDM vol. 2, "SYSENTER"). */
-function flat(cpu: Core, seg: number, selector: number, ring: number): void {
-  const type = seg === Seg.CS ? 0x0b : 0x03;
-  cpu.setSegment(seg, selector, 0, -1, Attr.G | Attr.DB | Attr.P | Attr.S | (ring << Attr.DPL_SHIFT) | type);
+const FLAT = Attr.G | Attr.DB | Attr.P | Attr.S;
+
+/** CPL with the flat CS and SS that SYSENTER and SYSEXIT load without reading a table (SDM vol. 2, "SYSENTER"). */
+function enterFlat(cpu: Core, selector: number, ring: number): void {
+  const s = cpu.s;
+  const attr = FLAT | (ring << Attr.DPL_SHIFT);
+  cpu.accountRing();
+  s[S.CPL] = ring;
+  const stack = segSelector(Seg.SS);
+  s[stack] = (selector + 8) | ring;
+  s[stack + 1] = 0;
+  s[stack + 2] = -1;
+  s[stack + 3] = attr | 0x03;
+  s[READABLE + Seg.SS] = s[WRITABLE + Seg.SS] = 0xfffffffd | 0;
+  cpu.setSegment(Seg.CS, selector | ring, 0, -1, attr | 0x0b);
 }
 
 export function sysenter(cpu: Core): number {
@@ -329,9 +344,7 @@ export function sysenter(cpu: Core): number {
     return Result.EXIT;
   }
   s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.VM | Flag.IF);
-  cpu.setCpl(0);
-  flat(cpu, Seg.CS, selector, 0);
-  flat(cpu, Seg.SS, selector + 8, 0);
+  enterFlat(cpu, selector, 0);
   s[S.ESP] = s[S.SYSENTER_ESP]!;
   cpu.nextEip = s[S.SYSENTER_EIP]!;
   cpu.updatePoll();
@@ -344,9 +357,7 @@ export function sysexit(cpu: Core): number {
   const selector = s[S.SYSENTER_CS]! & 0xfffc;
   if (selector === 0 || s[S.CPL] !== 0 || isReal(cpu)) return gp(cpu, 0);
   cpu.spend(cpu.costs.cycles.sysexit);
-  cpu.setCpl(3);
-  flat(cpu, Seg.CS, (selector + 16) | 3, 3);
-  flat(cpu, Seg.SS, (selector + 24) | 3, 3);
+  enterFlat(cpu, selector + 16, 3);
   s[S.ESP] = s[S.ECX]!;
   cpu.nextEip = s[S.EDX]!;
   return Result.DONE;

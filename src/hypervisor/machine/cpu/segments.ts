@@ -3,11 +3,17 @@ import type { Core } from './core.js';
 import { isReal, loadSegmentReal } from './real-mode.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
+// A module's own constants cost nothing; see core.ts.
+const { CPL } = S;
+const SEG_ATTR = S.SEG + 3;
+const PRESENT = Attr.P;
+const CONFORMING_CODE = Attr.CODE | Attr.DOWN_CONFORMING;
+
 /** A descriptor as read from its table. One scratch object per use site's call chain: read, check, load, before the next read. */
 export interface Descriptor {
   low: number;
   high: number;
-  /** Linear address of the descriptor. */
+  /** Linear address of the descriptor, a signed word. */
   at: number;
 }
 
@@ -25,23 +31,24 @@ export function limitOf(descriptor: Descriptor): number {
 export const dplOf = (attr: number): number => (attr >>> Attr.DPL_SHIFT) & 3;
 export const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
 
-/** Is there a whole descriptor for `selector`? Linear address of it, or -1. */
-function locate(cpu: Core, selector: number): number {
+/** Puts the linear address of the descriptor of `selector` into `into.at`. False if its table has no such whole entry. */
+function locate(cpu: Core, selector: number, into: Descriptor): boolean {
   const s = cpu.s;
   const offset = selector & 0xfff8;
-  if ((selector & 4) === 0) return offset + 7 > s[S.GDT_LIMIT]! >>> 0 ? -1 : (s[S.GDT_BASE]! + offset) >>> 0;
-  if ((s[segAttr(Seg.LDTR)]! & Attr.P) === 0) return -1;
-  return offset + 7 > s[segLimit(Seg.LDTR)]! >>> 0 ? -1 : (s[segBase(Seg.LDTR)]! + offset) >>> 0;
+  if ((selector & 4) === 0) {
+    into.at = (s[S.GDT_BASE]! + offset) | 0;
+    return offset + 7 <= s[S.GDT_LIMIT]! >>> 0;
+  }
+  into.at = (s[segBase(Seg.LDTR)]! + offset) | 0;
+  return (s[segAttr(Seg.LDTR)]! & Attr.P) !== 0 && offset + 7 <= s[segLimit(Seg.LDTR)]! >>> 0;
 }
 
 /** True if the table has such an entry; false with no fault pending if not, and with one if reading it faulted. */
 export function peekDescriptor(cpu: Core, selector: number, into: Descriptor): boolean {
-  const at = locate(cpu, selector);
-  if (at < 0) return false;
-  into.at = at;
-  into.low = cpu.readLinear(at | 0, 4, false);
+  if (!locate(cpu, selector, into)) return false;
+  into.low = cpu.readLinear(into.at, 4, false);
   if (cpu.faultVector >= 0) return false;
-  into.high = cpu.readLinear((at + 4) | 0, 4, false);
+  into.high = cpu.readLinear((into.at + 4) | 0, 4, false);
   return cpu.faultVector < 0;
 }
 
@@ -105,10 +112,14 @@ export function loadSegment(cpu: Core, seg: number, selector: number): boolean {
 /** After a return to an outer ring: data registers that the new CPL must not use become null (SDM vol. 2, "RET", "IRET"). */
 export function dropInnerSegments(cpu: Core): void {
   const s = cpu.s;
-  for (const seg of [Seg.ES, Seg.DS, Seg.FS, Seg.GS]) {
-    const attr = s[segAttr(seg)]!;
-    if ((attr & Attr.P) === 0) continue;
-    const conforming = (attr & (Attr.CODE | Attr.DOWN_CONFORMING)) === (Attr.CODE | Attr.DOWN_CONFORMING);
-    if (!conforming && dplOf(attr) < s[S.CPL]!) cpu.setSegment(seg, 0, 0, 0, 0);
-  }
+  dropInner(cpu, s, 0 /* ES */);
+  dropInner(cpu, s, 3 /* DS */);
+  dropInner(cpu, s, 4 /* FS */);
+  dropInner(cpu, s, 5 /* GS */);
+}
+
+function dropInner(cpu: Core, s: Int32Array, seg: number): void {
+  const attr = s[SEG_ATTR + seg * 4]!;
+  if ((attr & PRESENT) === 0 || ((attr >>> 5) & 3) >= s[CPL]!) return;
+  if ((attr & CONFORMING_CODE) !== CONFORMING_CODE) cpu.setSegment(seg, 0, 0, 0, 0);
 }
