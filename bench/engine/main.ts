@@ -6,6 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { bochs } from './bochs.js';
 import type { Emulator, EmulatorRun } from './emulator.js';
 import { IMAGE, MEMORY_MIB } from './image.js';
 import { ours, v86 } from './node-emulators.js';
@@ -160,7 +161,7 @@ async function main(): Promise<number> {
     timeoutMs: positive(values.timeout, 'timeout', 300, 1) * 1000,
     json: values.json,
   };
-  const known: readonly Emulator[] = [ours('ours'), v86, qemu];
+  const known: readonly Emulator[] = [ours('ours'), v86, qemu, bochs];
   const wanted = (values.emulators ?? known.map(({ name }) => name).join(',')).split(',').map(name => {
     const emulator = [...known, ours('interpreter', 'interpret')].find(candidate => candidate.name === name);
     if (emulator === undefined) throw new TypeError(`--emulators: there is no "${name}"`);

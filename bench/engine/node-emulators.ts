@@ -1,5 +1,5 @@
 /** Our machine and v86: each run is a Node process of its own. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -7,26 +7,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { ChildMessage, ChildOptions } from './child.js';
 import { type Emulator, type EmulatorRun, RunFailure, type RunOptions } from './emulator.js';
+import { guard } from './guard.js';
 import type { RowTime } from './rows.js';
 
 const require = createRequire(import.meta.url);
-
-/** Kills `child` when the signal fires or the time is up; `why` tells which. */
-export function guard(child: ChildProcess, { signal, timeoutMs }: RunOptions): { why?: string; release(): void } {
-  const state: { why?: string; release(): void } = { release: () => {} };
-  const end = (why: string): void => {
-    state.why ??= why;
-    child.kill('SIGKILL');
-  };
-  const onAbort = (): void => end('interrupted');
-  const timer = setTimeout(() => end(`not through after ${timeoutMs / 1000} s`), timeoutMs);
-  signal.addEventListener('abort', onAbort);
-  state.release = () => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  };
-  return state;
-}
 
 async function runChild(program: string, options: RunOptions, extra: Partial<ChildOptions>): Promise<EmulatorRun> {
   const { imagePath, memoryMib, commandLine } = options;

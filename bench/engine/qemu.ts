@@ -1,7 +1,7 @@
 /** QEMU with its translator (TCG). The guest's marks arrive over a pipe, so each is some tens of microseconds late. */
 import { execFileSync, spawn } from 'node:child_process';
 import { type Emulator, RunFailure } from './emulator.js';
-import { guard } from './node-emulators.js';
+import { guard } from './guard.js';
 import { stampOf } from './processor-time.js';
 import { RowReader } from './rows.js';
 

@@ -23,6 +23,8 @@ export interface Stamp {
   readonly cpuMs: number;
 }
 
+/** First line of the guest; an emulator may print things of its own before. */
+const GREETING = 'vmitop engine benchmark';
 const START = 1;
 const STOP = 2;
 
@@ -56,7 +58,9 @@ export class RowReader {
     const line = this.#line.trim();
     this.#line = '';
     const [name, count, check] = line.split(/ +/);
-    if (line === 'end') {
+    if (line.endsWith(GREETING)) {
+      this.remarks.length = 0;
+    } else if (line === 'end') {
       this.ended = true;
     } else if (count === '-' && check === '-') {
       this.#add({ name: name!, count: 0, check: '-', wallMs: 0, cpuMs: 0 });
