@@ -192,6 +192,11 @@ export class Machine {
     return assembled?.labels ?? new Map();
   }
 
+  /** Puts code elsewhere than where the program starts, a handler say. */
+  loadAt(at: number, code: string): void {
+    this.write(at, assemble(at, code).bytes);
+  }
+
   /** Runs until an exit; HLT is how test programs end. */
   run(deadline = Number.POSITIVE_INFINITY) {
     return this.cpu.run(deadline);
