@@ -47,24 +47,24 @@ top:
   int 0x21`;
 
 const ROWS: Readonly<Record<string, Row>> = {
-  'loop alone': { count: 100_000, paging: true, code: loop(100_000, 'nop') },
+  'loop alone': { count: 5_000, paging: true, code: loop(5_000, 'nop') },
   'int 0x80 and iret, ring 0': {
-    count: 100_000,
+    count: 5_000,
     paging: true,
-    code: loop(100_000, 'int 0x80'),
+    code: loop(5_000, 'int 0x80'),
     handlers: [[0x80, 'iretd']],
   },
   'int 0x80 and iret, ring 3': {
-    count: 100_000,
+    count: 5_000,
     paging: true,
-    code: toRing3 + loop(100_000, 'int 0x80'),
+    code: toRing3 + loop(5_000, 'int 0x80'),
     handlers: [[0x80, 'iretd']],
   },
   'sysenter and sysexit': {
-    count: 100_000,
+    count: 5_000,
     paging: true,
     code: `mov eax, 8\nmov edx, 0\nmov ecx, 0x174\nwrmsr\nmov eax, ${STACK0}\nmov ecx, 0x175\nwrmsr\nmov eax, kernel\nmov ecx, 0x176\nwrmsr
-      mov ebx, 100000
+      mov ebx, 5000
       jmp enter
       kernel: mov ecx, esp
       mov edx, back
@@ -82,15 +82,15 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
   },
   'divide fault and iret, ring 3': {
-    count: 100_000,
+    count: 5_000,
     paging: true,
-    code: `${toRing3}${loop(100_000, 'mov edx, 0\nmov eax, 5\ndiv edx')}`,
+    code: `${toRing3}${loop(5_000, 'mov edx, 0\nmov eax, 5\ndiv edx')}`,
     handlers: [[0, 'add dword [esp], 2\niretd']],
   },
   'page fault, fix, iret, ring 3': {
-    count: 100_000,
+    count: 5_000,
     paging: true,
-    code: `${toRing3}${loop(100_000, `mov eax, [${HOLE}]\nint 0x80`)}`,
+    code: `${toRing3}${loop(5_000, `mov eax, [${HOLE}]\nint 0x80`)}`,
     handlers: [
       [14, `add esp, 4\njmp dword [${handler(0x90)}]`],
       [0x80, `and dword [${0x40000 + (HOLE >>> 12) * 4}], -2\ninvlpg [${HOLE}]\niretd`],
@@ -102,12 +102,12 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
   },
   'mov cr3': {
-    count: 100_000,
+    count: 5_000,
     paging: true,
-    code: `mov eax, ${PAGE_DIRECTORY}\n${loop(100_000, 'mov cr3, eax')}`,
+    code: `mov eax, ${PAGE_DIRECTORY}\n${loop(5_000, 'mov cr3, eax')}`,
   },
-  invlpg: { count: 100_000, paging: true, code: loop(100_000, `invlpg [${DATA}]`) },
-  'mov ds': { count: 100_000, paging: true, code: `mov eax, ${DS0}\n${loop(100_000, 'mov ds, eax')}` },
+  invlpg: { count: 5_000, paging: true, code: loop(5_000, `invlpg [${DATA}]`) },
+  'mov ds': { count: 5_000, paging: true, code: `mov eax, ${DS0}\n${loop(5_000, 'mov ds, eax')}` },
 };
 
 const only = process.argv[2];
@@ -120,7 +120,7 @@ function helpers(): void {
   machine.setRing(3);
   const { cpu } = machine;
   cpu.s[S.EIP] = CODE;
-  const count = 100_000;
+  const count = 5_000;
   let nanoseconds = Number.POSITIVE_INFINITY;
   const end = performance.now() + MILLISECONDS;
   while (performance.now() < end) {

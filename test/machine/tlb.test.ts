@@ -87,6 +87,84 @@ describe.each([
   });
 });
 
+test('flushes drop what the manual says and nothing else, for random pages of all kinds', () => {
+  const tlb = new Tlb(new MachineMemory(RESERVED_BYTES + 0x10000));
+  /** Every page that must be there, with its bits; sets are never filled beyond their four ways. */
+  const model = { data: new Map<number, number>(), fetch: new Map<number, number>() };
+  let random = 99;
+  const next = (below: number) => {
+    random = (Math.imul(random, 1103515245) + 12345) >>> 0;
+    return (random >>> 8) % below;
+  };
+  const drop = (keep: (page: number, info: number) => boolean) => {
+    for (const side of [model.data, model.fetch]) {
+      for (const [page, info] of side) if (!keep(page, info)) side.delete(page);
+    }
+  };
+  // 4 ways of 32 sets, in 8 regions of 4 MiB: no set of either side ever overflows.
+  const pages = Array.from({ length: 128 }, (_, i) => (i & 31) + (i >>> 5) * 0x8000 + (i & 1) * 1024);
+  for (let step = 0; step < 30_000; step++) {
+    const page = pages[next(pages.length)]!;
+    const linear = page << 12;
+    switch (next(40)) {
+      case 0:
+        tlb.flush();
+        drop(() => false);
+        break;
+      case 1:
+      case 2:
+        tlb.flushNonGlobal();
+        drop((_, info) => (info & TlbInfo.GLOBAL) !== 0);
+        break;
+      case 3:
+      case 4:
+      case 5:
+        tlb.flushPage(linear);
+        drop((other, info) => other !== page && !((info & TlbInfo.LARGE) !== 0 && other >>> 10 === page >>> 10));
+        break;
+      default: {
+        const info = RIGHTS | (next(3) === 0 ? TlbInfo.GLOBAL : 0) | (next(4) === 0 ? TlbInfo.LARGE : 0);
+        if (next(2) === 0) {
+          tlb.fillData(linear, linear, info, 0x1000, true);
+          model.data.set(page, info);
+        } else {
+          tlb.fillFetch(linear, linear, info, 0x1000);
+          model.fetch.set(page, info);
+        }
+      }
+    }
+    if (step % 10 !== 0) continue;
+    const expected = [...model.data.keys(), ...model.fetch.keys()].map(page => page >>> 0).sort((a, b) => a - b);
+    expect(
+      tlb
+        .entries()
+        .map(({ linearPage }) => linearPage)
+        .sort((a, b) => a - b),
+      `step ${step}`,
+    ).toEqual(expected);
+  }
+});
+
+test('a page that begins to hold code loses its write tags wherever it is mapped', () => {
+  const tlb = new Tlb(new MachineMemory(RESERVED_BYTES + 0x10000));
+  const [a, b, other] = [0x400000, 0xc0001000 | 0, 0x7000];
+  for (const [linear, machine] of [
+    [a, 0x5000],
+    [b, 0x5000],
+    [other, 0x6000],
+  ] as const) {
+    tlb.fillData(linear, linear, RIGHTS, machine, true);
+  }
+  tlb.dropWriteTags(0x5000);
+  const tags = (linear: number) => Array.from(tlb.data.subarray(dataLine(linear), dataLine(linear) + 4));
+  for (const linear of [a, b]) {
+    const [read, write, userRead, userWrite] = tags(linear);
+    expect([read, userRead]).toEqual([linear, linear]);
+    expect([write, userWrite]).not.toContain(linear);
+  }
+  expect(tags(other)).toEqual([other, other, other, other]);
+});
+
 test('a loop over code, data and stack pages with one home misses each once', () => {
   const machine = new Machine();
   machine.enablePaging();

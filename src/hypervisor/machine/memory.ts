@@ -87,11 +87,12 @@ export class MachineMemory {
   }
 
   write32(machine: number, value: number): void {
-    this.#announce(machine, 4);
     if ((machine & 3) === 0) {
+      if (this.holdsCode[machine >>> 12] !== 0) this.onCodeWrite(machine, 4);
       this.i32[machine >>> 2] = value;
       return;
     }
+    this.#announce(machine, 4);
     const u8 = this.u8;
     u8[machine] = value;
     u8[machine + 1] = value >>> 8;

@@ -105,7 +105,8 @@ export class PageWalker {
   }
 
   #read(physical: number): number {
-    return physical < this.physicalBytes ? this.memory.readI32(this.physicalBase + physical) : 0;
+    // Entries are aligned: both bases are, and the offset into a table is a multiple of 4.
+    return physical < this.physicalBytes ? this.memory.i32[(this.physicalBase + physical) >>> 2]! : 0;
   }
 
   #write(physical: number, value: number): void {
