@@ -1,14 +1,17 @@
 /** What the programs that run one emulator in a Node process of its own have in common. */
 import { readFileSync } from 'node:fs';
+import type { EngineOptions } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { RowReader, type RowTime, type Stamp } from './rows.js';
+
+export type Tiering = NonNullable<EngineOptions['tiering']>;
 
 /** Given as the only argument, as JSON. */
 export interface ChildOptions {
   readonly imagePath: string;
   readonly memoryMib: number;
   readonly commandLine: string;
-  /** Engine of our processor: the default one, or the interpreter alone. */
-  readonly engine?: 'interpret';
+  /** When our processor compiles; the normal way if absent. */
+  readonly tiering?: Tiering;
 }
 
 /** Written to stdout, one line of JSON each. */

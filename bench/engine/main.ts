@@ -8,15 +8,21 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { bochs } from './bochs.js';
 import type { Emulator, EmulatorRun } from './emulator.js';
+import { idleSpeeds } from './idle.js';
 import { IMAGE, MEMORY_MIB } from './image.js';
 import { ours, v86 } from './node-emulators.js';
 import { qemu } from './qemu.js';
-import { type Clock, formatReport, makeReport } from './report.js';
+import { type Clock, formatReport, makeReport, type Statistic } from './report.js';
+import { bootTimes, firstFrameTimes } from './startup.js';
 
-const HELP = `bench:engine [compare|interpreter] [options]
+const HELP = `bench:engine [compare|interpreter|compile|boot|console|idle] [options]
 
   compare       every row on every emulator that is installed (default)
   interpreter   our interpreter alone on the integer loop, in guest instructions per second
+  compile       how long our compiler stalls the machine, over all rows
+  boot          vmitop boot until the guest's shell is there, in every mode
+  console       the console until its first frame
+  idle          a host with 64 idle VMs, in every mode
 
   --runs N           interleaved runs of each emulator (5)
   --only ROW,...     these rows
@@ -24,6 +30,7 @@ const HELP = `bench:engine [compare|interpreter] [options]
   --scale PERMILLE   multiplies the counts (1000)
   --warm PERMILLE    scale of a pass before the timed one; 0 for none (100)
   --clock wall|cpu   time to compare: between the marks, or of the emulator's processor time (wall)
+  --best             the shortest run instead of the median, for a computer that has other work
   --timeout S        for one run of one emulator (300)
   --json FILE        every figure of every run
 `;
@@ -41,6 +48,7 @@ interface Options {
   readonly scale: number;
   readonly warm: number;
   readonly clock: Clock;
+  readonly statistic: Statistic;
   readonly timeoutMs: number;
   readonly json: string | undefined;
 }
@@ -94,7 +102,7 @@ async function compare(wanted: readonly Emulator[], options: Options, signal: Ab
   const versions = wanted.map(emulator => ({ emulator, version: emulator.version() }));
   const installed = versions.flatMap(({ emulator, version }) => (version === undefined ? [] : [emulator]));
   const { series, broken } = await collect(installed, options, signal);
-  const report = makeReport(series, options.clock);
+  const report = makeReport(series, options.clock, options.statistic);
   const names = series.filter(({ runs }) => runs.length > 0).map(({ name }) => name);
   console.log(describe(before));
   for (const { emulator, version } of versions) console.log(`${emulator.name}: ${version ?? 'not installed'}`);
@@ -112,7 +120,8 @@ async function compare(wanted: readonly Emulator[], options: Options, signal: Ab
 }
 
 async function interpreter(options: Options, signal: AbortSignal): Promise<number> {
-  const emulator = ours('interpreter', 'interpret');
+  const before = loadavg();
+  const emulator = ours('interpreter', 'never');
   const { series, broken } = await collect([emulator], { ...options, only: 'loop' }, signal);
   const speeds = series[0]!.runs.flatMap(({ rows }) =>
     rows.map(row => (row.count * LOOP_INSTRUCTIONS) / row.wallMs / 1000),
@@ -122,7 +131,28 @@ async function interpreter(options: Options, signal: AbortSignal): Promise<numbe
     return 1;
   }
   const sorted = [...speeds].sort((a, b) => a - b).map(speed => speed.toFixed(1));
-  console.log(`${describe(loadavg())}\ninterpreter, integer loop: ${sorted.join(' ')} million instructions a second`);
+  console.log(`${describe(before)}\ninterpreter, integer loop: ${sorted.join(' ')} million instructions a second`);
+  return 0;
+}
+
+async function compile(options: Options, signal: AbortSignal): Promise<number> {
+  const before = loadavg();
+  const { series, broken } = await collect([ours('ours')], options, signal);
+  console.log(describe(before));
+  for (const { figures } of series[0]!.runs) {
+    const ms = (name: string): string => `${(figures[name] ?? Number.NaN).toFixed(2)} ms`;
+    console.log(
+      `regions compiled: ${figures['regionsCompiled']}, dropped: ${figures['regionsDropped']}; one took ` +
+        `${ms('compileMsMax')} at most, ${ms('compileMsMedian')} in the median; all: ${ms('compileMsTotal')}; ` +
+        `code at the end: ${((figures['codeBytes'] ?? 0) / 1048576).toFixed(1)} MiB`,
+    );
+  }
+  for (const failure of broken) console.log(`FAILURE ${failure}`);
+  return broken.length > 0 ? 1 : 0;
+}
+
+function print(lines: readonly string[]): number {
+  console.log([describe(loadavg()), ...lines].join('\n'));
   return 0;
 }
 
@@ -145,6 +175,7 @@ async function main(): Promise<number> {
       clock: { type: 'string' },
       timeout: { type: 'string' },
       json: { type: 'string' },
+      best: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   });
@@ -158,12 +189,13 @@ async function main(): Promise<number> {
     scale: positive(values.scale, 'scale', 1000, 1),
     warm: positive(values.warm, 'warm', 100, 0),
     clock: values.clock === 'cpu' ? 'cpu' : 'wall',
+    statistic: values.best === true ? 'best' : 'median',
     timeoutMs: positive(values.timeout, 'timeout', 300, 1) * 1000,
     json: values.json,
   };
   const known: readonly Emulator[] = [ours('ours'), v86, qemu, bochs];
   const wanted = (values.emulators ?? known.map(({ name }) => name).join(',')).split(',').map(name => {
-    const emulator = [...known, ours('interpreter', 'interpret')].find(candidate => candidate.name === name);
+    const emulator = [...known, ours('interpreter', 'never')].find(candidate => candidate.name === name);
     if (emulator === undefined) throw new TypeError(`--emulators: there is no "${name}"`);
     return emulator;
   });
@@ -178,6 +210,14 @@ async function main(): Promise<number> {
       return compare(wanted, options, abort.signal);
     case 'interpreter':
       return interpreter(options, abort.signal);
+    case 'compile':
+      return compile(options, abort.signal);
+    case 'boot':
+      return print(await bootTimes(options.runs, abort.signal));
+    case 'console':
+      return print(await firstFrameTimes(options.runs, abort.signal));
+    case 'idle':
+      return print(idleSpeeds(['native', 'bt', 'vmi'], abort.signal));
     default:
       throw new TypeError(`there is no command "${command}"`);
   }

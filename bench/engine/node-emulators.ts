@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { ChildMessage, ChildOptions } from './child.js';
+import type { ChildMessage, ChildOptions, Tiering } from './child.js';
 import { type Emulator, type EmulatorRun, RunFailure, type RunOptions } from './emulator.js';
 import { guard } from './guard.js';
 import type { RowTime } from './rows.js';
@@ -50,11 +50,11 @@ function revision(): string {
   }
 }
 
-/** `interpret`: without the compiler. */
-export const ours = (name: string, engine?: 'interpret'): Emulator => ({
+/** `never`: the interpreter alone. */
+export const ours = (name: string, tiering: Tiering = 'normal'): Emulator => ({
   name,
-  version: () => `${name === 'ours' ? 'vmitop' : `vmitop (${name})`} ${revision()}`,
-  run: options => runChild('./ours.js', options, engine === undefined ? {} : { engine }),
+  version: () => `vmitop ${revision()}${tiering === 'normal' ? '' : `, compiles: ${tiering}`}`,
+  run: options => runChild('./ours.js', options, { tiering }),
 });
 
 export const v86: Emulator = {

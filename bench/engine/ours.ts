@@ -4,6 +4,7 @@
  */
 import { COST_PROFILES } from '../../src/hypervisor/machine/costs/index.js';
 import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import type { Compiler } from '../../src/hypervisor/machine/cpu/compile/compiler.js';
 import { warmUpInterpreter } from '../../src/hypervisor/machine/cpu/warm-up.js';
 import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { zeroCauses } from '../../src/hypervisor/stats/causes.js';
@@ -12,6 +13,7 @@ import { parseMultiboot } from '../../src/hypervisor/vm/multiboot.js';
 import { NativeInstance, NativeMachine } from '../../src/hypervisor/vm/native-instance.js';
 import { MpnAllocator } from '../../src/hypervisor/vmkernel/mpn-allocator.js';
 import { type ChildOptions, childOptions, childReader, readImage, sendAll } from './child.js';
+import { median } from './report.js';
 import type { RowReader } from './rows.js';
 
 const QUANTA_PER_SECOND = 1000;
@@ -19,6 +21,26 @@ const QUANTA_PER_SECOND = 1000;
 export interface OurRun {
   readonly instructions: number;
   readonly cycles: number;
+  readonly regionsCompiled: number;
+  readonly regionsDropped: number;
+  /** Memory that compiled code is reckoned to take at the end. */
+  readonly codeBytes: number;
+  /** Wall time of the compilation of one region, longest and on the whole; compilation stalls the machine. */
+  readonly compileMsMax: number;
+  readonly compileMsMedian: number;
+  readonly compileMsTotal: number;
+}
+
+/** Takes the time of each compilation; the hypervisor itself may not know what time it is. */
+function timeCompiler(compiler: Compiler): readonly number[] {
+  const times: number[] = [];
+  const compile = compiler.compile.bind(compiler);
+  compiler.compile = (...args) => {
+    const start = performance.now();
+    compile(...args);
+    times.push(performance.now() - start);
+  };
+  return times;
 }
 
 /** Runs until the guest says `end`. Throws when the machine stops before. */
@@ -27,7 +49,9 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
   const costs = COST_PROFILES['xeon-5160']!;
   const memoryBytes = options.memoryMib * 1048576;
   const memory = new MachineMemory(RESERVED_BYTES + memoryBytes + 0x100000);
-  const hardware = { memory, allocator: new MpnAllocator(memory), codeCache: new CodeCache(memory), costs };
+  const codeCache = new CodeCache(memory, options.tiering === undefined ? {} : { tiering: options.tiering });
+  const compileMs = timeCompiler(codeCache.compiler);
+  const hardware = { memory, allocator: new MpnAllocator(memory), codeCache, costs };
   const machine = new NativeMachine(hardware, memoryBytes);
   const wiring = {
     name: 'bench',
@@ -56,7 +80,16 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     // Nobody else has work: time jumps to what the guest waits for.
     if (Number.isFinite(result.wakeAtCycles)) context.cycles = Math.max(context.cycles, result.wakeAtCycles);
   }
-  return { instructions: context.instructions, cycles: context.cycles };
+  return {
+    instructions: context.instructions,
+    cycles: context.cycles,
+    regionsCompiled: codeCache.compiler.compiled,
+    regionsDropped: codeCache.compiler.drops,
+    codeBytes: codeCache.compiler.bytes,
+    compileMsMax: compileMs.reduce((most, ms) => Math.max(most, ms), 0),
+    compileMsMedian: compileMs.length === 0 ? 0 : median(compileMs),
+    compileMsTotal: compileMs.reduce((sum, ms) => sum + ms, 0),
+  };
 }
 
 if (process.argv[2]?.startsWith('{')) {

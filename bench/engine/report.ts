@@ -9,6 +9,8 @@ export interface Series {
 }
 
 export type Clock = 'wall' | 'cpu';
+/** What stands for several runs. */
+export type Statistic = 'median' | 'best';
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -25,8 +27,8 @@ export function geometricMean(values: readonly number[]): number {
 export interface ReportRow {
   readonly name: string;
   readonly count: number;
-  /** Median in ms by emulator; undefined where it has no figure for the row. */
-  readonly medianMs: Readonly<Record<string, number | undefined>>;
+  /** Median (or best) time in ms by emulator; undefined where it has no figure for the row. */
+  readonly timeMs: Readonly<Record<string, number | undefined>>;
   /** Longest run divided by shortest, by emulator: how far a figure can be trusted. */
   readonly spread: Readonly<Record<string, number | undefined>>;
   /** Time of the other emulator divided by the first one's: above 1, the first is faster. */
@@ -64,12 +66,12 @@ function failuresOf(series: readonly Series[], names: readonly string[]): string
 }
 
 /** Compares every emulator with the first. */
-export function makeReport(series: readonly Series[], clock: Clock = 'wall'): Report {
+export function makeReport(series: readonly Series[], clock: Clock = 'wall', statistic: Statistic = 'median'): Report {
   const present = series.filter(({ runs }) => runs.length > 0);
   const names = [...new Set(present.flatMap(({ runs }) => runs.flatMap(run => run.rows.map(row => row.name))))];
   const first = present[0]?.name;
   const rows = names.map((name): ReportRow => {
-    const medianMs: Record<string, number | undefined> = {};
+    const timeMs: Record<string, number | undefined> = {};
     const spread: Record<string, number | undefined> = {};
     const ratio: Record<string, number | undefined> = {};
     let count = 0;
@@ -78,15 +80,15 @@ export function makeReport(series: readonly Series[], clock: Clock = 'wall'): Re
       const times = found.map(row => (clock === 'cpu' ? row.cpuMs : timeOf(row))).filter(Number.isFinite);
       if (times.length === 0) continue;
       count = found[0]!.count;
-      medianMs[emulator] = median(times);
+      timeMs[emulator] = statistic === 'best' ? Math.min(...times) : median(times);
       spread[emulator] = Math.max(...times) / Math.min(...times);
     }
-    const own = first === undefined ? undefined : medianMs[first];
+    const own = first === undefined ? undefined : timeMs[first];
     for (const { name: emulator } of present.slice(1)) {
-      const other = medianMs[emulator];
+      const other = timeMs[emulator];
       ratio[emulator] = own === undefined || other === undefined ? undefined : other / own;
     }
-    return { name, count, medianMs, spread, ratio };
+    return { name, count, timeMs, spread, ratio };
   });
   const means = present.slice(1).map(({ name }) => {
     const ratios = rows.flatMap(row => (WAITING_ROWS.has(row.name) ? [] : (row.ratio[name] ?? [])));
@@ -110,7 +112,7 @@ export function formatReport(report: Report, emulators: readonly string[]): stri
   const lines = report.rows.map(row => [
     WAITING_ROWS.has(row.name) ? `${row.name} (processor)` : row.name,
     String(row.count),
-    ...emulators.map(name => number(row.medianMs[name], 1)),
+    ...emulators.map(name => number(row.timeMs[name], 1)),
     ...others.map(name => number(row.ratio[name], 2)),
   ]);
   const blanks = emulators.map(() => '');

@@ -1,0 +1,64 @@
+/** A host full of idle VMs: how many seconds of theirs pass in one of ours. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { createHost, type Host, type Mode } from '../../src/hypervisor/index.js';
+
+const IMAGE = fileURLToPath(new URL('../../../fixtures/guest.elf', import.meta.url));
+const VMS = 64;
+const MEMORY_MIB = 16;
+/** After the last boot, before the clock starts. */
+const SETTLE_SECONDS = 0.5;
+const MEASURED_SECONDS = 2;
+const BOOT_SECONDS_MAX = 60;
+const SLICE_QUANTA = 10;
+
+function fullHost(mode: Mode): Host {
+  return createHost({
+    name: 'idle',
+    pcpus: 8,
+    memoryMib: VMS * MEMORY_MIB + 256,
+    costs: 'xeon-5160',
+    images: { guest: new Uint8Array(readFileSync(IMAGE)) },
+    vms: Array.from({ length: VMS }, (_, index) => ({
+      name: `vm${index}`,
+      memoryMib: MEMORY_MIB,
+      monitor: mode === 'native' ? ('native' as const) : ('bt' as const),
+      vmi: mode === 'vmi',
+      image: 'guest',
+      append: '',
+      powerOn: true,
+    })),
+    sampleIntervalMs: 1000,
+  });
+}
+
+/** Runs for so many virtual seconds or until `done`. Gives the event loop nothing: the host has the thread to itself. */
+function advance(host: Host, seconds: number, signal: AbortSignal, done: () => boolean = () => false): void {
+  const until = host.nowCycles + seconds * host.cyclesPerSecond;
+  while (host.nowCycles < until && !signal.aborted && !done()) {
+    host.advance(Math.min(until, host.nowCycles + SLICE_QUANTA * host.quantumCycles));
+    host.drainEvents();
+    host.drainSamples();
+  }
+}
+
+/** Lines for people. Throws when the guests do not boot. */
+export function idleSpeeds(modes: readonly Mode[], signal: AbortSignal): string[] {
+  return modes.map(mode => {
+    const host = fullHost(mode);
+    const bootStart = performance.now();
+    const booted = (): boolean => host.sample().vms.every(vm => vm.bootCycles !== undefined);
+    advance(host, BOOT_SECONDS_MAX, signal, booted);
+    if (!booted()) throw new Error(`${mode}: not every guest has booted`);
+    advance(host, SETTLE_SECONDS, signal);
+    const bootMs = performance.now() - bootStart;
+    const start = performance.now();
+    const usage = process.cpuUsage();
+    advance(host, MEASURED_SECONDS, signal);
+    const wallMs = performance.now() - start;
+    const { user, system } = process.cpuUsage(usage);
+    const speed = (MEASURED_SECONDS * 1000) / wallMs;
+    const core = (user + system) / 1000 / wallMs;
+    return `${VMS} idle VMs, ${mode}: ${speed.toFixed(2)} virtual seconds a second on ${core.toFixed(2)} processors (all booted after ${(bootMs / 1000).toFixed(1)} s)`;
+  });
+}
