@@ -5,7 +5,8 @@ import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../src/hypervisor/machine/cpu/context.js';
 import { Attr, Cr0, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
 import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
-import { ORACLE_SEED, ORACLE_VARIANTS, readOracleFixture } from './oracle-fixture.js';
+import { buildNarrowImage, NARROW_FIELDS, NARROW_WORDS } from './narrow-image.js';
+import { ORACLE_SEED, ORACLE_VARIANTS, readNarrowHarness, readOracleFixture } from './oracle-fixture.js';
 import { buildOracleImage, LOAD_ADDRESS, RECORD_FIELDS, RECORD_WORDS, RESULTS } from './oracle-image.js';
 import {
   buildProtectionImage,
@@ -94,5 +95,22 @@ test('every combination of page permissions and every ring-3 instruction does wh
       differences.push(`${name}: ${field} ours ${hex(ours[word]!)} QEMU ${hex(theirs[word]!)}`);
     }
   }
+  expect(differences.slice(0, 40).join('\n')).toBe('');
+});
+
+test('16-bit code in real and protected mode does what it does in QEMU', () => {
+  const { bytes, cases } = buildNarrowImage(readNarrowHarness());
+  const theirs = readOracleFixture('narrow');
+  expect(theirs.length).toBe(cases.length * NARROW_WORDS);
+  const ours = runImage(bytes, theirs.length);
+  const differences: string[] = [];
+  cases.forEach((narrowCase, index) => {
+    NARROW_FIELDS.forEach((field, word) => {
+      const mask = field === 'eflags' ? narrowCase.flagsMask : -1;
+      const a = (ours[index * NARROW_WORDS + word]! & mask) >>> 0;
+      const b = (theirs[index * NARROW_WORDS + word]! & mask) >>> 0;
+      if (a !== b) differences.push(`case ${index} ${narrowCase.text}: ${field} ours ${hex(a)} QEMU ${hex(b)}`);
+    });
+  });
   expect(differences.slice(0, 40).join('\n')).toBe('');
 });

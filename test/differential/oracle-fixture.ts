@@ -10,7 +10,12 @@ export const oracleFixturePath = (name: string): string =>
   fileURLToPath(new URL(`../../fixtures/oracle/${name}.bin.gz`, import.meta.url));
 
 /** The table of results that QEMU left, as little-endian words. */
-export function readOracleFixture(name: 'instructions' | 'protection'): Uint32Array {
-  const bytes = gunzipSync(readFileSync(oracleFixturePath(name)));
+export function readOracleFixture(name: 'instructions' | 'protection' | 'narrow'): Uint32Array {
+  const bytes = readCompressed(name);
   return new Uint32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
+
+/** The harness in front of the 16-bit cases. */
+export const readNarrowHarness = (): Uint8Array => readCompressed('narrow-harness');
+
+const readCompressed = (name: string): Buffer => gunzipSync(readFileSync(oracleFixturePath(name)));

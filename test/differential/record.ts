@@ -6,7 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { buildNarrowImage, NARROW_WORDS } from './narrow-image.js';
 import { ORACLE_SEED, ORACLE_VARIANTS, oracleFixturePath } from './oracle-fixture.js';
 import { buildOracleImage, RECORD_WORDS } from './oracle-image.js';
 import { buildProtectionImage, PAGING_CASES, PROTECTION_WORDS } from './protection-image.js';
@@ -34,6 +36,27 @@ function record(name: string, image: Uint8Array, cases: number, wordsPerCase: nu
     rmSync(folder, { recursive: true });
   }
 }
+
+/** The harness of the 16-bit cases is committed too: the tests have no assembler. */
+function assembleHarness(): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'vmitop-harness-'));
+  try {
+    const [object, binary] = [join(folder, 'harness.o'), join(folder, 'harness.bin')];
+    const source = fileURLToPath(new URL('narrow-harness.S', import.meta.url));
+    execFileSync('gcc', ['-m32', '-c', source, '-o', object]);
+    const link = ['-m', 'elf_i386', '-Ttext', '0x100000', '--oformat', 'binary', '-e', '_start'];
+    execFileSync('ld', [...link, object, '-o', binary]);
+    const bytes = readFileSync(binary);
+    writeFileSync(oracleFixturePath('narrow-harness'), gzipSync(bytes, { level: 9 }));
+    return bytes;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const narrow = buildNarrowImage(assembleHarness());
+record('narrow', narrow.bytes, narrow.cases.length, NARROW_WORDS);
+if (process.argv.includes('--narrow')) process.exit();
 
 const instructions = buildOracleImage(ORACLE_SEED, ORACLE_VARIANTS);
 record('instructions', instructions.bytes, instructions.cases.length, RECORD_WORDS);
