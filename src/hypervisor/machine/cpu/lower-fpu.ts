@@ -1,13 +1,15 @@
 /** Lowering of x87 instructions and of the state images. All work is the helpers' (`fpu/`); here operands and prices are found. */
 import { type Instruction, MemorySize, Mnemonic, OpKind, Register } from 'iced-x86';
 import type { CostName } from '../costs/profile.js';
-import { Operation, Source } from './fpu/arithmetic.js';
+import { Operation, QUIET, Source } from './fpu/arithmetic.js';
 import { memoryArgument, NO_MEMORY } from './fpu/operands.js';
 import { Dyadic, Monadic, Pushing } from './fpu/unary.js';
 import type { InlineHelperName } from './inline-helpers.js';
 import { isMemory, type Lower, type Lowering } from './lower.js';
 
 const POP = 0x80;
+/** Opcode of FWAIT, which is not of the escape group. */
+const FWAIT = 0x9b;
 const TO_REGISTER = 0x40;
 
 /** Kind and size in bytes of memory operands. */
@@ -24,7 +26,10 @@ const SOURCES = new Map<MemorySize, readonly [source: number, bytes: number]>([
 /** The low three bits of the opcode's first byte and all of its second one, as bits 16 to 26. */
 function opcodeBits(low: Lowering): number {
   let at = low.delta;
-  while ((low.window[at] & 0xf8) !== 0xd8) at += 1;
+  while ((low.window[at] & 0xf8) !== 0xd8) {
+    if (low.window[at] === FWAIT) return 0;
+    at += 1;
+  }
   return (((low.window[at] & 7) << 8) | low.window[at + 1]) << 16;
 }
 
@@ -206,7 +211,7 @@ export const FPU: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Fbld, load],
   [Mnemonic.Fst, store(0)],
   [Mnemonic.Fstp, store(POP)],
-  [Mnemonic.Fstpnce, store(POP)],
+  [Mnemonic.Fstpnce, store(POP | QUIET)],
   [Mnemonic.Fist, store(0)],
   [Mnemonic.Fistp, store(POP)],
   [Mnemonic.Fisttp, store(POP | TO_REGISTER)],
@@ -259,7 +264,7 @@ export const FPU: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Fdecstp, stackControl(Stack.DECREMENT)],
   [Mnemonic.Ffree, stackControl(Stack.FREE)],
   [Mnemonic.Ffreep, stackControl(Stack.FREE_POP)],
-  [Mnemonic.Wait, low => (low.spend('simple'), low.inline('x87Wait'))],
+  [Mnemonic.Wait, plain('x87Wait', 'simple')],
   [Mnemonic.Fninit, plain('x87Initialize', 'fpControl')],
   [Mnemonic.Fnclex, plain('x87ClearExceptions', 'fpControl')],
   [Mnemonic.Fneni, plain('x87Nothing', 'fpMove')],

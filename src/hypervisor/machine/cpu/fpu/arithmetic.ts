@@ -153,15 +153,13 @@ function load(cpu: Core, a: number, b: number, c: number, d: number): boolean {
   const source = (a >> 8) & 7;
   if (b >= 0 && !fetchOperand(cpu, b, cpu.s[c], f.w, F.OPERAND)) return false;
   note(cpu, a, b, c, d);
-  if (!isEmpty(f, 7)) {
+  if (source === Source.REGISTER && isEmpty(f, a & 7)) {
+    if (!underflow(f, z)) return true;
+  } else if (!isEmpty(f, 7)) {
     if (!stackOverflow(f, z)) return true;
   } else if (source === Source.REGISTER) {
-    if (isEmpty(f, a & 7)) {
-      if (!underflow(f, z)) return true;
-    } else {
-      get(f, a & 7, z);
-      settle(f, 0);
-    }
+    get(f, a & 7, z);
+    settle(f, 0);
   } else {
     let flags = convert(f, source, z);
     if (source <= Source.DOUBLE && isSignaling(z)) {
@@ -205,6 +203,9 @@ function loadConstant(cpu: Core, a: number, b: number, c: number, d: number): bo
   return true;
 }
 
+/** `store`: bit 3. */
+export const QUIET = 8;
+
 /** FST, FSTP, FIST, FISTP, FISTTP (bit 6), FBSTP. */
 function store(cpu: Core, a: number, b: number, c: number, d: number): boolean {
   if (!ready(cpu)) return false;
@@ -214,6 +215,13 @@ function store(cpu: Core, a: number, b: number, c: number, d: number): boolean {
   const control = w[F.CONTROL];
   let flags = 0;
   if (isEmpty(f, 0)) {
+    // The undocumented FSTP of D9 D8 pops an empty register without a word.
+    if ((a & QUIET) !== 0) {
+      note(cpu, a, b, c, d);
+      settle(f, 0);
+      pop(f);
+      return true;
+    }
     flags = Raise.INVALID | Raise.STACK;
     setIndefinite(x);
     indefinite(f, target, x);
@@ -350,7 +358,6 @@ function compareHelper(cpu: Core, a: number, b: number, c: number, d: number): b
     codes = conditions(denormal, (a & 8) !== 0);
   }
   const delivers = settle(f, compared);
-  if (!delivers && (compared & Raise.INVALID) === 0) return true;
   w[F.STATUS] = (w[F.STATUS] & ~(Status.C0 | Status.C2 | Status.C3)) | codes;
   if (!delivers) return true;
   if ((a & 0x80) !== 0) pop(f);
@@ -372,8 +379,10 @@ function compareToFlags(cpu: Core, a: number, b: number, c: number, d: number): 
     get(f, a & 7, y);
     codes = conditions(0, (a & 8) !== 0);
   }
+  // C1 says something of the stack only.
+  const kept = (compared & Raise.STACK) === 0 ? f.w[F.STATUS] & Status.C1 : 0;
   const delivers = settle(f, compared);
-  if (!delivers && (compared & Raise.INVALID) === 0) return true;
+  f.w[F.STATUS] |= kept;
   s[S.FLAG_OP] = FlagOp.IMAGE;
   s[S.FLAG_RESULT] =
     ((codes & Status.C0) !== 0 ? Flag.CF : 0) |

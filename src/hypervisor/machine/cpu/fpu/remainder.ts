@@ -20,6 +20,8 @@ import {
 import { Raise, Status } from './state.js';
 
 const SIGN = 0x8000;
+/** In the answer of `remainder`: C0 and C3 stay as they are. */
+export const NO_QUOTIENT = 0x10000;
 
 /**
  * Remainder of x by y. `nearest` is FPREM1's rounding of the quotient. The answer holds, besides exceptions, C2 while the reduction is
@@ -28,8 +30,8 @@ const SIGN = 0x8000;
  */
 export function remainder(x: Extended, y: Extended, nearest: boolean, mode: number, out: Extended): number {
   const special = refuse(x, y, out);
-  if (special >= 0) return special;
-  if (isInfinite(x) || isZero(y)) return invalid(out);
+  if (special >= 0) return special | NO_QUOTIENT;
+  if (isInfinite(x) || isZero(y)) return invalid(out) | NO_QUOTIENT;
   const flags = isDenormal(x) || isDenormal(y) ? Raise.DENORMAL : 0;
   if (isZero(x) || isInfinite(y)) return flags | round(x, FULL, mode, out);
   let a = bigSignificand(x);
@@ -105,9 +107,7 @@ export function scale(x: Extended, y: Extended, mode: number, out: Extended): nu
   const fit = toInteger(y, 32, Rounding.ZERO);
   let by = (fit & Raise.INVALID) !== 0 ? ((y.se & SIGN) !== 0 ? -0x20000 : 0x20000) : integer.low;
   by = Math.max(-0x20000, Math.min(0x20000, by));
-  // Beyond the reach of a wrapped exponent the masked answer is given.
-  const wrapped = by > 0x10000 || by < -0x10000 ? mode | Raise.OVERFLOW | Raise.UNDERFLOW : mode;
-  return flags | roundBig(sign, Math.max(exponentOf(x), 1) + by, bigSignificand(x), false, FULL, wrapped, out);
+  return flags | roundBig(sign, Math.max(exponentOf(x), 1) + by, bigSignificand(x), false, FULL, mode, out);
 }
 
 /** Exponent into `exponent`, significand into `out`. */

@@ -164,6 +164,7 @@ function unpack(x: Extended): void {
   rl = x.lo;
   if (re === 0) {
     re = 1;
+    rx = 0;
     normalize();
   }
 }
@@ -262,6 +263,10 @@ export function roundPack(
   }
   if (exp > format.max) {
     if ((mode & Raise.OVERFLOW) === 0) {
+      if (exp - format.wrap > format.max) {
+        setInfinity(out, sign);
+        return flags | Raise.OVERFLOW | Raise.PRECISION | Raise.UP;
+      }
       out.set(sign | (exp - format.wrap), hi, lo);
       return flags | Raise.OVERFLOW;
     }
@@ -527,7 +532,8 @@ export function divide(
   if (isZero(y)) {
     if (isZero(x)) return invalid(out);
     setInfinity(out, sign);
-    return flags | Raise.ZERO_DIVIDE;
+    // Division by zero comes before the denormal operand.
+    return Raise.ZERO_DIVIDE;
   }
   if (isZero(x)) {
     setZero(out, sign);

@@ -85,6 +85,8 @@ export function settle(f: FpuState, raised: number, toMemory = false): boolean {
   let delivers = true;
   if (unmasked !== 0) {
     delivers = (unmasked & (toMemory ? BEFORE | Raise.OVERFLOW | Raise.UNDERFLOW : BEFORE)) === 0;
+    // A result in memory that cannot be given has not been rounded either.
+    if (!delivers && (unmasked & BEFORE) === 0) flags &= Raise.OVERFLOW | Raise.UNDERFLOW;
     if ((unmasked & BEFORE) !== 0) flags &= BEFORE | Raise.STACK | (flags & Raise.STACK ? Raise.UP : 0);
     flags |= Status.SUMMARY | Status.BUSY;
   }

@@ -357,7 +357,9 @@ export function fyl2x(x: Extended, y: Extended, mode: number, out: Extended): nu
     exponent += 1;
   }
   const log = (BigInt(exponent) << LOG_BITS) + (power ? 0n : logarithm2(significand, unit));
-  return flags | timesLogarithm(y, log, mode, out, power);
+  const raised = flags | timesLogarithm(y, log, mode, out, power);
+  // Processors report an inexact result of exact logarithms too.
+  return raised | Raise.PRECISION | (isDenormal(out) ? Raise.UNDERFLOW : 0);
 }
 
 /** y * log2(x + 1), for |x| below 1 - sqrt(1/2). Outside the manual leaves the result undefined: it is computed where it exists. */

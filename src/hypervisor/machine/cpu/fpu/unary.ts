@@ -2,7 +2,7 @@
 import type { Core } from '../core.js';
 import { condition } from '../flags.js';
 import { roundToInteger } from './convert.js';
-import { extract, remainder, scale } from './remainder.js';
+import { extract, NO_QUOTIENT, remainder, scale } from './remainder.js';
 import {
   BIAS,
   BY_PRECISION,
@@ -92,6 +92,7 @@ function dyadic(cpu: Core, a: number, b: number, c: number, d: number): boolean 
   const kind = a & 7;
   const pops = kind >= Dyadic.PATAN;
   if (isEmpty(f, 0) || isEmpty(f, 1)) {
+    if (kind <= Dyadic.PREM1) w[F.STATUS] &= ~Status.C2;
     if (!underflow(f, z)) return true;
   } else {
     const mode = modeOf(w[F.CONTROL]);
@@ -102,8 +103,10 @@ function dyadic(cpu: Core, a: number, b: number, c: number, d: number): boolean 
       case Dyadic.PREM:
       case Dyadic.PREM1: {
         flags = remainder(x, y, kind === Dyadic.PREM1, mode, z);
+        w[F.STATUS] &= ~Status.C2;
         if (!settle(f, flags & ~Raise.UP)) return true;
-        w[F.STATUS] = (w[F.STATUS] & ~Status.CONDITIONS) | (flags & Status.CONDITIONS);
+        const kept = (flags & NO_QUOTIENT) !== 0 ? Status.C0 | Status.C3 : 0;
+        w[F.STATUS] = (w[F.STATUS] & ~(Status.CONDITIONS & ~kept)) | (flags & Status.CONDITIONS);
         put(f, 0, z);
         return true;
       }
@@ -190,7 +193,6 @@ function conditionalMove(cpu: Core, a: number, b: number, c: number, d: number):
     if (underflow(f, z)) put(f, 0, z);
     return true;
   }
-  f.w[F.STATUS] &= ~Status.C1;
   if (condition(cpu.s, (a >> 8) & 15)) {
     get(f, a & 7, x);
     put(f, 0, x);
@@ -209,6 +211,7 @@ function stackControl(cpu: Core, a: number, b: number, c: number, d: number): bo
     w[F.TOP] = (w[F.TOP] + (kind === 1 ? 1 : 7)) & 7;
     w[F.STATUS] &= ~Status.C1;
   } else if (kind >= 3) {
+    w[F.STATUS] &= ~Status.C1;
     w[F.VALID] &= ~(1 << ((w[F.TOP] + (a & 7)) & 7));
     if (kind === 4) pop(f);
   }
