@@ -8,6 +8,8 @@ export interface SingleVm {
   /** The word by which the image is known, for messages. */
   readonly image: string;
   readonly bytes: Uint8Array;
+  /** The image is a BIOS. */
+  readonly rom?: boolean;
   readonly append: string;
   readonly costOverrides: Readonly<Record<string, number>>;
 }
@@ -31,6 +33,7 @@ export function singleVmHost(vm: SingleVm): HostConfig {
         monitor: vm.mode === 'native' ? 'native' : 'bt',
         vmi: vm.mode === 'vmi',
         image: vm.image,
+        ...(vm.rom === true && { rom: true }),
         append: vm.append,
         powerOn: false,
       },

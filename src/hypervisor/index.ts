@@ -38,6 +38,8 @@ export interface VmConfig {
   readonly vmi: boolean;
   /** Key into `HostConfig.images`. */
   readonly image: string;
+  /** The image is a BIOS of 64, 128 or 256 KiB, not a kernel: the VM starts at the reset vector, natively. */
+  readonly rom?: boolean;
   /** Kernel command line. */
   readonly append: string;
   readonly cpuShares?: number;
@@ -52,7 +54,7 @@ export interface HostConfig {
   readonly costs: string;
   /** Figures that replace the profile's (what-if). */
   readonly costOverrides?: Readonly<Record<string, number>>;
-  /** Guest images by name: multiboot ELF32 files. */
+  /** Guest images by name: multiboot ELF32 files, or BIOS images where a VM says so. */
   readonly images: Readonly<Record<string, Uint8Array>>;
   readonly vms: readonly VmConfig[];
   /** Sampling interval in ms of virtual time. */

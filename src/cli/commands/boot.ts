@@ -19,8 +19,9 @@ import { singleVmHost } from '../single-vm.js';
 import type { Streams } from '../streams.js';
 
 interface BootArguments {
-  image: string;
-  mode: string;
+  image: string | undefined;
+  rom: string | undefined;
+  mode: string | undefined;
   memory: string;
   append: string;
   until: string | undefined;
@@ -34,16 +35,24 @@ interface BootArguments {
 const VM = 'guest';
 
 export const bootCommand = (streams: Streams): CommandModule<object, BootArguments> => ({
-  command: 'boot <image>',
+  command: 'boot [image]',
   describe: 'run one guest with its serial console on this terminal',
   builder: yargs =>
     yargs
       .positional('image', {
         type: 'string',
-        demandOption: true,
         describe: `multiboot ELF32 file, or the word ${OWN_GUEST}: the kernel that comes with vmitop`,
       })
-      .option('mode', { type: 'string', requiresArg: true, default: 'bt', describe: MODES.join(', ') })
+      .option('rom', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'instead of a kernel, start this BIOS of 64, 128 or 256 KiB at the reset vector, natively',
+      })
+      .option('mode', {
+        type: 'string',
+        requiresArg: true,
+        describe: `${MODES.join(', ')} (default: bt, with --rom native)`,
+      })
       .option('memory', { type: 'string', requiresArg: true, default: '64', describe: 'memory of the guest in MiB' })
       .option('append', { type: 'string', requiresArg: true, default: '', describe: 'kernel command line' })
       .option('until', { type: 'string', requiresArg: true, describe: 'end as soon as the console shows this text' })
@@ -58,6 +67,7 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
       .example('$0 boot guest', 'a shell on the kernel that comes with vmitop; Ctrl-C ends')
       .example('$0 boot guest --mode vmi --append "run=getppid"', 'runs a program, then powers off')
       .example('$0 boot kernel.elf --mode native --limit 5 --stats stats.json', 'any multiboot kernel')
+      .example('$0 boot --rom bios.bin --limit 5', 'a BIOS in real mode; its log on port 0x402 is shown')
       .epilogue('Exit code: 0 when the guest powers off or the text appeared, 3 when it crashed, 4 at the limit.'),
   handler: async argv => {
     process.exitCode = await boot(argv, streams);
@@ -65,7 +75,13 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
 });
 
 async function boot(argv: BootArguments, streams: Streams): Promise<ExitCode> {
-  const mode = parseMode(argv.mode, '--mode');
+  const rom = argv.rom !== undefined;
+  const image = argv.rom ?? argv.image;
+  if (image === undefined) throw new UsageError('boot: name an image, or a BIOS with --rom (vmitop boot --help)');
+  if (rom && argv.image !== undefined) throw new UsageError(`--rom: there is no kernel beside a BIOS: ${argv.image}`);
+  const mode = parseMode(argv.mode ?? (rom ? 'native' : 'bt'), '--mode');
+  if (rom && mode !== 'native')
+    throw new UsageError(`--rom: a BIOS starts in real mode, which only --mode native has, not ${mode}`);
   const limitSeconds = argv.limit === undefined ? undefined : positive(argv.limit, '--limit');
   if (argv.until === '') throw new UsageError('--until: the text is empty');
   const defaultPace = streams.stdin.isTTY === true ? 1 : 'max';
@@ -75,8 +91,9 @@ async function boot(argv: BootArguments, streams: Streams): Promise<ExitCode> {
       name: VM,
       mode,
       memoryMib: wholeNumber(argv.memory, '--memory', 8, 1024),
-      image: argv.image,
-      bytes: loadImage(argv.image),
+      image,
+      bytes: loadImage(image),
+      rom,
       append: argv.append,
       costOverrides: parseCosts(argv.cost),
     }),

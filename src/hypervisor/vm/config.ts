@@ -40,6 +40,8 @@ export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
   }
   if (vm.monitor === 'native' && vm.vmi)
     throw new UsageError(`VM "${vm.name}": vmi needs a monitor, and it runs natively`);
+  if (vm.rom === true && vm.monitor !== 'native')
+    throw new UsageError(`VM "${vm.name}": a BIOS starts in real mode, which only native VMs have`);
   if (vm.cpuShares !== undefined && !wholeBetween(vm.cpuShares, 1, SHARES_MAX)) {
     throw new UsageError(`VM "${vm.name}": cpuShares must be a whole number from 1 to ${SHARES_MAX}: ${vm.cpuShares}`);
   }

@@ -21,6 +21,7 @@ import { Scheduler } from '../vmkernel/scheduler.js';
 import { checkHostConfig, checkVmConfig } from './config.js';
 import type { HostHardware } from './instance.js';
 import { type BootImage, parseMultiboot } from './multiboot.js';
+import { parseRom } from './rom.js';
 import { VirtualMachine } from './virtual-machine.js';
 
 /** Quanta per second of virtual time: one quantum is `QUANTUM_NS` of the door. */
@@ -259,13 +260,13 @@ export class VmHost implements Host {
     this.#nextGid += 1;
   }
 
-  #imageOf({ name, image }: VmConfig): BootImage {
+  #imageOf({ name, image, rom }: VmConfig): BootImage {
     const known = this.#images.get(image);
-    if (known !== undefined) return known;
+    if (known !== undefined && (known.rom !== undefined) === (rom === true)) return known;
     const bytes = this.config.images[image];
     if (bytes === undefined)
       throw new UsageError(`VM "${name}" names the image "${image}", which the host does not have`);
-    const parsed = parseMultiboot(image, bytes);
+    const parsed = rom === true ? parseRom(image, bytes) : parseMultiboot(image, bytes);
     this.#images.set(image, parsed);
     return parsed;
   }

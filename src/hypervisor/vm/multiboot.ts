@@ -27,6 +27,8 @@ export interface BootImage {
   readonly segments: readonly Segment[];
   /** Physical address of the first instruction. */
   readonly entry: number;
+  /** A BIOS instead of a kernel: the machine starts at the reset vector, in real mode. Nothing else is loaded. */
+  readonly rom?: Uint8Array;
 }
 
 /** Throws `UsageError` that names the image and what is wrong with it. */

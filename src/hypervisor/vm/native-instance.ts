@@ -1,6 +1,7 @@
 /** A machine that its guest owns: contiguous machine memory, its own hardware thread, no monitor. */
 import { UsageError } from '../base/assert.js';
 import type { Mpn } from '../base/pages.js';
+import { DEBUG_CONSOLE_PORT, DebugConsole, Rom } from '../devices/firmware.js';
 import type { PowerRequest } from '../devices/system-control.js';
 import { Context } from '../machine/cpu/context.js';
 import { Flag } from '../machine/cpu/state.js';
@@ -19,7 +20,8 @@ import {
   unimplementedLine,
 } from './instance.js';
 import { loadMultiboot } from './multiboot.js';
-import { startNative } from './reset-state.js';
+import { startAtResetVector, startNative } from './reset-state.js';
+import { FIRST_MIB, LOW_ROM_BYTES_MAX, ROM_END_PAGE, SHADOW_FIRST_PAGE } from './rom.js';
 
 /**
  * The hardware of a native VM. It outlives power cycles, since a hardware thread is wired to one range of memory for good; the
@@ -29,16 +31,21 @@ export class NativeMachine {
   readonly context: Context;
   readonly first: Mpn;
   readonly pages: number;
+  /** Machine pages behind the RAM that hold the BIOS, if there is one. */
+  readonly romPages: number;
   /** The board of the present power-on. */
   board: Board | undefined;
   onUnimplemented: (line: string) => void = () => {};
   readonly #hardware: HostHardware;
 
   /** Throws `UsageError` when the host has no contiguous range of that size. */
-  constructor(hardware: HostHardware, memoryBytes: number) {
+  constructor(hardware: HostHardware, memoryBytes: number, romBytes = 0) {
     this.#hardware = hardware;
     this.pages = memoryBytes / 4096;
-    const first = hardware.allocator.allocateContiguous(this.pages);
+    this.romPages = romBytes / 4096;
+    const romFirst = ROM_END_PAGE - this.romPages;
+    const adapterEnd = romBytes === 0 ? ADAPTER_END_PAGE : SHADOW_FIRST_PAGE;
+    const first = hardware.allocator.allocateContiguous(this.pages + this.romPages);
     if (first === undefined)
       throw new UsageError(`the host has no ${memoryBytes / 1048576} MiB of contiguous memory left`);
     this.first = first;
@@ -57,7 +64,8 @@ export class NativeMachine {
         interrupts: { acknowledge: () => this.#board.pic.acknowledge() },
         physicalBase: first * 4096,
         physicalBytes: memoryBytes,
-        isDeviceMemory: page => page >= ADAPTER_FIRST_PAGE && page < ADAPTER_END_PAGE,
+        isDeviceMemory: page => page >= ADAPTER_FIRST_PAGE && page < adapterEnd,
+        romPage: page => (page >= romFirst ? (first + this.pages + page - romFirst) * 4096 : -1),
         ring0Escapes: false,
         onUnimplemented: report => this.onUnimplemented(unimplementedLine(report)),
         cpuid: cpuidOf(hardware.costs),
@@ -73,7 +81,8 @@ export class NativeMachine {
   }
 
   release(): void {
-    this.#hardware.allocator.freeContiguous(this.first, this.pages);
+    this.#hardware.allocator.freeContiguous(this.first, this.pages + this.romPages);
+    this.context.release();
   }
 
   get #board(): Board {
@@ -114,12 +123,21 @@ export class NativeInstance implements Instance {
     machine.onUnimplemented = line => wiring.onLog(line);
     if (!fresh) machine.clear();
     const base = machine.first * 4096;
-    const infoAt = loadMultiboot(wiring.image, wiring.commandLine, {
-      memoryBytes: wiring.memoryBytes,
-      write: (physical, bytes) => hardware.memory.writeBytes(base + physical, bytes),
-    });
+    const write = (physical: number, bytes: Uint8Array) => hardware.memory.writeBytes(base + physical, bytes);
     context.cycles = wiring.poweredOnAtCycles;
-    startNative(context, wiring.image.entry, infoAt);
+    const { rom } = wiring.image;
+    if (rom === undefined) {
+      const infoAt = loadMultiboot(wiring.image, wiring.commandLine, { memoryBytes: wiring.memoryBytes, write });
+      startNative(context, wiring.image.entry, infoAt);
+    } else {
+      write(machine.pages * 4096, rom);
+      const low = rom.subarray(-LOW_ROM_BYTES_MAX);
+      write(FIRST_MIB - low.length, low);
+      const device = new Rom(rom);
+      this.board.mmio.claim(2 ** 32 - rom.length, rom.length, device);
+      this.board.ports.claim(DEBUG_CONSOLE_PORT, 1, new DebugConsole(wiring.onConsole));
+      startAtResetVector(context, cpuidOf(hardware.costs)(1, 0)[0]);
+    }
     this.board.pic.onOutput = level => context.setIntr(level);
     const instance = this;
     this.#monitor = new NativeMonitor({

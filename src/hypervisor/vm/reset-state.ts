@@ -1,7 +1,7 @@
 /**
- * The state in which a multiboot image starts (Multiboot 0.6.96, 3.2): 32-bit protected mode without paging, flat segments,
- * interrupts off, EAX the loader's magic number, EBX the information's address. No descriptor table is loaded, so an image
- * that reloads a segment first faults, on this machine as on others.
+ * The states in which machines start: at the reset vector, or as a multiboot image expects (Multiboot 0.6.96, 3.2): 32-bit
+ * protected mode without paging, flat segments, interrupts off, EAX the loader's magic number, EBX the information's address. No
+ * descriptor table is loaded, so an image that reloads a segment first faults, on this machine as on others.
  */
 import type { HardwareThread } from '../machine/cpu/processor.js';
 import { Attr, Cr0, Flag, S, Seg } from '../machine/cpu/state.js';
@@ -54,6 +54,20 @@ export function startNative(thread: HardwareThread, entry: number, infoAt: numbe
   for (const seg of DATA_SEGMENTS) thread.setSegment(seg, DATA_SELECTOR, 0, LIMIT, FLAT);
   startRegisters(thread, infoAt);
   thread.s[S.EIP] = entry;
+}
+
+/**
+ * The state after reset (SDM vol. 3, table 9-1): real mode, the first instruction at FFFFFFF0, EDX the processor's signature. The
+ * data segments are 64 KiB at 0.
+ */
+export function startAtResetVector(thread: HardwareThread, signature: number): void {
+  const data = Attr.P | Attr.S | Attr.WRITE_READ | Attr.ACCESSED;
+  resetThread(thread);
+  thread.setCr0(Cr0.CD | Cr0.NW | Cr0.ET);
+  thread.setSegment(Seg.CS, 0xf000, 0xffff0000 | 0, 0xffff, data);
+  for (const seg of DATA_SEGMENTS) thread.setSegment(seg, 0, 0, 0xffff, data);
+  thread.s[S.EDX] = signature;
+  thread.s[S.EIP] = 0xfff0;
 }
 
 /** The same for a guest of a monitor; the guest is out. */

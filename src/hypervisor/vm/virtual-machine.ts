@@ -168,6 +168,8 @@ export class VirtualMachine implements Guest {
   remove(): void {
     this.#nativeMachine?.release();
     this.#nativeMachine = undefined;
+    this.#monitorThread?.context.release();
+    this.#monitorThread = undefined;
   }
 
   /** Bytes for COM1. The VM must be on. */
@@ -339,7 +341,7 @@ export class VirtualMachine implements Guest {
   #makeNative(wiring: InstanceWiring): Instance {
     const { hardware } = this.#wiring;
     const known = this.#nativeMachine;
-    const machine = known ?? new NativeMachine(hardware, wiring.memoryBytes);
+    const machine = known ?? new NativeMachine(hardware, wiring.memoryBytes, wiring.image.rom?.length);
     this.#noteRings(machine.context.cyclesByRing);
     try {
       const instance = new NativeInstance(hardware, machine, wiring, known === undefined);

@@ -5,12 +5,12 @@
  * A fault is a value: the function leaves it in `faultVector` (and friends) and returns something meaningless. Callers test
  * `faultVector >= 0` before they use a result or commit anything.
  */
-import { assert, MonitorBug } from '../../base/assert.js';
+import { MonitorBug } from '../../base/assert.js';
 import type { CostProfile } from '../costs/profile.js';
 import type { MachineMemory } from '../memory.js';
 import {
   DATA_ADDEND,
-  DATA_LINES,
+  DATA_PLACES,
   dataLine,
   fetchLine,
   LINE_INFO,
@@ -20,6 +20,7 @@ import {
   TlbInfo,
 } from '../mmu/tlb.js';
 import { PageWalker } from '../mmu/walk.js';
+import { Breakpoints } from './breakpoints.js';
 import { arithmeticFlags, setArithmeticFlags } from './flags.js';
 import { FpuState } from './fpu/state.js';
 import {
@@ -38,6 +39,7 @@ import {
   RING_MARK,
   SHAPE,
   Shape,
+  THREAD_BYTES,
   TLB_AT,
   WRITABLE,
 } from './layout.js';
@@ -97,6 +99,7 @@ export class Core {
   readonly tlb: Tlb;
   /** Scratch and memory of event delivery and returns. */
   readonly transitions = new Transitions();
+  readonly breakpoints = new Breakpoints();
   readonly fpu: FpuState;
   readonly costs: CostProfile;
 
@@ -118,19 +121,24 @@ export class Core {
     const memory = wiring.memory;
     this.memory = memory;
     this.costs = wiring.costs;
-    this.s = new Int32Array(memory.wasm.buffer, memory.reserve(S.WORDS * 4), S.WORDS);
-    this.clock = new Float64Array(memory.wasm.buffer, memory.reserve(CLOCK_DOUBLES * 8), CLOCK_DOUBLES);
-    this.tlb = new Tlb(memory);
+    const at = memory.reserve(THREAD_BYTES);
+    this.s = new Int32Array(memory.wasm.buffer, at, S.WORDS);
+    this.clock = new Float64Array(memory.wasm.buffer, at + CLOCK_AT, CLOCK_DOUBLES);
+    this.tlb = new Tlb(memory, at + TLB_AT);
     this.fpu = new FpuState(memory);
     this.walker = new PageWalker(memory, wiring.physicalBase, wiring.physicalBytes);
-    assert(this.clock.byteOffset === this.s.byteOffset + CLOCK_AT, 'clock not behind the state words');
-    assert(this.tlb.data.byteOffset === this.s.byteOffset + TLB_AT, 'TLB not behind the clock');
     this.s[FETCH_PAGE] = NO_PAGE;
     this.s[SHAPE] = -1;
     this.s[S.EFLAGS] = Flag.FIXED;
     this.s[S.CR0] = Cr0.ET;
     this.s[S.DR6] = 0xffff0ff0 | 0;
     this.s[S.DR7] = 0x400;
+  }
+
+  /** Gives the memory of the thread back. It must not be used any more. */
+  release(): void {
+    this.memory.release(this.s.byteOffset, THREAD_BYTES);
+    this.memory.release(this.fpu.w.byteOffset, this.fpu.w.byteLength);
   }
 
   // ---- time
@@ -302,17 +310,23 @@ export class Core {
     return this.probeLinear((offset + this.s[segBase(seg)]!) | 0, size, write, this.s[S.CPL] === 3);
   }
 
+  /** Instructions are executed one at a time: a repeated string instruction does one iteration. */
+  get oneAtATime(): boolean {
+    return this.stepping || this.breakpoints.active || (this.s[S.EFLAGS]! & Flag.TF) !== 0;
+  }
+
   // ---- memory by linear address
 
   readLinear(linear: number, size: number, user: boolean): number {
     if (size === 4) {
       const data = this.tlb.data;
-      const line = ((linear >>> 12) & (DATA_LINES - 1)) << 3;
+      const line = ((linear >>> 12) & (DATA_PLACES - 1)) << 3;
       const tag = data[user ? line + 2 : line]!;
       if (tag === (linear & WORD_MASK)) return this.memory.i32[(linear + data[line + 4]!) >>> 2]!;
     }
     if ((linear & 4095) + size > 4096) return this.#readAcross(linear, size, user);
     const machine = this.translate(linear, false, user);
+    if (this.breakpoints.active && machine !== FAULT) this.breakpoints.access(linear, size, false);
     if (machine >= 0) {
       const memory = this.memory;
       return size === 4 ? memory.readI32(machine) : size === 2 ? memory.read16(machine) : memory.read8(machine);
@@ -329,7 +343,7 @@ export class Core {
   writeLinear(linear: number, size: number, value: number, user: boolean): void {
     if (size === 4) {
       const data = this.tlb.data;
-      const line = ((linear >>> 12) & (DATA_LINES - 1)) << 3;
+      const line = ((linear >>> 12) & (DATA_PLACES - 1)) << 3;
       const tag = data[user ? line + 3 : line + 1]!;
       if (tag === (linear & WORD_MASK)) {
         this.memory.i32[(linear + data[line + 4]!) >>> 2] = value;
@@ -341,6 +355,7 @@ export class Core {
       return;
     }
     const machine = this.translate(linear, true, user);
+    if (this.breakpoints.active && machine !== FAULT) this.breakpoints.access(linear, size, true);
     if (machine >= 0) {
       const memory = this.memory;
       if (size === 4) memory.write32(machine, value);
@@ -475,7 +490,9 @@ export class Core {
       const info = this.#walk(linear, false, this.s[S.CPL] === 3);
       if (info < 0) return false;
       const physical = this.walker.result.page;
-      if (this.#isDevice(physical >>> 12)) {
+      const device = this.#isDevice(physical >>> 12);
+      const rom = device ? (this.wiring.romPage?.(physical >>> 12) ?? -1) : -1;
+      if (device && rom < 0) {
         // No instructions come from devices: what hardware would read from an empty bus decodes to an invalid opcode.
         this.wiring.onUnimplemented({
           eip: this.s[S.EIP]! >>> 0,
@@ -484,7 +501,7 @@ export class Core {
         });
         return this.raise(Vector.UD);
       }
-      this.tlb.fillFetch(linear, physical, info, this.wiring.physicalBase + (physical >>> 0));
+      this.tlb.fillFetch(linear, physical, info, device ? rom : this.wiring.physicalBase + (physical >>> 0));
     }
     this.s[FETCH_PAGE] = page;
     this.s[FETCH_MACHINE] = fetch[line + LINE_MACHINE]!;

@@ -237,6 +237,8 @@ export interface ContextWiring {
    */
   readonly physicalBytes: number;
   isDeviceMemory(physicalPage: number): boolean;
+  /** Machine address of a page of device memory that instructions may come from (a ROM), else -1. Data accesses go to `mmio`. */
+  romPage?(physicalPage: number): number;
   /** An event that leads to ring 0 makes `run` return. */
   readonly ring0Escapes: boolean;
   onUnimplemented(report: UnimplementedReport): void;
