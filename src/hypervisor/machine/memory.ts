@@ -32,6 +32,8 @@ export class MachineMemory {
   /** Called before the bytes change; `machine` and `length` never cross a page. */
   onCodeWrite: (machine: number, length: number) => void = () => {};
   #reservedTop = 4096;
+  /** What was given back, by its size. */
+  readonly #released = new Map<number, number[]>();
 
   constructor(sizeBytes: number) {
     const rounded = Math.ceil(sizeBytes / WASM_PAGE) * WASM_PAGE;
@@ -49,10 +51,22 @@ export class MachineMemory {
 
   /** Takes zeroed bytes of the simulator's own low memory, 64-byte aligned. Returns the machine address. */
   reserve(bytes: number): number {
+    const again = this.#released.get(bytes)?.pop();
+    if (again !== undefined) {
+      this.u8.fill(0, again, again + bytes);
+      return again;
+    }
     const at = this.#reservedTop;
     this.#reservedTop = (at + bytes + 63) & ~63;
     assert(this.#reservedTop <= RESERVED_BYTES, 'simulator memory exhausted');
     return at;
+  }
+
+  /** Takes back what `reserve` gave. */
+  release(machine: number, bytes: number): void {
+    const same = this.#released.get(bytes);
+    if (same === undefined) this.#released.set(bytes, [machine]);
+    else same.push(machine);
   }
 
   /** Reads are unsigned. Any alignment; no page-crossing restriction, since machine addresses are linear here. */

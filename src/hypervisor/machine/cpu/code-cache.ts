@@ -103,6 +103,10 @@ export class CodeCache {
     this.#tlbs.push(tlb);
   }
 
+  detach(tlb: Tlb): void {
+    this.#tlbs = this.#tlbs.filter(other => other !== tlb);
+  }
+
   static slotOf(machine: number, mode: number): number {
     return (machine ^ (machine >>> 13) ^ (mode << 11)) & (SLOTS - 1);
   }

@@ -34,6 +34,11 @@ export class Context extends Core implements HardwareThread {
     this.decoder = new BlockDecoder(codeCache, wiring.costs);
   }
 
+  override release(): void {
+    this.codeCache.detach(this.tlb);
+    super.release();
+  }
+
   run(deadlineCycles: number): Exit {
     this.deadlineCycles = deadlineCycles;
     const before = this.codeCache.blocksInvalidated;

@@ -28,9 +28,6 @@ const BYTE_MASK = -4096;
 const CS_LIMIT = segLimit(Seg.CS);
 const STEPPED: Exit = { kind: 'stepped' };
 
-/** DR6.BS: a single-step trap. */
-const DR6_SINGLE_STEP = 1 << 14;
-
 export function interpret(cpu: Context): Exit {
   const s = cpu.s;
   const clock = cpu.clock;
@@ -51,15 +48,16 @@ export function interpret(cpu: Context): Exit {
   let edge = 0;
   /** The instruction at EIP was left to the interpreter by compiled code, which goes on behind it. */
   let alone = false;
+  cpu.breakpoints.update(cpu);
 
   outer: for (;;) {
     if (single) {
       single = false;
       event = true;
-      if (trap) {
+      if (trap || cpu.breakpoints.hits !== 0) {
+        const due = cpu.breakpoints.afterInstruction(cpu, trap);
         trap = false;
-        s[S.DR6] |= DR6_SINGLE_STEP;
-        if (deliver(cpu, Vector.DB, 0, Source.TRAP, s[S.EIP]) === Result.EXIT) return cpu.takeExit();
+        if (due && deliver(cpu, Vector.DB, 0, Source.TRAP, s[S.EIP]) === Result.EXIT) return cpu.takeExit();
       }
       if (cpu.stepping) return STEPPED;
     }
@@ -71,8 +69,12 @@ export function interpret(cpu: Context): Exit {
         if (exit !== null) return exit;
       }
     }
-    if ((s[S.INTERRUPT_SHADOW] | (s[S.EFLAGS] & Flag.TF)) !== 0 || cpu.stepping) {
+    if ((s[S.INTERRUPT_SHADOW] | (s[S.EFLAGS] & Flag.TF)) !== 0 || cpu.stepping || cpu.breakpoints.active) {
       single = true;
+      if (cpu.breakpoints.active && cpu.breakpoints.stopsAt(cpu)) {
+        if (deliver(cpu, Vector.DB, 0, Source.FAULT, s[S.EIP]) === Result.EXIT) return cpu.takeExit();
+        continue;
+      }
       trap = (s[S.EFLAGS] & Flag.TF) !== 0;
       s[S.INTERRUPT_SHADOW] = 0;
       from = null;
@@ -185,7 +187,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user] === (linear & WORD_MASK)) {
               s[code[pc + 1]] = i32[(linear + tlb[line + 4]) >>> 2];
               pc += OP_WORDS;
@@ -203,7 +205,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user] === (linear & HALF_MASK)) {
               s[code[pc + 1]] = (u16[(linear + tlb[line + 4]) >>> 1] << 16) >> 16;
               pc += OP_WORDS;
@@ -221,7 +223,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user] === (linear & BYTE_MASK)) {
               s[code[pc + 1]] = (u8[(linear + tlb[line + 4]) | 0] << 24) >> 24;
               pc += OP_WORDS;
@@ -239,7 +241,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user] === (linear & HALF_MASK)) {
               s[code[pc + 1]] = u16[(linear + tlb[line + 4]) >>> 1];
               pc += OP_WORDS;
@@ -257,7 +259,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[READABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user] === (linear & BYTE_MASK)) {
               s[code[pc + 1]] = u8[(linear + tlb[line + 4]) | 0];
               pc += OP_WORDS;
@@ -275,7 +277,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user + 1] === (linear & WORD_MASK)) {
               i32[(linear + tlb[line + 4]) >>> 2] = s[code[pc + 1]];
               pc += OP_WORDS;
@@ -292,7 +294,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user + 1] === (linear & HALF_MASK)) {
               u16[(linear + tlb[line + 4]) >>> 1] = s[code[pc + 1]];
               pc += OP_WORDS;
@@ -309,7 +311,7 @@ export function interpret(cpu: Context): Exit {
           const seg = code[pc + 2];
           if (ea >>> 0 < s[WRITABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user + 1] === (linear & BYTE_MASK)) {
               u8[(linear + tlb[line + 4]) | 0] = s[code[pc + 1]];
               pc += OP_WORDS;
@@ -536,7 +538,7 @@ export function interpret(cpu: Context): Exit {
           const size = code[pc + 7];
           if (size === 4 && ea >>> 0 < s[WRITABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user + 1] === (linear & WORD_MASK)) {
               s[code[pc + 1]] = i32[(linear + tlb[line + 4]) >>> 2];
               pc += OP_WORDS;
@@ -556,7 +558,7 @@ export function interpret(cpu: Context): Exit {
           const size = code[pc + 7];
           if (size === 4 && ea >>> 0 < s[WRITABLE + seg] >>> 0) {
             const linear = (ea + s[S.SEG + 1 + seg * 4]) | 0;
-            const line = ((linear >>> 12) & 255) << 3;
+            const line = ((linear >>> 12) & 4095) << 3;
             if (tlb[line + user + 1] === (linear & WORD_MASK)) {
               i32[(linear + tlb[line + 4]) >>> 2] = s[code[pc + 1]];
               pc += OP_WORDS;

@@ -1,6 +1,7 @@
 /**
  * Words of `Context.s` that are the engine's own: derived from the architectural state of `state.ts`, never read by monitors.
  */
+import { DATA_BYTES, TLB_BYTES } from '../mmu/tlb.js';
 import { S } from './state.js';
 
 /** Temporaries of the IR: words `S.TEMP` .. `S.TEMP + TEMPS - 1`. */
@@ -55,5 +56,7 @@ export const CLOCK_DOUBLES = 8;
  */
 export const CLOCK_AT = S.WORDS * 4;
 export const TLB_AT = CLOCK_AT + CLOCK_DOUBLES * 8;
+export const FETCH_AT = TLB_AT + DATA_BYTES;
+export const THREAD_BYTES = TLB_AT + TLB_BYTES;
 
 if (S.TEMP + TEMPS > ZERO || WRITABLE + 8 > S.WORDS) throw new Error('state layout overlaps');

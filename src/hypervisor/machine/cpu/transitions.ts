@@ -21,7 +21,7 @@ const SS_ATTR = segAttr(Seg.SS);
 const [TR_BASE, TR_LIMIT, TR_ATTR] = [segBase(Seg.TR), segLimit(Seg.TR), segAttr(Seg.TR)];
 const [READ_CS, READ_SS, WRITE_SS] = [READABLE + Seg.CS, READABLE + Seg.SS, WRITABLE + Seg.SS];
 const [AT_CYCLES, AT_INSTRUCTIONS, AT_FETCH_PAGE, AT_FETCH_SAFE] = [CYCLES, INSTRUCTIONS, FETCH_PAGE, FETCH_SAFE];
-const { NT, VM, IF } = Flag;
+const { NT, VM, IF, RF } = Flag;
 const { DB } = Attr;
 const { PE } = Cr0;
 const CLEARED = Flag.TF | Flag.NT | Flag.RF | Flag.VM;
@@ -129,7 +129,7 @@ export class Transitions {
 /** Index into the 32-bit view of memory of a supervisor read that hits; `mask` says what is read. -1 for a miss. */
 function hit(cpu: Core, linear: number, mask: number): number {
   const data = cpu.tlb.data;
-  const line = ((linear >>> 12) & 255) << 3;
+  const line = ((linear >>> 12) & 4095) << 3;
   if (data[line] !== (linear & mask)) {
     if (!cpu.tlb.bringDataHome(line, linear & -4096) || data[line] !== (linear & mask)) return -1;
   }
@@ -211,7 +211,7 @@ export function deliverAgain(
   const linear = (base + bottom) | 0;
   if (((linear ^ (linear + bytes - 4)) & -4096) !== 0) return false;
   const data = cpu.tlb.data;
-  const line = ((linear >>> 12) & 255) << 3;
+  const line = ((linear >>> 12) & 4095) << 3;
   const tag = newCpl === 3 ? line + 3 : line + 1;
   if (data[tag] !== (linear & WORD_MASK)) {
     if (!cpu.tlb.bringDataHome(line, linear & -4096) || data[tag] !== (linear & WORD_MASK)) return false;
@@ -256,7 +256,7 @@ export function returnAgain(cpu: Core): boolean {
   const linear = (esp + s[SS_BASE]!) | 0;
   if (((linear ^ (linear + 8)) & -4096) !== 0) return false;
   const data = cpu.tlb.data;
-  const line = ((linear >>> 12) & 255) << 3;
+  const line = ((linear >>> 12) & 4095) << 3;
   const tag = cpl === 3 ? line + 2 : line;
   if (data[tag] !== (linear & WORD_MASK)) {
     if (!cpu.tlb.bringDataHome(line, linear & -4096) || data[tag] !== (linear & WORD_MASK)) return false;
@@ -284,7 +284,8 @@ export function returnAgain(cpu: Core): boolean {
   }
   const iopl = (s[EFLAGS]! >>> 12) & 3;
   const mask = IRET_ANY_RING | (cpl <= iopl ? IF : 0) | (cpl === 0 ? IRET_RING0 : 0);
-  const flags = (image & mask) | (s[EFLAGS]! & ~mask);
+  let flags = (image & mask) | (s[EFLAGS]! & ~mask);
+  if (!cpu.breakpoints.active) flags &= ~RF;
   cpu.clock[AT_CYCLES]! += cpu.transitions.costs[at / RECORD]!;
   loadCode(s, words, at);
   if (outer) {

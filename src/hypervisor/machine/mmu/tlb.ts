@@ -1,30 +1,32 @@
 /**
- * The translation look-aside buffers, in linear memory: 256 data lines and 128 instruction lines, each in sets of four ways, as
- * in a Core 2.
+ * The translation look-aside buffers: 256 data lines and 128 instruction lines, each in sets of four ways, as in a Core 2. Of a
+ * full set the line filled first goes. Hardware comes near to the line used longest ago, which would have to be noted at every
+ * access.
  *
- * A page has a set (the low bits of its number), and among the four lines of the set one home (two bits more). Engines look at
- * the home alone; where another page is there, `bringDataHome` and `bringFetchHome` look through the set and swap the line
- * that they find into its home, free of charge: which line of its set a page is in has no meaning to the machine. Of a full set
- * the line filled first goes. Hardware comes near to the line used longest ago, which would have to be noted at every access.
+ * What hits and what misses is decided by these sets alone. For engines there is more: a larger direct-mapped table in linear
+ * memory with a place for each page, where a page's line is copied so that one comparison finds it. A line in a set whose place
+ * is taken by another page is copied back when it is asked for (`bringDataHome`, `bringFetchHome`), free of charge: the
+ * places have no meaning to the machine. A place never holds a page that is not in its set.
  *
- * A line is eight words. Of the data:
+ * A place is eight words. Of the data:
  *
  *     0  tag for supervisor reads      2  tag for user reads      4  addend: machine - linear     6  physical page | `TlbInfo`
- *     1  tag for supervisor writes     3  tag for user writes     5  tag of the line itself       7  number of its fill
+ *     1  tag for supervisor writes     3  tag for user writes     5  tag of the line itself
  *
  * Words 0..3 are what engines compare: a tag is there only when such an access needs nothing but the bytes. A page that
  * is not yet dirty, is a device or holds decoded code has no write tag, so that such stores take the slow path, which asks
  * words 5 and 6. Whether an access misses (and costs a walk) is decided by words 5 and 6 alone: never by decoded code.
  *
- * Sets, not lines, are what invalidations look for: `Filled` knows which sets may hold anything, since lines change places within
- * their set only. So a flush costs as much as was filled since the last one.
- *
- * Of the instructions: 0 tag for supervisor fetches, 1 tag for user fetches, 4 machine page, and 5 to 7 as above.
+ * Of the instructions: 0 tag for supervisor fetches, 1 tag for user fetches, 4 machine page, and 5 and 6 as above.
  */
 
 import type { TlbEntry } from '../cpu/processor.js';
 import type { MachineMemory } from '../memory.js';
 
+/** Places of engines' tables; the bits of a page number that say where. */
+export const DATA_PLACES = 4096;
+export const FETCH_PLACES = 1024;
+/** Lines of the hardware. */
 export const DATA_LINES = 256;
 export const FETCH_LINES = 128;
 /** Never equal to an address masked for its page and its alignment. */
@@ -34,20 +36,18 @@ export const DATA_ADDEND = 4;
 export const FETCH_MACHINE = 4;
 export const LINE_PAGE = 5;
 export const LINE_INFO = 6;
-const LINE_FILL = 7;
-const LINE_WORDS = 8;
+const PLACE_WORDS = 8;
 const WAYS = 4;
-/** Words from a line to the next one of its set. */
-const DATA_WAY = (DATA_LINES / WAYS) * LINE_WORDS;
-const FETCH_WAY = (FETCH_LINES / WAYS) * LINE_WORDS;
+export const DATA_BYTES = DATA_PLACES * PLACE_WORDS * 4;
+export const TLB_BYTES = DATA_BYTES + FETCH_PLACES * PLACE_WORDS * 4;
 
 /** Low bits of the information word. */
 export const TlbInfo = { USER: 1, WRITABLE: 2, GLOBAL: 4, LARGE: 8, DIRTY: 16, DEVICE: 32 } as const;
 
-/** First word of the home of `linear` among the data lines. */
-export const dataLine = (linear: number): number => ((linear >>> 12) & (DATA_LINES - 1)) << 3;
-/** First word of the home of `linear` among the instruction lines. */
-export const fetchLine = (linear: number): number => ((linear >>> 12) & (FETCH_LINES - 1)) << 3;
+/** First word of the place of `linear` in the data table. */
+export const dataLine = (linear: number): number => ((linear >>> 12) & (DATA_PLACES - 1)) << 3;
+/** First word of the place of `linear` in the instruction table. */
+export const fetchLine = (linear: number): number => ((linear >>> 12) & (FETCH_PLACES - 1)) << 3;
 
 /** Sets that may hold a line, in two bitmaps: by lines that a CR3 load drops, and by global ones. */
 class Filled {
@@ -85,228 +85,262 @@ class Filled {
   }
 }
 
-export class Tlb {
-  readonly data: Int32Array;
-  readonly fetch: Int32Array;
-  /** Of the data and of the instruction lines together; wraps around. */
+/** The lines of one TLB: sets of four ways with the page, its information and where it is in machine memory. */
+class Sets {
+  readonly page: Int32Array;
+  readonly info: Int32Array;
+  /** Addend or machine page: word 4 of the place. */
+  readonly machine: Int32Array;
+  readonly #fill: Int32Array;
+  readonly filled: Filled;
+  readonly #mask: number;
   #fills = 0;
-  readonly #dataSets = new Filled(DATA_LINES / WAYS);
-  readonly #fetchSets = new Filled(FETCH_LINES / WAYS);
-  /** One byte per 4 MiB of linear space: some line may be part of a 4 MiB page there. */
-  readonly #large = new Uint8Array(1024);
 
-  constructor(private readonly memory: MachineMemory) {
-    const at = memory.reserve((DATA_LINES + FETCH_LINES) * LINE_WORDS * 4);
-    this.data = new Int32Array(memory.wasm.buffer, at, DATA_LINES * LINE_WORDS);
-    this.fetch = new Int32Array(memory.wasm.buffer, at + DATA_LINES * LINE_WORDS * 4, FETCH_LINES * LINE_WORDS);
-    for (let line = 0; line < this.data.length; line += LINE_WORDS) this.#dropData(line);
-    for (let line = 0; line < this.fetch.length; line += LINE_WORDS) this.#dropFetch(line);
+  constructor(lines: number) {
+    this.page = new Int32Array(lines).fill(NO_TAG);
+    this.info = new Int32Array(lines);
+    this.machine = new Int32Array(lines);
+    this.#fill = new Int32Array(lines);
+    this.filled = new Filled(lines / WAYS);
+    this.#mask = lines / WAYS - 1;
   }
 
-  /** Makes the data line for `page` the one at its home, if there is one in its set. */
-  bringDataHome(home: number, page: number): boolean {
-    return bringHome(this.data, home, page);
+  firstOf(page: number): number {
+    return ((page >>> 12) & this.#mask) * WAYS;
   }
 
-  /** As `bringDataHome`, for the instruction lines. */
-  bringFetchHome(home: number, page: number): boolean {
-    return bringHome(this.fetch, home, page);
+  /** The line that holds a page, or -1. */
+  find(page: number): number {
+    const first = this.firstOf(page);
+    for (let line = first; line < first + WAYS; line++) if (this.page[line] === page) return line;
+    return -1;
   }
 
-  /** Frees the home of a page for its line: another page there goes to the place of the line that gives way. */
-  #makeRoom(lines: Int32Array, home: number, page: number): void {
-    if (lines[home + LINE_PAGE] === page || bringHome(lines, home, page)) return;
-    const step = lines.length / WAYS;
-    let victim = home;
-    for (let way = 0; way < WAYS; way++) {
-      const line = home ^ (way * step);
-      if (lines[line + LINE_PAGE] === NO_TAG) {
+  /** The line where a page that is in none goes: a free one, else the one filled first, whose page the caller drops. */
+  choose(page: number): number {
+    const first = this.firstOf(page);
+    let victim = first;
+    for (let line = first; line < first + WAYS; line++) {
+      if (this.page[line] === NO_TAG) {
         victim = line;
         break;
       }
-      if (((lines[line + LINE_FILL]! - lines[victim + LINE_FILL]!) | 0) < 0) victim = line;
+      if (((this.#fill[line]! - this.#fill[victim]!) | 0) < 0) victim = line;
     }
-    if (victim !== home) lines.copyWithin(victim, home, home + LINE_WORDS);
     this.#fills = (this.#fills + 1) | 0;
-    lines[home + LINE_FILL] = this.#fills;
+    this.#fill[victim] = this.#fills;
+    return victim;
+  }
+}
+
+export class Tlb {
+  /** Places of data pages. */
+  readonly data: Int32Array;
+  /** Places of instruction pages. */
+  readonly fetch: Int32Array;
+  readonly #dataSets = new Sets(DATA_LINES);
+  readonly #fetchSets = new Sets(FETCH_LINES);
+  /** One byte per 4 MiB of linear space: some line may be part of a 4 MiB page there. */
+  readonly #large = new Uint8Array(1024);
+  /** Pages with data breakpoints. */
+  #watched: readonly number[] = [];
+
+  /** `at`: machine address of `TLB_BYTES` bytes of the simulator's own memory. */
+  constructor(
+    private readonly memory: MachineMemory,
+    at = memory.reserve(TLB_BYTES),
+  ) {
+    this.data = new Int32Array(memory.wasm.buffer, at, DATA_BYTES >>> 2);
+    this.fetch = new Int32Array(memory.wasm.buffer, at + DATA_BYTES, (TLB_BYTES - DATA_BYTES) >>> 2);
+    for (let place = 0; place < this.data.length; place += PLACE_WORDS) dropPlace(this.data, place);
+    for (let place = 0; place < this.fetch.length; place += PLACE_WORDS) dropPlace(this.fetch, place);
+  }
+
+  /** Puts the line for a data page into its place, if there is one in its set. It has no write tags before the next store. */
+  bringDataHome(place: number, page: number): boolean {
+    const line = this.#dataSets.find(page);
+    if (line < 0) return false;
+    const info = this.#dataSets.info[line]!;
+    const data = this.data;
+    const ram = (info & TlbInfo.DEVICE) === 0 && !this.#watched.includes(page);
+    data[place] = ram ? page : NO_TAG;
+    data[place + 1] = NO_TAG;
+    data[place + 2] = ram && (info & TlbInfo.USER) !== 0 ? page : NO_TAG;
+    data[place + 3] = NO_TAG;
+    data[place + DATA_ADDEND] = this.#dataSets.machine[line]!;
+    data[place + LINE_PAGE] = page;
+    data[place + LINE_INFO] = info;
+    return true;
+  }
+
+  /** As `bringDataHome`, for an instruction page. */
+  bringFetchHome(place: number, page: number): boolean {
+    const line = this.#fetchSets.find(page);
+    if (line < 0) return false;
+    this.#placeFetch(place, page, this.#fetchSets.info[line]!, this.#fetchSets.machine[line]!);
+    return true;
+  }
+
+  #placeFetch(place: number, page: number, info: number, machinePage: number): void {
+    const fetch = this.fetch;
+    fetch[place] = page;
+    fetch[place + 1] = (info & TlbInfo.USER) !== 0 ? page : NO_TAG;
+    fetch[place + FETCH_MACHINE] = machinePage;
+    fetch[place + LINE_PAGE] = page;
+    fetch[place + LINE_INFO] = info;
+  }
+
+  /** Notes a page in its set. */
+  #enter(sets: Sets, places: Int32Array, page: number, info: number, machine: number): void {
+    let line = sets.find(page);
+    if (line < 0) {
+      line = sets.choose(page);
+      this.#drop(sets, places, line);
+      sets.page[line] = page;
+    }
+    sets.info[line] = info;
+    sets.machine[line] = machine;
+    sets.filled.add(page >>> 12, (info & TlbInfo.GLOBAL) !== 0);
+    if ((info & TlbInfo.LARGE) !== 0) this.#large[page >>> 22] = 1;
   }
 
   /** Replaces a data line. `machinePage` is ignored for a device. `writeProtect` is CR0.WP. */
   fillData(linear: number, physicalPage: number, info: number, machinePage: number, writeProtect: boolean): void {
-    const line = dataLine(linear);
+    const place = dataLine(linear);
     const page = linear & -4096;
-    this.#makeRoom(this.data, line, page);
-    this.data[line + DATA_ADDEND] = (machinePage - page) | 0;
-    this.data[line + LINE_PAGE] = page;
-    this.data[line + LINE_INFO] = physicalPage | info;
-    this.retag(line, writeProtect);
-    this.#note(this.#dataSets, linear, info);
+    const addend = (machinePage - page) | 0;
+    this.#enter(this.#dataSets, this.data, page, physicalPage | info, addend);
+    this.data[place + DATA_ADDEND] = addend;
+    this.data[place + LINE_PAGE] = page;
+    this.data[place + LINE_INFO] = physicalPage | info;
+    this.retag(place, writeProtect);
   }
 
-  #note(sets: Filled, linear: number, info: number): void {
-    sets.add(linear >>> 12, (info & TlbInfo.GLOBAL) !== 0);
-    if ((info & TlbInfo.LARGE) !== 0) this.#large[linear >>> 22] = 1;
-  }
-
-  /** Computes the four access tags of a valid line from its rights and from what the page holds now. */
-  retag(line: number, writeProtect: boolean): void {
+  /** Computes the four access tags of a place from the rights of its page and from what the page holds now. */
+  retag(place: number, writeProtect: boolean): void {
     const data = this.data;
-    const page = data[line + LINE_PAGE]!;
-    const info = data[line + LINE_INFO]!;
-    const ram = (info & TlbInfo.DEVICE) === 0;
+    const page = data[place + LINE_PAGE]!;
+    const info = data[place + LINE_INFO]!;
+    const ram = (info & TlbInfo.DEVICE) === 0 && !this.#watched.includes(page);
     const user = (info & TlbInfo.USER) !== 0;
     const writable = (info & TlbInfo.WRITABLE) !== 0;
     const quiet =
-      ram && (info & TlbInfo.DIRTY) !== 0 && this.memory.holdsCode[(page + data[line + DATA_ADDEND]!) >>> 12] === 0;
-    data[line] = ram ? page : NO_TAG;
-    data[line + 1] = quiet && (writable || !writeProtect) ? page : NO_TAG;
-    data[line + 2] = ram && user ? page : NO_TAG;
-    data[line + 3] = quiet && user && writable ? page : NO_TAG;
+      ram && (info & TlbInfo.DIRTY) !== 0 && this.memory.holdsCode[(page + data[place + DATA_ADDEND]!) >>> 12] === 0;
+    data[place] = ram ? page : NO_TAG;
+    data[place + 1] = quiet && (writable || !writeProtect) ? page : NO_TAG;
+    data[place + 2] = ram && user ? page : NO_TAG;
+    data[place + 3] = quiet && user && writable ? page : NO_TAG;
+  }
+
+  /** From now on these pages have no access tags, so that every access to them takes the slow path. */
+  watch(pages: readonly number[], writeProtect: boolean): void {
+    const changed = [...this.#watched, ...pages];
+    this.#watched = pages;
+    for (const page of changed) {
+      const place = dataLine(page);
+      if (this.data[place + LINE_PAGE] === page) this.retag(place, writeProtect);
+    }
   }
 
   fillFetch(linear: number, physicalPage: number, info: number, machinePage: number): void {
-    const line = fetchLine(linear);
     const page = linear & -4096;
-    this.#makeRoom(this.fetch, line, page);
-    this.fetch[line + LINE_PAGE] = page;
-    this.fetch[line] = page;
-    this.fetch[line + 1] = (info & TlbInfo.USER) !== 0 ? page : NO_TAG;
-    this.fetch[line + FETCH_MACHINE] = machinePage;
-    this.fetch[line + LINE_INFO] = physicalPage | info;
-    this.#note(this.#fetchSets, linear, info);
+    this.#enter(this.#fetchSets, this.fetch, page, physicalPage | info, machinePage);
+    this.#placeFetch(fetchLine(linear), page, physicalPage | info, machinePage);
   }
 
   /** The page begins to hold decoded code: stores must be seen from now on. */
   dropWriteTags(machinePage: number): void {
-    const data = this.data;
+    const { data } = this;
     const sets = this.#dataSets;
-    for (let set = sets.next(0, true); set >= 0; set = sets.next(set + 1, true)) {
-      for (let line = set * LINE_WORDS; line < data.length; line += DATA_WAY) {
-        if (data[line + LINE_PAGE] === NO_TAG) continue;
-        if (((data[line + LINE_PAGE]! + data[line + DATA_ADDEND]!) & -4096) !== machinePage) continue;
-        data[line + 1] = NO_TAG;
-        data[line + 3] = NO_TAG;
+    for (let set = sets.filled.next(0, true); set >= 0; set = sets.filled.next(set + 1, true)) {
+      for (let line = set * WAYS; line < (set + 1) * WAYS; line++) {
+        const page = sets.page[line]!;
+        if (page === NO_TAG || ((page + sets.machine[line]!) & -4096) !== machinePage) continue;
+        const place = dataLine(page);
+        if (data[place + LINE_PAGE] !== page) continue;
+        data[place + 1] = NO_TAG;
+        data[place + 3] = NO_TAG;
       }
     }
   }
 
   /** MOV to CR3 (SDM vol. 3, 4.10.4.1). */
   flushNonGlobal(): void {
-    this.#flush(false);
+    this.#flush(this.#dataSets, this.data, false);
+    this.#flush(this.#fetchSets, this.fetch, false);
   }
 
   flush(): void {
-    this.#flush(true);
+    this.#flush(this.#dataSets, this.data, true);
+    this.#flush(this.#fetchSets, this.fetch, true);
     this.#large.fill(0);
   }
 
-  #flush(globalToo: boolean): void {
-    const { data, fetch } = this;
-    const dataSets = this.#dataSets;
-    for (let set = dataSets.next(0, globalToo); set >= 0; set = dataSets.next(set + 1, globalToo)) {
-      for (let line = set * LINE_WORDS; line < data.length; line += DATA_WAY) {
-        if (globalToo || (data[line + LINE_INFO]! & TlbInfo.GLOBAL) === 0) this.#dropData(line);
+  /** Costs as much as was filled since the last time. */
+  #flush(sets: Sets, places: Int32Array, globalToo: boolean): void {
+    const { filled, info } = sets;
+    for (let set = filled.next(0, globalToo); set >= 0; set = filled.next(set + 1, globalToo)) {
+      for (let line = set * WAYS; line < (set + 1) * WAYS; line++) {
+        if (globalToo || (info[line]! & TlbInfo.GLOBAL) === 0) this.#drop(sets, places, line);
       }
     }
-    dataSets.clear(globalToo);
-    const fetchSets = this.#fetchSets;
-    for (let set = fetchSets.next(0, globalToo); set >= 0; set = fetchSets.next(set + 1, globalToo)) {
-      for (let line = set * LINE_WORDS; line < fetch.length; line += FETCH_WAY) {
-        if (globalToo || (fetch[line + LINE_INFO]! & TlbInfo.GLOBAL) === 0) this.#dropFetch(line);
-      }
-    }
-    fetchSets.clear(globalToo);
+    filled.clear(globalToo);
   }
 
   /** INVLPG: global or not; a 4 MiB page goes as a whole (SDM vol. 3, 4.10.4.1). */
   flushPage(linear: number): void {
-    if (this.#large[linear >>> 22] !== 0) {
-      this.#flushRegion(linear);
-      return;
-    }
-    const { data, fetch } = this;
-    const page = linear & -4096;
-    // At most one line of a set holds the page.
-    for (let line = dataLine(linear) & (DATA_WAY - 1); line < data.length; line += DATA_WAY) {
-      if (data[line + LINE_PAGE] === page) this.#dropData(line);
-    }
-    for (let line = fetchLine(linear) & (FETCH_WAY - 1); line < fetch.length; line += FETCH_WAY) {
-      if (fetch[line + LINE_PAGE] === page) this.#dropFetch(line);
-    }
+    const large = this.#large[linear >>> 22] !== 0;
+    this.#flushPage(this.#dataSets, this.data, linear, large);
+    this.#flushPage(this.#fetchSets, this.fetch, linear, large);
+    if (large) this.#large[linear >>> 22] = 0;
   }
 
-  /** The page, and all lines of a 4 MiB page that it may be part of. */
-  #flushRegion(linear: number): void {
-    const { data, fetch } = this;
-    const page = linear & -4096;
+  /** The page, and, where `large`, all lines of a 4 MiB page that it may be part of. */
+  #flushPage(sets: Sets, places: Int32Array, linear: number, large: boolean): void {
+    const line = sets.find(linear & -4096);
+    if (line >= 0) this.#drop(sets, places, line);
+    if (!large) return;
     const region = linear & -0x400000;
-    for (let line = 0; line < data.length; line += LINE_WORDS) {
-      const tag = data[line + LINE_PAGE]!;
-      if (tag === NO_TAG) continue;
-      const large = (data[line + LINE_INFO]! & TlbInfo.LARGE) !== 0;
-      if (tag === page || (large && (tag & -0x400000) === region)) this.#dropData(line);
+    for (let other = 0; other < sets.page.length; other++) {
+      const page = sets.page[other]!;
+      if (page === NO_TAG || (sets.info[other]! & TlbInfo.LARGE) === 0) continue;
+      if ((page & -0x400000) === region) this.#drop(sets, places, other);
     }
-    for (let line = 0; line < fetch.length; line += LINE_WORDS) {
-      const tag = fetch[line + LINE_PAGE]!;
-      if (tag === NO_TAG) continue;
-      const large = (fetch[line + LINE_INFO]! & TlbInfo.LARGE) !== 0;
-      if (tag === page || (large && (tag & -0x400000) === region)) this.#dropFetch(line);
-    }
-    this.#large[linear >>> 22] = 0;
   }
 
   entries(): TlbEntry[] {
     const found: TlbEntry[] = [];
-    const add = (page: number, info: number) => {
-      found.push({
-        linearPage: page >>> 12,
-        physicalPage: info >>> 12,
-        writable: (info & TlbInfo.WRITABLE) !== 0,
-        user: (info & TlbInfo.USER) !== 0,
-        global: (info & TlbInfo.GLOBAL) !== 0,
-      });
-    };
-    for (let line = 0; line < this.data.length; line += LINE_WORDS) {
-      const page = this.data[line + LINE_PAGE]!;
-      if (page !== NO_TAG) add(page, this.data[line + LINE_INFO]!);
-    }
-    for (let line = 0; line < this.fetch.length; line += LINE_WORDS) {
-      const page = this.fetch[line + LINE_PAGE]!;
-      if (page !== NO_TAG) add(page, this.fetch[line + LINE_INFO]!);
+    for (const { page, info } of [this.#dataSets, this.#fetchSets]) {
+      for (let line = 0; line < page.length; line++) {
+        if (page[line] === NO_TAG) continue;
+        found.push({
+          linearPage: page[line]! >>> 12,
+          physicalPage: info[line]! >>> 12,
+          writable: (info[line]! & TlbInfo.WRITABLE) !== 0,
+          user: (info[line]! & TlbInfo.USER) !== 0,
+          global: (info[line]! & TlbInfo.GLOBAL) !== 0,
+        });
+      }
     }
     return found;
   }
 
-  #dropData(line: number): void {
-    const data = this.data;
-    data[line] = NO_TAG;
-    data[line + 1] = NO_TAG;
-    data[line + 2] = NO_TAG;
-    data[line + 3] = NO_TAG;
-    data[line + LINE_PAGE] = NO_TAG;
-    data[line + LINE_INFO] = 0;
-  }
-
-  #dropFetch(line: number): void {
-    this.fetch[line] = NO_TAG;
-    this.fetch[line + 1] = NO_TAG;
-    this.fetch[line + LINE_PAGE] = NO_TAG;
-    this.fetch[line + LINE_INFO] = 0;
+  /** Empties a line, and its page's place where that holds it. */
+  #drop(sets: Sets, places: Int32Array, line: number): void {
+    const page = sets.page[line]!;
+    if (page === NO_TAG) return;
+    sets.page[line] = NO_TAG;
+    sets.info[line] = 0;
+    const place = ((page >>> 12) & (places.length / PLACE_WORDS - 1)) * PLACE_WORDS;
+    if (places[place + LINE_PAGE] === page) dropPlace(places, place);
   }
 }
 
-/** Swaps the line of `page` into `home` from another line of the set. False if the set has no such line. */
-function bringHome(lines: Int32Array, home: number, page: number): boolean {
-  const step = lines.length / WAYS;
-  for (let way = 1; way < WAYS; way++) {
-    const line = home ^ (way * step);
-    if (lines[line + LINE_PAGE] !== page) continue;
-    for (let word = 0; word < LINE_WORDS; word++) {
-      const other = lines[home + word]!;
-      lines[home + word] = lines[line + word]!;
-      lines[line + word] = other;
-    }
-    return true;
-  }
-  return false;
+function dropPlace(places: Int32Array, place: number): void {
+  places[place] = NO_TAG;
+  places[place + 1] = NO_TAG;
+  places[place + 2] = NO_TAG;
+  places[place + 3] = NO_TAG;
+  places[place + LINE_PAGE] = NO_TAG;
+  places[place + LINE_INFO] = 0;
 }

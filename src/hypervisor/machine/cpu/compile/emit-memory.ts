@@ -3,6 +3,7 @@
  * access stays in its page and needs nothing but the bytes. Everything else is TypeScript (`slow-paths.ts`).
  */
 import { FLAT_LIMIT, LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
+import { DATA_PLACES } from '../../mmu/tlb.js';
 import { Seg, segBase } from '../state.js';
 import { type Frame, Import, L } from './frame.js';
 import { Type, W } from './wasm-writer.js';
@@ -10,9 +11,9 @@ import { Type, W } from './wasm-writer.js';
 const WORD = 4;
 /** Byte offset of a line's addend from the line. */
 const ADDEND = TLB_AT + 4 * WORD;
-/** (linear >>> 12 & 255) * 32, with fewer instructions. */
+/** (linear >>> 12 & DATA_PLACES - 1) * 32, with fewer instructions. */
 const LINE_SHIFT = 7;
-const LINE_MASK = 0xff << 5;
+const LINE_MASK = (DATA_PLACES - 1) << 5;
 
 /** How a slow path is asked: segment, size, sign extension, whether a store will follow. */
 export const packAccess = (seg: number, size: number, signed: boolean, forStore: boolean): number =>

@@ -16,7 +16,8 @@
  */
 import { type CodeCache, MARK_WORDS } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
-import { FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, Shape, TLB_AT } from '../layout.js';
+import { FETCH_MACHINE, FETCH_PAGE, FETCH_AT, FETCH_SAFE, Shape } from '../layout.js';
+import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { S } from '../state.js';
 import { pushCondition } from './emit-flags.js';
 import { emitFlatLimit } from './emit-memory.js';
@@ -37,9 +38,6 @@ import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
 import { usage } from './register-use.js';
 import { W } from './wasm-writer.js';
-
-const DATA_LINES_BYTES = 256 * 32;
-const FETCH_AT = TLB_AT + DATA_LINES_BYTES;
 
 export class RegionEmitter {
   readonly #f = new Frame();
@@ -371,7 +369,7 @@ export class RegionEmitter {
     w.get(L.Y);
     w.i32(7);
     w.op(W.I32_SHR_U);
-    w.i32(127 << 5);
+    w.i32((FETCH_PLACES - 1) << 5);
     w.op(W.I32_AND);
     w.get(L.CPU);
     w.op(W.I32_ADD);
