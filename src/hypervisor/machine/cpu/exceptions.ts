@@ -2,9 +2,9 @@
  * Delivery of exceptions and interrupts through the IDT (SDM vol. 3, chapter 6): interrupt and trap gates, ring stacks from
  * the TSS, faults during delivery, double and triple fault.
  *
- * Not built: task gates, which are reported and answered with #GP as a bad gate would be. The pushed EFLAGS
- * image has RF clear also for faults: there are no instruction breakpoints, and RF does nothing else.
+ * Not built: task gates, which are reported and answered with #GP as a bad gate would be.
  */
+import { Dr7 } from './breakpoints.js';
 import { Core, Result } from './core.js';
 import { INSTRUCTIONS } from './layout.js';
 import { deliverReal, isReal } from './real-mode.js';
@@ -52,6 +52,10 @@ export function deliver(cpu: Core, vector: number, code: number, source: number,
   let errorCode = code;
   let from = source;
   let eip = returnEip;
+  // Entering the handler of a debug exception ends general detection (SDM vol. 3, 17.2.4).
+  if (vector === Vector.DB && source !== Source.SOFTWARE) cpu.s[S.DR7] = cpu.s[S.DR7]! & ~Dr7.GD;
+  // What a faulting instruction has accessed was no access; what the delivery accesses is.
+  if (source === Source.FAULT) cpu.breakpoints.hits = 0;
   for (;;) {
     const result = attempt(cpu, at, errorCode, from, eip);
     if (result !== Result.FAULT) return result;
@@ -83,13 +87,22 @@ function shutDown(cpu: Core, nested: number): number {
   return Result.EXIT;
 }
 
+/**
+ * The image of EFLAGS that a delivery pushes: RF is set by faults, so that the instruction does not meet its breakpoint again, except
+ * by the breakpoint's own #DB; it is clear for traps and software interrupts (SDM vol. 3, 17.3.1.1).
+ */
+function pushedFlags(flags: number, vector: number, source: number): number {
+  if (source === Source.FAULT) return vector === Vector.DB ? flags : flags | Flag.RF;
+  return source === Source.EXTERNAL ? flags : flags & ~Flag.RF;
+}
+
 function attempt(cpu: Core, vector: number, errorCode: number, source: number, returnEip: number): number {
   const s = cpu.s;
   const software = source === Source.SOFTWARE;
   const withCode = source === Source.FAULT && Core.hasErrorCode(vector);
   const costs = cpu.costs.cycles;
   const acknowledge = source === Source.EXTERNAL ? costs.interruptAcknowledge : 0;
-  const flags = cpu.readEflags();
+  const flags = pushedFlags(cpu.readEflags(), vector, source);
   if (deliverAgain(cpu, vector, software, withCode, errorCode, returnEip, flags, acknowledge)) {
     if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
     else cpu.counters.exceptions += 1;

@@ -284,7 +284,7 @@ export function interruptReturn(cpu: Core, size = 4): number {
   if (cpu.faultVector >= 0) return Result.FAULT;
   const selector = cpu.load(Seg.SS, stackOffset(cpu, size), size) & 0xffff;
   if (cpu.faultVector >= 0) return Result.FAULT;
-  const image = popped(cpu.load(Seg.SS, stackOffset(cpu, 2 * size), size), size);
+  let image = popped(cpu.load(Seg.SS, stackOffset(cpu, 2 * size), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
   if ((image & Flag.VM) !== 0 && cpl === 0) return notBuilt(cpu, 'IRET to virtual-8086 mode', 0);
   const { code } = cpu.transitions;
@@ -308,6 +308,8 @@ export function interruptReturn(cpu: Core, size = 4): number {
     if (size === 4) cpu.transitions.noteReturn(s, selector, cpl, true, cpu.costs.cycles.iretToOuter);
   }
   const writable = Flag.TF | Flag.DF | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
+  // RF matters to instruction breakpoints alone, and only the one-at-a-time way uses it up.
+  if (!cpu.breakpoints.active) image &= ~Flag.RF;
   const all = writable | (cpl <= iopl ? Flag.IF : 0) | (cpl === 0 ? Flag.IOPL | Flag.VIF | Flag.VIP : 0);
   const mask = size === 2 ? all & 0xffff : all;
   cpu.writeEflags((image & (mask | Flag.ARITHMETIC)) | (s[S.EFLAGS]! & ~(mask | Flag.ARITHMETIC)));

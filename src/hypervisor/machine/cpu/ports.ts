@@ -24,6 +24,7 @@ export function portIn(cpu: Core, port: number, width: number): number {
   cpu.spend(cpu.costs.cycles.portIo);
   cpu.accountRing();
   cpu.counters.portReads += 1;
+  if (cpu.breakpoints.active) cpu.breakpoints.port(port, width);
   return cpu.wiring.ports.read(port, width as 1 | 2 | 4) | 0;
 }
 
@@ -31,6 +32,7 @@ export function portOut(cpu: Core, port: number, width: number, value: number): 
   cpu.spend(cpu.costs.cycles.portIo);
   cpu.accountRing();
   cpu.counters.portWrites += 1;
+  if (cpu.breakpoints.active) cpu.breakpoints.port(port, width);
   const unsigned = width === 4 ? value >>> 0 : value & (width === 2 ? 0xffff : 0xff);
   cpu.wiring.ports.write(port, width as 1 | 2 | 4, unsigned);
 }

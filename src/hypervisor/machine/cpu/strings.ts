@@ -58,7 +58,7 @@ export function repeatString(cpu: Core, packed: number, seg: number): number {
   }
   const down = (s[S.EFLAGS]! & Flag.DF) !== 0;
   const step = down ? -size : size;
-  if (cpu.stepping || kind >= StringKind.INS) count = 1;
+  if (cpu.oneAtATime || kind >= StringKind.INS) count = 1;
   const user = s[S.CPL] === 3;
   const sourceOffset = s[S.ESI]! & mask;
   const destinationOffset = s[S.EDI]! & mask;

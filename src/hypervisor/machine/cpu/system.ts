@@ -5,6 +5,7 @@
  *
  * Arguments are the constants of the op; those named `...At` are word indices of registers or temporaries.
  */
+import { Dr6, Dr7, STACK_SHADOW } from './breakpoints.js';
 import { type Core, Result } from './core.js';
 import { deliver, Source } from './exceptions.js';
 import { callFar, interruptReturn, jumpFar, returnFar, sysenter, sysexit, visible } from './far.js';
@@ -67,6 +68,11 @@ function int1(cpu: Core): number {
 
 function halt(cpu: Core): number {
   if (!privileged(cpu)) return Result.FAULT;
+  // The single-step trap behind it would end the halt at once.
+  if ((cpu.s[S.EFLAGS]! & Flag.TF) !== 0) {
+    cpu.spend(cpu.costs.cycles.hlt);
+    return Result.DONE;
+  }
   cpu.s[S.EIP] = cpu.nextEip;
   cpu.spend(cpu.costs.cycles.hlt);
   cpu.clock[INSTRUCTIONS]! += 1;
@@ -124,7 +130,7 @@ function loadSegmentHelper(cpu: Core, seg: number, selectorAt: number, popBytes:
     s[register] = (s[register]! & ~mask) | (s[(pair >> 16) & 0xff]! & mask);
   }
   if (popBytes !== 0) moveStack(cpu, popBytes, big);
-  if (seg === Seg.SS && pair === 0) s[S.INTERRUPT_SHADOW] = 1;
+  if (seg === Seg.SS && pair === 0) s[S.INTERRUPT_SHADOW] = STACK_SHADOW;
   cpu.spend(cpu.costs.cycles.segmentLoad);
   return Result.DONE;
 }
@@ -162,19 +168,20 @@ function writeControl(cpu: Core, control: number, register: number): number {
       cpu.spend(costs.movCr3);
       return Result.DONE;
     default: {
-      const built = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.MCE | Cr4.OSFXSR;
+      const built = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.MCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
       if ((value & ~built) !== 0) {
         if ((value & Cr4.PAE) !== 0) cpu.reportUnimplemented();
         return fault(cpu, Vector.GP);
       }
       cpu.setCr4(value);
+      cpu.breakpoints.update(cpu);
       cpu.spend(costs.movCr4);
       return Result.DONE;
     }
   }
 }
 
-/** MOV to and from debug registers: storage only. DR4 and DR5 are DR6 and DR7 unless CR4.DE. */
+/** MOV to and from debug registers. DR4 and DR5 are DR6 and DR7 unless CR4.DE. */
 function debugRegister(cpu: Core, number: number, register: number, write: number): number {
   if (!privileged(cpu)) return Result.FAULT;
   let index = number;
@@ -184,10 +191,15 @@ function debugRegister(cpu: Core, number: number, register: number, write: numbe
   }
   const at = index < 4 ? S.DR0 + index : index === 6 ? S.DR6 : S.DR7;
   const s = cpu.s;
+  if ((s[S.DR7]! & Dr7.GD) !== 0) {
+    s[S.DR6] = s[S.DR6]! | Dr6.BD;
+    return fault(cpu, Vector.DB);
+  }
   if (write === 0) s[register] = s[at]!;
   else if (index === 6) s[at] = (s[register]! & 0xe00f) | (0xffff0ff0 | 0);
   else if (index === 7) s[at] = (s[register]! & 0xffff2fff) | 0x400;
   else s[at] = s[register]!;
+  if (write !== 0) cpu.breakpoints.update(cpu);
   cpu.spend(cpu.costs.cycles.movDr);
   return Result.DONE;
 }
