@@ -18,6 +18,7 @@ beforeAll(() => {
   writeFileSync(file('text.elf'), 'this is no kernel\n'.repeat(100));
   writeFileSync(file('header-only.elf'), guest.subarray(0, 40));
   writeFileSync(file('truncated.elf'), guest.subarray(0, guest.length >> 1));
+  writeFileSync(file('bios.bin'), new Uint8Array(65536));
   writeFileSync(file('no-multiboot.elf'), tinyImage(POWER_OFF, { magic: 0x12345678 }));
   writeFileSync(file('no-json.json'), '{ "vms": [');
   writeFileSync(file('no-vms.json'), '{}');
@@ -40,6 +41,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const CASES: readonly [words: string, ...says: string[]][] = [
   ['frobnicate', 'frobnicate'],
   ['boot', 'vmitop boot --help'],
+  ['boot --rom @text.elf', '@text.elf', '64, 128 or 256 KiB'],
+  ['boot --rom @nowhere.bin', '@nowhere.bin', 'no such file'],
+  ['boot --rom @bios.bin --mode bt', '--rom', 'real mode'],
+  ['boot guest --rom @bios.bin', '--rom', 'guest'],
   ['boot guest --colour red', 'colour'],
   ['boot guest extra', 'extra'],
   ['boot @nowhere.elf', '@nowhere.elf', 'no such file'],
