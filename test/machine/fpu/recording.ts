@@ -1,6 +1,7 @@
 /** The recorded answers: how they are kept, and which cases they belong to. */
 import type { Case } from './cases.js';
 import { dyadic, images, memoryForms, stackForms, transcendental } from './cases.js';
+import { simdApproximation, simdFloat, simdInteger } from './simd-cases.js';
 import { Random, randomDouble, randomSingle } from './values.js';
 
 export interface Outcome {
@@ -25,6 +26,9 @@ export const FAMILIES: Readonly<Record<string, () => Generator<Case, void, undef
   },
   'x87-images': images,
   'x87-transcendental': transcendental,
+  'simd-integer': simdInteger,
+  'simd-float': simdFloat,
+  'simd-approximation': simdApproximation,
 };
 
 /** Words of an FXSAVE image that are compared: not the addresses of the last instruction, nor what MXCSR can hold. */

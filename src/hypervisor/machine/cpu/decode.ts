@@ -13,6 +13,7 @@ import { ALU } from './lower-alu.js';
 import { CONTROL } from './lower-control.js';
 import { DATA } from './lower-data.js';
 import { FPU } from './lower-fpu.js';
+import { withSimd } from './lower-simd.js';
 import { Coprocessor } from './system.js';
 
 const INSTRUCTIONS_MAX = 48;
@@ -21,7 +22,7 @@ export const INSTRUCTION_BYTES_MAX = 15;
 /** As many bytes as are handed to the decoder at once. */
 const WINDOW_BYTES = 256;
 
-const TABLE: ReadonlyMap<Mnemonic, Lower> = new Map([...ALU, ...DATA, ...CONTROL, ...FPU]);
+const TABLE: ReadonlyMap<Mnemonic, Lower> = withSimd([...ALU, ...DATA, ...CONTROL, ...FPU]);
 
 /** Decoding needs bytes of the next linear page, which the caller must find first. */
 export const NEEDS_NEXT_PAGE = 'needs next page';

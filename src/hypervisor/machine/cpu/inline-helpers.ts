@@ -8,6 +8,7 @@
  */
 import type { Core } from './core.js';
 import { X87_HELPERS } from './fpu/index.js';
+import { SIMD_HELPERS } from './simd/index.js';
 
 export type InlineHelper = (cpu: Core, a: number, b: number, c: number, d: number) => boolean;
 
@@ -15,6 +16,7 @@ const HELPERS = {
   /** Never emitted; keeps number 0 for a helper that was forgotten. */
   none: (cpu: Core): boolean => cpu.bug('a HELPER op without a helper'),
   ...X87_HELPERS,
+  ...SIMD_HELPERS,
 } as const satisfies Record<string, InlineHelper>;
 
 export type InlineHelperName = keyof typeof HELPERS;
