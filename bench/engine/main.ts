@@ -8,7 +8,7 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { bochs } from './bochs.js';
 import type { Emulator, EmulatorRun } from './emulator.js';
-import { idleSpeeds } from './idle.js';
+import { idleSpeed } from './idle.js';
 import { IMAGE, MEMORY_MIB } from './image.js';
 import { ours, v86 } from './node-emulators.js';
 import { qemu } from './qemu.js';
@@ -217,7 +217,13 @@ async function main(): Promise<number> {
     case 'console':
       return print(await firstFrameTimes(options.runs, abort.signal));
     case 'idle':
-      return print(idleSpeeds(['native', 'bt', 'vmi'], abort.signal));
+      console.log(describe(loadavg()));
+      for (const mode of ['native', 'bt', 'vmi'] as const) {
+        if (!abort.signal.aborted) console.log(idleSpeed(mode, abort.signal));
+        // Lets Ctrl-C be heard between the modes.
+        await new Promise(resolve => setImmediate(resolve));
+      }
+      return 0;
     default:
       throw new TypeError(`there is no command "${command}"`);
   }

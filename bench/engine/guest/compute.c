@@ -154,7 +154,7 @@ static u32 run_indirect(u32 count)
 }
 
 const struct row compute_rows[] = {
-	{ "loop", 5000000, 0, run_loop, 0 },
+	{ "loop", 10000000, 0, run_loop, 0 },
 	{ "sort", 8, 0, run_sort, 0 },
 	{ "sieve", 3, 0, run_sieve, 0 },
 	{ "crc", 5, setup_crc, run_crc, 0 },

@@ -112,6 +112,6 @@ const struct row memory_rows[] = {
 	{ "stream", 4, setup_stream, run_stream, 0 },
 	{ "chase-fit", 5000000, setup_chase_fit, run_chase, 0 },
 	{ "chase-miss", 1000000, setup_chase_miss, run_chase, 0 },
-	{ "rep", 1000, 0, run_rep, 0 },
+	{ "rep", 2000, 0, run_rep, 0 },
 	{ 0, 0, 0, 0, 0 },
 };
