@@ -172,8 +172,9 @@ export class Compiler implements CompiledCode {
     this.#live.delete(region);
     for (const block of region.blocks) {
       block.regions.splice(block.regions.indexOf(region), 1);
-      if (block.region !== region) continue;
+      // Also where the block has come by another region since, of another shape.
       this.#jumpCache.remove(region.shape, block.machine, region.index);
+      if (block.region !== region) continue;
       block.region = null;
       block.entry = -1;
       block.heat = 0;
