@@ -35,6 +35,8 @@ const HELP = `bench:engine [compare|interpreter|compile|boot|console|idle] [opti
   --json FILE        every figure of every run
 `;
 
+/** Exit code after Ctrl-C: 128 and the signal's number. */
+const INTERRUPTED = 130;
 /** Ten instructions each time round (guest/loops.S). */
 const LOOP_INSTRUCTIONS = 10;
 
@@ -116,6 +118,7 @@ async function compare(wanted: readonly Emulator[], options: Options, signal: Ab
     const all = { environment: environment(), versions: versionsByName, options, report, broken, series };
     writeFileSync(options.json, `${JSON.stringify(all, null, 1)}\n`);
   }
+  if (signal.aborted) return INTERRUPTED;
   return report.failures.length + broken.length > 0 ? 1 : 0;
 }
 
