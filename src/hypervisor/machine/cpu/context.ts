@@ -23,6 +23,8 @@ export class Context extends Core implements HardwareThread {
   /** Block and op of a memory access in the middle of a block. */
   #block: Block | null = null;
   #pc = 0;
+  /** Op of a helper that compiled code has called, or -1; its block is looked for where a device wants to know the place. */
+  #inlinePc = -1;
 
   constructor(
     wiring: ContextWiring,
@@ -169,26 +171,43 @@ export class Context extends Core implements HardwareThread {
   callInline(block: Block, pc: number): boolean {
     this.#block = block;
     this.#pc = pc;
-    const completed = this.callInlineAt(pc);
+    const completed = this.#helper(pc);
     this.#block = null;
     if (block.start < 0) this.codeCache.cut(block, pc);
     return completed;
   }
 
-  /** As above, where nobody needs to know the place. */
+  /** As above, for compiled code. */
   callInlineAt(pc: number): boolean {
+    this.#inlinePc = pc;
+    const completed = this.#helper(pc);
+    this.#inlinePc = -1;
+    this.#block = null;
+    return completed;
+  }
+
+  #helper(pc: number): boolean {
     const code = this.codeCache.code;
     return INLINE_HELPER_LIST[code[pc + 1]!]!(this, code[pc + 2]!, code[pc + 3]!, code[pc + 4]!, code[pc + 5]!);
   }
 
   /** A device sees the time and place of the instruction that reaches it. */
   protected override enterDevice(): void {
+    if (this.#inlinePc >= 0) this.#findInline();
     this.#shift(1);
     this.accountRing();
   }
 
   protected override leaveDevice(): void {
     this.#shift(-1);
+  }
+
+  /** The block that compiled code is in, whose EIP is in its word: regions are made of blocks that live, on the current page. */
+  #findInline(): void {
+    const s = this.s;
+    this.#block = this.codeCache.peek(s[FETCH_MACHINE]! + (s[S.EIP]! & 4095), Mode.PLAIN) ?? null;
+    this.#pc = this.#inlinePc;
+    this.#inlinePc = -1;
   }
 
   #shift(sign: number): void {
