@@ -1,13 +1,14 @@
 /**
- * Blocks from bytes: iced-x86 decodes, the lowering families turn each instruction into IR.
+ * Blocks from bytes: iced-x86 decodes, the lowering families turn each instruction into IR, and `templates.ts` remembers what
+ * they made of it.
  *
  * A block ends at a control transfer, at the page's end, after 48 instructions, and before an instruction that goes on in the
  * next page. Such an instruction is a block of its own, whose first op fetches that page each time it runs.
  */
-import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic } from 'iced-x86';
+import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, type Mnemonic } from 'iced-x86';
 import type { CostProfile } from '../costs/profile.js';
 import { Block, type CodeCache, MARK_WORDS, Mode } from './code-cache.js';
-import { Op } from './ir.js';
+import { OP_WORDS, Op } from './ir.js';
 import { type Lower, Lowering } from './lower.js';
 import { ALU } from './lower-alu.js';
 import { CONTROL } from './lower-control.js';
@@ -15,8 +16,11 @@ import { DATA } from './lower-data.js';
 import { FPU } from './lower-fpu.js';
 import { withSimd } from './lower-simd.js';
 import { Coprocessor } from './system.js';
+import { Templates } from './templates.js';
 
 const INSTRUCTIONS_MAX = 48;
+/** Ops of one instruction at most. */
+const OPS_MAX = 64;
 /** SDM vol. 2, 2.3.11. */
 export const INSTRUCTION_BYTES_MAX = 15;
 /** As many bytes as are handed to the decoder at once. */
@@ -32,13 +36,20 @@ export class BlockDecoder {
   readonly #lowering: Lowering;
   readonly #window = new Uint8Array(WINDOW_BYTES);
   readonly #marks = new Int32Array(INSTRUCTIONS_MAX * MARK_WORDS);
+  readonly #templates: Templates | undefined;
+  /** iced's decoder over the window of the current block; made when an instruction needs it. */
+  #decoder: Decoder | undefined;
 
+  /** Without `templates` each instruction is decoded and lowered anew; the ops are the same. */
   constructor(
     private readonly cache: CodeCache,
     costs: CostProfile,
+    templates = true,
   ) {
     this.#lowering = new Lowering(cache.code, costs.cycles);
     this.#lowering.window = this.#window;
+    if (templates)
+      this.#templates = new Templates(new Lowering(new Int32Array(OPS_MAX * OP_WORDS), costs.cycles), lower);
   }
 
   /**
@@ -49,57 +60,91 @@ export class BlockDecoder {
     const { cache } = this;
     cache.reserve();
     const low = this.#lowering;
+    const templates = secondPage < 0 ? this.#templates : undefined;
+    const memory = cache.memory.u8;
     const bytesInPage = ((machine | 4095) + 1 - machine) | 0;
     const here = Math.min(bytesInPage, WINDOW_BYTES);
-    const window = this.#window;
-    window.set(cache.memory.bytes(machine, here));
-    let available = here;
-    if (secondPage >= 0) {
-      const more = Math.min(INSTRUCTION_BYTES_MAX, WINDOW_BYTES - here);
-      window.set(cache.memory.bytes(secondPage, more), here);
-      available += more;
-    }
     const start = cache.top;
     low.at = start;
     low.stack16 = (mode & Mode.STACK16) !== 0;
     const bitness = (mode & Mode.CODE16) !== 0 ? 16 : 32;
-    const decoder = new Decoder(bitness, window.subarray(0, available), DecoderOptions.None);
+    const root = Templates.root(bitness, low.stack16);
     const marks = this.#marks;
     const limit = (mode & Mode.SINGLE) !== 0 || secondPage >= 0 ? 1 : INSTRUCTIONS_MAX;
-    const ins = this.#instruction;
     let count = 0;
     let cycles = 0;
     let bytes = 0;
     let ended = false;
     while (!ended && count < limit && bytes < here) {
-      decoder.decodeOut(ins);
-      if (decoder.lastError === DecoderError.NoMoreBytes) break;
-      const length = ins.length;
       marks[count * MARK_WORDS] = low.at;
       marks[count * MARK_WORDS + 1] = bytes;
       marks[count * MARK_WORDS + 2] = cycles;
-      low.begin(bytes, bytes + length);
-      if (secondPage >= 0 && length > here) low.emit(Op.FETCH_NEXT_PAGE, secondPage);
-      if (ins.mnemonic === Mnemonic.INVALID && tooLong(window, bytes, available, bitness))
-        low.system('generalProtection');
-      else this.#lower(ins);
+      const known = templates?.find(memory, machine + bytes, machine + here, root);
+      if (known !== undefined && bytes + known.length <= here) {
+        const template = templates!.usable(known, memory, machine + bytes);
+        if (template !== undefined) {
+          templates!.fill(template, memory, machine + bytes, bytes, cache.code, low.at);
+          low.at += template.words.length;
+          ended = template.ended;
+          bytes += template.length;
+          cycles += template.cost;
+          count += 1;
+          continue;
+        }
+      }
+      const length = this.#decodeInFull(machine, here, secondPage, bytes, bitness);
+      if (length === 0) break;
+      if (templates !== undefined && !this.#instruction.isInvalid) {
+        const offsets = this.#decoder!.getConstantOffsets(this.#instruction);
+        templates.learn(known, memory, machine + bytes, root, this.#instruction, offsets);
+        offsets.free();
+      }
       ended = low.ended;
       bytes += length;
       cycles += low.cost;
       count += 1;
     }
-    decoder.free();
+    this.#decoder?.free();
+    this.#decoder = undefined;
     if (count === 0) {
       if (secondPage < 0) return NEEDS_NEXT_PAGE;
       throw new Error('an instruction longer than the architecture allows');
     }
     if (!ended) low.emit(Op.NEXT, bytes);
     const marksAt = low.at;
-    cache.code.set(marks.subarray(0, count * MARK_WORDS), marksAt);
+    for (let i = 0; i < count * MARK_WORDS; i++) cache.code[marksAt + i] = marks[i]!;
     cache.top = marksAt + count * MARK_WORDS;
     const block = new Block(start, machine, mode, bytes, count, cycles, marksAt, bytes > bytesInPage ? secondPage : -1);
     cache.add(block);
     return block;
+  }
+
+  /** Decodes and lowers the instruction `at` bytes into the block at `machine`. Answers its length, 0 if it is not all there. */
+  #decodeInFull(machine: number, here: number, secondPage: number, at: number, bitness: 16 | 32): number {
+    const low = this.#lowering;
+    const ins = this.#instruction;
+    const window = this.#window;
+    const more = secondPage >= 0 ? Math.min(INSTRUCTION_BYTES_MAX, WINDOW_BYTES - here) : 0;
+    let decoder = this.#decoder;
+    if (decoder === undefined) {
+      window.set(this.cache.memory.bytes(machine, here));
+      if (more > 0) window.set(this.cache.memory.bytes(secondPage, more), here);
+      decoder = new Decoder(bitness, window.subarray(0, here + more), DecoderOptions.None);
+      this.#decoder = decoder;
+    }
+    // Instructions in between were filled in. Direct targets are counted from the block's start.
+    if (decoder.position !== at) {
+      decoder.position = at;
+      decoder.ip = BigInt(at);
+    }
+    decoder.decodeOut(ins);
+    if (decoder.lastError === DecoderError.NoMoreBytes) return 0;
+    const { length } = ins;
+    low.begin(at, at + length);
+    if (secondPage >= 0 && length > here) low.emit(Op.FETCH_NEXT_PAGE, secondPage);
+    if (ins.isInvalid && tooLong(window, at, here + more, bitness)) low.system('generalProtection');
+    else lower(low, ins);
+    return length;
   }
 
   /** Text of the first instruction. */
@@ -109,14 +154,13 @@ export class BlockDecoder {
     decoder.free();
     return this.#instruction.toString();
   }
-
-  #lower(ins: Instruction): void {
-    const low = this.#lowering;
-    const lower = TABLE.get(ins.mnemonic);
-    if (lower !== undefined) lower(low, ins);
-    else low.system('unimplemented', coprocessorOf(ins));
-  }
 }
+
+const lower: Lower = (low, ins) => {
+  const family = TABLE.get(ins.mnemonic);
+  if (family !== undefined) family(low, ins);
+  else low.system('unimplemented', coprocessorOf(ins));
+};
 
 const PREFIXES: ReadonlySet<number> = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 
@@ -142,16 +186,13 @@ function tooLong(window: Uint8Array, at: number, end: number, bitness: number): 
 }
 
 function coprocessorOf(ins: Instruction): number {
-  const features = ins.cpuidFeatures();
-  if (features.includes(CpuidFeature.FPU) || Mnemonic[ins.mnemonic]!.startsWith('Fn')) return Coprocessor.X87;
-  if (features.some(feature => SIMD.has(feature))) return Coprocessor.SIMD;
-  return Coprocessor.NONE;
+  return ins.cpuidFeatures().some(feature => LATER_SIMD.has(feature)) ? Coprocessor.SIMD : Coprocessor.NONE;
 }
 
-const SIMD: ReadonlySet<CpuidFeature> = new Set([
-  CpuidFeature.MMX,
-  CpuidFeature.SSE,
-  CpuidFeature.SSE2,
+/** What came after SSE2 is not built. */
+const LATER_SIMD: ReadonlySet<CpuidFeature> = new Set([
   CpuidFeature.SSE3,
-  CpuidFeature.FXSR,
+  CpuidFeature.SSSE3,
+  CpuidFeature.SSE4_1,
+  CpuidFeature.SSE4_2,
 ]);

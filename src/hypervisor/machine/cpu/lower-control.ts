@@ -4,7 +4,6 @@ import { Op } from './ir.js';
 import { ZERO } from './layout.js';
 import { conditionOf, isMemory, type Lower, type Lowering, registerNumber, registerSize } from './lower.js';
 import { S } from './state.js';
-import { Coprocessor } from './system.js';
 
 /** Distance of a direct target from the block's EIP: blocks are decoded as if they began at 0. */
 const target = (ins: Instruction): number => ins.nearBranch32 | 0;
@@ -363,7 +362,6 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Wrmsr, low => low.system('writeMsr')],
   [Mnemonic.Cpuid, low => low.system('cpuid')],
   [Mnemonic.Cmpxchg8b, compareExchange8],
-  [Mnemonic.Wait, low => low.system('unimplemented', Coprocessor.WAIT)],
   [Mnemonic.Salc, salc],
   // There are no performance counters, so every number of one is wrong.
   [Mnemonic.Rdpmc, low => low.system('generalProtection')],

@@ -113,6 +113,12 @@ const moveNonTemporal: Lower = (low, ins) => {
   low.store(low.place(ins), 4, registerNumber(ins.opRegister(1)));
 };
 
+/** CLFLUSH faults as a load; there is no cache to flush. */
+const flushLine: Lower = (low, ins) => {
+  low.spend('load');
+  low.load(low.place(ins), 1);
+};
+
 function signMask(lane: number): Lower {
   return (low, ins) => {
     low.spend('fpMove');
@@ -334,6 +340,7 @@ const LIST: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Movdq2q, crossMove],
   [Mnemonic.Movd, movd],
   [Mnemonic.Movnti, moveNonTemporal],
+  [Mnemonic.Clflush, flushLine],
   [Mnemonic.Pmovmskb, signMask(1)],
   [Mnemonic.Movmskps, signMask(4)],
   [Mnemonic.Movmskpd, signMask(8)],

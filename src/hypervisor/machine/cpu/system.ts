@@ -38,19 +38,13 @@ const privileged = (cpu: Core): boolean => cpu.s[S.CPL] === 0 || cpu.raise(Vecto
 const iopl = (cpu: Core): number => (cpu.s[S.EFLAGS]! >>> 12) & 3;
 
 /** Coprocessor kinds of `unimplemented`. */
-export const Coprocessor = { NONE: 0, X87: 1, SIMD: 2, WAIT: 3 } as const;
+export const Coprocessor = { NONE: 0, SIMD: 1 } as const;
 
-/** #NM where hardware has it, else a report and #UD. */
+/** A report and #UD; of later SSE, #NM first where a lazy switch is due. */
 function unimplemented(cpu: Core, kind: number): number {
   const cr0 = cpu.s[S.CR0]!;
   const switched = (cr0 & Cr0.TS) !== 0;
   const emulated = (cr0 & Cr0.EM) !== 0;
-  if (kind === Coprocessor.WAIT) {
-    if (switched && (cr0 & Cr0.MP) !== 0) return fault(cpu, Vector.NM);
-    cpu.spend(cpu.costs.cycles.simple);
-    return Result.DONE;
-  }
-  if (kind === Coprocessor.X87 && (switched || emulated)) return fault(cpu, Vector.NM);
   if (kind === Coprocessor.SIMD && !emulated && switched) return fault(cpu, Vector.NM);
   cpu.reportUnimplemented();
   return fault(cpu, Vector.UD);
