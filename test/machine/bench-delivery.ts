@@ -78,7 +78,7 @@ const ROWS: Readonly<Record<string, Row>> = {
       over: int 0x21`,
     prepare: machine => {
       // SYSEXIT takes its segments from where SYSENTER_CS points.
-      machine.descriptor(0x08 + 16, 0, 0xffffffff, 0xc0fb & 0x40ff);
+      machine.descriptor(0x08 + 16, 0, 0xffffffff, 0x40fb);
     },
   },
   'divide fault and iret, ring 3': {

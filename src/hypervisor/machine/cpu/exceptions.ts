@@ -1,8 +1,6 @@
 /**
  * Delivery of exceptions and interrupts through the IDT (SDM vol. 3, chapter 6): interrupt and trap gates, ring stacks from
- * the TSS, faults during delivery, double and triple fault.
- *
- * Not built: task gates, which are reported and answered with #GP as a bad gate would be.
+ * the TSS, task gates (`tasks.ts`), faults during delivery, double and triple fault.
  */
 import { Dr7 } from './breakpoints.js';
 import { Core, Result } from './core.js';
@@ -20,6 +18,7 @@ import {
   readDescriptor,
 } from './segments.js';
 import { Attr, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from './state.js';
+import { deliverToTask } from './tasks.js';
 import { deliverAgain } from './transitions.js';
 
 /** How an event came about: decides error-code bits, gate privilege check and the return address. */
@@ -68,7 +67,8 @@ export function deliver(cpu: Core, vector: number, code: number, source: number,
     const double =
       (first === CLASS_CONTRIBUTORY && second === CLASS_CONTRIBUTORY) ||
       (first === CLASS_PAGE_FAULT && second !== CLASS_BENIGN);
-    if (source === Source.SOFTWARE) eip = cpu.s[S.EIP]!;
+    if (source === Source.SOFTWARE || cpu.transitions.switched) eip = cpu.s[S.EIP]!;
+    cpu.transitions.switched = false;
     at = double ? Vector.DF : nested;
     errorCode = double ? 0 : nestedCode;
     from = Source.FAULT;
@@ -122,8 +122,17 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   gate.high = gateHigh;
   const type = (gateHigh >>> 8) & 0x1f;
   if ((type & 0x16) !== 0x06) {
-    if (type === 0x05) cpu.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes: [], text: 'task gate in the IDT' });
-    return fault(cpu, Vector.GP, gateCode);
+    if (type !== 0x05) return fault(cpu, Vector.GP, gateCode);
+    if (software && ((gateHigh >>> 13) & 3) < s[S.CPL]!) return fault(cpu, Vector.GP, gateCode);
+    if ((gateHigh & 0x8000) === 0) return fault(cpu, Vector.NP, gateCode);
+    const pushed = withCode ? errorCode : undefined;
+    const result = deliverToTask(cpu, gateLow >>> 16, returnEip, flags, external, pushed);
+    if (result !== Result.DONE) return result;
+    if (software) cpu.clock[INSTRUCTIONS]! += 1;
+    if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
+    else cpu.counters.exceptions += 1;
+    cpu.spend(acknowledge);
+    return afterTaskSwitch(cpu);
   }
   // Interrupt and trap gates, 16 (6, 7) or 32 bits wide (E, F): width of the frame's words and of the target offset.
   const size = (type & 8) !== 0 ? 4 : 2;
@@ -220,6 +229,14 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
   else cpu.counters.exceptions += 1;
   return Result.DELIVERED;
+}
+
+/** The trap that the task just switched to may ask for, before its first instruction. */
+export function afterTaskSwitch(cpu: Core): number {
+  cpu.transitions.switched = false;
+  if (!cpu.breakpoints.taskTrap) return Result.DELIVERED;
+  cpu.breakpoints.taskTrap = false;
+  return deliver(cpu, Vector.DB, 0, Source.TRAP, cpu.s[S.EIP]!);
 }
 
 /**

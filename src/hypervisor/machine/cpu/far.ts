@@ -4,11 +4,10 @@
  *
  * `size` is the operand size in bytes: the width of stack words, and of the offset that a return pops.
  *
- * Not built: task switches (task gates, TSS selectors, IRET with NT) and returns to virtual-8086 mode. They are reported and
- * answered with #GP.
+ * Not built: returns to virtual-8086 mode, which are reported and answered with #GP. Task switches are in `tasks.ts`.
  */
 import { type Core, Result } from './core.js';
-import { innerStack, roomFor } from './exceptions.js';
+import { afterTaskSwitch, innerStack, roomFor } from './exceptions.js';
 import { INSTRUCTIONS, READABLE, WRITABLE } from './layout.js';
 import { callFarReal, interruptReturnReal, isReal, jumpFarReal, returnFarReal } from './real-mode.js';
 import {
@@ -25,6 +24,7 @@ import {
   readDescriptor,
 } from './segments.js';
 import { Attr, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
+import { isTaskGate, isTaskState, returnToTask, Switch, transferToTask } from './tasks.js';
 import { returnAgain } from './transitions.js';
 
 const CODE_SEGMENT = Attr.S | Attr.CODE;
@@ -37,6 +37,17 @@ function gp(cpu: Core, code: number): number {
 function notBuilt(cpu: Core, text: string, code: number): number {
   cpu.wiring.onUnimplemented({ eip: cpu.s[S.EIP]! >>> 0, bytes: [], text });
   return gp(cpu, code);
+}
+
+/**
+ * The end of an instruction that has switched tasks. It is complete when the new task is there: EIP is its first instruction, also
+ * for a fault of the new task.
+ */
+function endTaskSwitch(cpu: Core, result: number): number {
+  if (!cpu.transitions.switched) return result;
+  cpu.transitions.switched = false;
+  cpu.clock[INSTRUCTIONS]! += 1;
+  return result === Result.DONE ? afterTaskSwitch(cpu) : result;
 }
 
 /** Checks a code descriptor that is reached directly by JMP or CALL; the selector's RPL becomes the CPL. */
@@ -79,8 +90,9 @@ export function jumpFar(cpu: Core, selector: number, offset: number): number {
     return enterCode(cpu, selector, offset, descriptor);
   }
   if ((attr & 0x17) !== 0x04) {
-    const task = (attr & Attr.S) === 0 && [1, 5].includes(attr & 7);
-    return task ? notBuilt(cpu, 'task switch by far jump', selector & 0xfffc) : gp(cpu, selector & 0xfffc);
+    return isTaskState(attr) || isTaskGate(attr)
+      ? endTaskSwitch(cpu, transferToTask(cpu, selector, descriptor, Switch.JUMP))
+      : gp(cpu, selector & 0xfffc);
   }
   const gate = openGate(cpu, selector, descriptor);
   if (gate === undefined) return Result.FAULT;
@@ -146,8 +158,9 @@ export function callFar(cpu: Core, selector: number, offset: number, size: numbe
     return callSameRing(cpu, selector, offset, descriptor, size);
   }
   if ((attr & 0x17) !== 0x04) {
-    const task = (attr & Attr.S) === 0 && [1, 5].includes(attr & 7);
-    return task ? notBuilt(cpu, 'task switch by far call', selector & 0xfffc) : gp(cpu, selector & 0xfffc);
+    return isTaskState(attr) || isTaskGate(attr)
+      ? endTaskSwitch(cpu, transferToTask(cpu, selector, descriptor, Switch.CALL))
+      : gp(cpu, selector & 0xfffc);
   }
   const gate = openGate(cpu, selector, descriptor);
   if (gate === undefined) return Result.FAULT;
@@ -279,7 +292,7 @@ export function interruptReturn(cpu: Core, size = 4): number {
   if (isReal(cpu)) return interruptReturnReal(cpu, size);
   const s = cpu.s;
   const cpl = s[S.CPL]!;
-  if ((s[S.EFLAGS]! & Flag.NT) !== 0) return notBuilt(cpu, 'IRET with NT (task return)', 0);
+  if ((s[S.EFLAGS]! & Flag.NT) !== 0) return endTaskSwitch(cpu, returnToTask(cpu));
   const eip = popped(cpu.load(Seg.SS, stackOffset(cpu, 0), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
   const selector = cpu.load(Seg.SS, stackOffset(cpu, size), size) & 0xffff;

@@ -66,6 +66,8 @@ export class Transitions {
   pointer = 0;
   pointerSelector = 0;
   pointerAt = 0;
+  /** The event or transfer in progress has switched to another task: a fault from now on is of that task. */
+  switched = false;
 
   readonly words = new Int32Array((256 + RETURNS) * RECORD);
   readonly costs = new Float64Array(256 + RETURNS);
