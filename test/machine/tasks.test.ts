@@ -36,7 +36,7 @@ beforeEach(() => {
   });
   // IP, FLAGS, AX, CX, ..., DI, ES, CS, SS, DS, LDT
   const words = [0x5000, 2, 0x1234, 0x5678, 0, 0, 0x4000, 0, 0, 0x9abc, DS0, 0x58, DS0, DS0, 0];
-  words.forEach((word, i) => machine.write(NARROW_TSS + 0x0e + i * 2, [word & 255, word >> 8]));
+  for (const [i, word] of words.entries()) machine.write(NARROW_TSS + 0x0e + i * 2, [word & 255, word >> 8]);
   machine.descriptor(0x58, 0x10000, 0xffffffff, 0x409b);
   // A task gate to OTHER in the GDT, and one in the IDT for vector 0x40, both open to ring 3.
   machine.write32(GDT + GATE, OTHER << 16);
@@ -145,11 +145,11 @@ test('the T bit traps before the first instruction of the new task', () => {
 });
 
 describe('what is wrong is a fault of the old task with EIP at the instruction', () => {
-  const cases: [string, number, number, () => void, string?, number?][] = [
+  const cases: [string, number, number, () => void, string?, (0 | 3)?][] = [
     ['busy', 13, OTHER, () => machine.descriptor(OTHER, OTHER_TSS, 0x67, 0x8b)],
     ['absent', 11, OTHER, () => machine.descriptor(OTHER, OTHER_TSS, 0x67, 0x09)],
     ['too short', 10, OTHER, () => machine.descriptor(OTHER, OTHER_TSS, 0x66, 0x89)],
-    ['not for this ring', 13, OTHER, () => {}, undefined, 3],
+    ['not for this ring', 13, OTHER, () => {}, `call ${OTHER}:0`, 3],
     ['an absent gate', 11, GATE, () => machine.write32(GDT + GATE + 4, 0x6500), `jmp ${GATE}:0`],
     ['a gate to no task', 13, DS0, () => machine.write32(GDT + GATE, DS0 << 16), `call ${GATE}:0`],
     ['a gate to a local task', 13, OTHER | 4, () => machine.write32(GDT + GATE, (OTHER | 4) << 16), `call ${GATE}:0`],
@@ -161,7 +161,7 @@ describe('what is wrong is a fault of the old task with EIP at the instruction',
   ];
   test.each(cases)('%s', (_, vector, error, prepare, code = `call ${OTHER}:0`, ring = 0) => {
     prepare();
-    machine.setRing(ring as 0 | 3);
+    machine.setRing(ring);
     machine.load(code);
     machine.cpu.writeEflags(2 | (code === 'iretd' ? Flag.NT : 0));
     machine.run();
