@@ -100,7 +100,19 @@ export function makeReport(series: readonly Series[], clock: Clock = 'wall', sta
 const number = (value: number | undefined, digits: number): string =>
   value === undefined || !Number.isFinite(value) ? '-' : value.toFixed(digits);
 
-/** Columns: row, count, time and spread of each emulator, ratios. */
+/** Longest run divided by shortest from which on a figure is not to be relied on. */
+const STEADY_MAX = 1.25;
+
+/** One line for each emulator whose runs differ much among themselves. */
+function unsteadyLines(report: Report, emulators: readonly string[]): string[] {
+  return emulators.flatMap(name => {
+    const rows = report.rows.filter(row => (row.spread[name] ?? 1) > STEADY_MAX);
+    const list = rows.map(row => `${row.name} ${row.spread[name]!.toFixed(1)}`).join(', ');
+    return rows.length > 0 ? [`unsteady on ${name} (longest run / shortest): ${list}`] : [];
+  });
+}
+
+/** Columns: row, count, time of each emulator, ratios. */
 export function formatReport(report: Report, emulators: readonly string[]): string {
   const others = emulators.slice(1);
   const header = [
@@ -124,5 +136,10 @@ export function formatReport(report: Report, emulators: readonly string[]): stri
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
       .join('  '),
   );
-  return [...text.map(line => line.trimEnd()), ...report.failures.map(failure => `FAILURE ${failure}`)].join('\n');
+  const unsteady = unsteadyLines(report, emulators);
+  return [
+    ...text.map(line => line.trimEnd()),
+    ...unsteady,
+    ...report.failures.map(failure => `FAILURE ${failure}`),
+  ].join('\n');
 }
