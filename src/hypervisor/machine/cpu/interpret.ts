@@ -684,7 +684,13 @@ export function interpret(cpu: Context): Exit {
             continue outer;
           }
           const next = cpu.find(false);
-          if (next === null || next.heat >= hot) continue outer;
+          if (next === null) {
+            // Looking again would charge the walk again.
+            event = true;
+            if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+            continue outer;
+          }
+          if (next.heat >= hot) continue outer;
           next.heat += 1;
           next.entered = true;
           block = next;
