@@ -153,7 +153,7 @@ export class ShadowMmu {
   loadControl(): void {
     const { cr0, cr4, thread } = this.vcpu;
     thread.setCr0(Cr0.PE | Cr0.PG | Cr0.WP | Cr0.ET | (cr0 & (Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.AM)));
-    thread.setCr4(Cr4.PSE | Cr4.PGE | (cr4 & (Cr4.TSD | Cr4.DE | Cr4.OSFXSR)));
+    thread.setCr4(Cr4.PSE | Cr4.PGE | (cr4 & (Cr4.TSD | Cr4.DE | Cr4.OSFXSR | Cr4.OSXMMEXCPT)));
   }
 
   /**

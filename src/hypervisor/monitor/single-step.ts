@@ -17,8 +17,8 @@ import type { RefusedFault } from './page-fault.js';
 import type { Override } from './shadow.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
-/** Bytes around the faulting address that one instruction can store to: PUSHA writes 32, on either side. */
-const REACH = 64;
+/** Bytes around the faulting address that one instruction can store to: FXSAVE writes up to 512, PUSHA 32 downward. */
+const REACH = 512;
 const OVERRIDES_MAX = 8;
 
 interface Watched {

@@ -8,7 +8,7 @@ import type { VirtualCpu } from './virtual-cpu.js';
 const gp = (code = 0): GuestFault => fault(Vector.GP, code);
 
 /** CR4 bits that the virtual processor has. */
-const CR4_BUILT = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.MCE | Cr4.OSFXSR;
+const CR4_BUILT = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.MCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
 const CR0_BUILT = 0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 
 export function readControlRegister(vcpu: VirtualCpu, register: number): number {

@@ -1,6 +1,10 @@
 /**
  * CPUID and MSRs of the virtual processor, the same natively and under every monitor: a Core-microarchitecture Xeon reduced to
- * what the simulated hardware really has (SDM vol. 2, CPUID; no x87, MMX, SSE, APIC, PAE or MTRR).
+ * what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3, APIC, PAE or MTRR).
+ *
+ * Floating-point state belongs to the hardware thread, of which every vCPU has its own, and the monitors carry CR0.TS, EM and MP to
+ * hardware. One thing shows a guest where it is: the x87 instruction pointer that a kernel's own floating-point code leaves in a state
+ * image is an address of the translation cache under BT.
  */
 import type { CostProfile } from '../machine/costs/profile.js';
 
@@ -9,6 +13,7 @@ type Registers = readonly [eax: number, ebx: number, ecx: number, edx: number];
 /** Family 6, model 15, stepping 6: Woodcrest. */
 const SIGNATURE = 0x06f6;
 const Feature = {
+  FPU: 1 << 0,
   DE: 1 << 2,
   PSE: 1 << 3,
   TSC: 1 << 4,
@@ -17,9 +22,25 @@ const Feature = {
   SEP: 1 << 11,
   PGE: 1 << 13,
   CMOV: 1 << 15,
+  MMX: 1 << 23,
+  FXSR: 1 << 24,
+  SSE: 1 << 25,
+  SSE2: 1 << 26,
 } as const;
 const FEATURES =
-  Feature.DE | Feature.PSE | Feature.TSC | Feature.MSR | Feature.CX8 | Feature.SEP | Feature.PGE | Feature.CMOV;
+  Feature.FPU |
+  Feature.DE |
+  Feature.PSE |
+  Feature.TSC |
+  Feature.MSR |
+  Feature.CX8 |
+  Feature.SEP |
+  Feature.PGE |
+  Feature.CMOV |
+  Feature.MMX |
+  Feature.FXSR |
+  Feature.SSE |
+  Feature.SSE2;
 const BRAND_BYTES = 48;
 
 const word = (text: string, at: number): number =>

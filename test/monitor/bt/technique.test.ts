@@ -170,12 +170,12 @@ test('TF in the kernel is dropped, and everything goes on', () => {
 });
 
 test('what hardware does not build is #UD to the guest, and the log names the guest’s address', () => {
-  const start = guest('nop\n db 0xd9, 0xee\n hlt', { 98304: 'pop eax\n hlt' });
+  const start = guest('nop\n db 0xf2, 0x0f, 0x7c, 0xc1\n hlt', { 98304: 'pop eax\n hlt' });
   setGate(start.memory, 6, 0x18000, 0);
   const machine = makeBt(start);
   const end = runBt(machine);
   expect(end.registers[0]).toBe(CODE + 1);
-  expect(machine.log).toContain(`#UD in the guest's kernel at 0x${(CODE + 1).toString(16)}: d9 ee`);
+  expect(machine.log).toContain(`#UD in the guest's kernel at 0x${(CODE + 1).toString(16)}: f2 0f 7c c1`);
 });
 
 test('a 16-bit code segment stops the VM with a reason', () => {
