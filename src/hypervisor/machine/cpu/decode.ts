@@ -83,8 +83,7 @@ export class BlockDecoder {
       if (known !== undefined && bytes + known.length <= here) {
         const template = templates!.usable(known, memory, machine + bytes);
         if (template !== undefined) {
-          templates!.fill(template, memory, machine + bytes, bytes, cache.code, low.at);
-          low.at += template.words.length;
+          low.at = templates!.fill(template, memory, machine + bytes, bytes, cache.code, low.at);
           ended = template.ended;
           bytes += template.length;
           cycles += template.cost;
