@@ -379,7 +379,7 @@ test('a triple fault ends with a reason', () => {
 
 test('what is not built is reported with its bytes and raises #UD', () => {
   const machine = new Machine();
-  machine.execute([0x0f, 0x6f, 0xc1, 0xf4]);
-  expect(machine.reports).toEqual([{ eip: CODE, bytes: [0x0f, 0x6f, 0xc1], text: 'movq mm0,mm1' }]);
+  machine.execute([0x0f, 0x01, 0xd0, 0xf4]);
+  expect(machine.reports).toEqual([{ eip: CODE, bytes: [0x0f, 0x01, 0xd0], text: 'xgetbv' }]);
   expect(machine.reg(S.EIP)).toBe(HANDLERS + Vector.UD * 16 + 1);
 });
