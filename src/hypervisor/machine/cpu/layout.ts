@@ -46,8 +46,8 @@ export const CYCLES = 0;
 export const INSTRUCTIONS = 1;
 export const POLL_AT = 2;
 /** The deadline of the `run` in progress, and `CYCLES` when cycles were last given to a ring. */
-export const DEADLINE = 3;
-export const RING_MARK = 4;
+export const DEADLINE = 5;
+export const RING_MARK = 6;
 export const CLOCK_DOUBLES = 8;
 
 /**
