@@ -50,7 +50,11 @@ export function idleSpeed(mode: Mode, signal: AbortSignal): string {
   const bootStart = performance.now();
   const booted = (): boolean => host.sample().vms.every(vm => vm.bootCycles !== undefined);
   advance(host, BOOT_SECONDS_MAX, signal, booted);
-  if (!booted()) throw new Error(`${mode}: not every guest has booted`);
+  if (!booted()) {
+    const late = host.sample().vms.filter(vm => vm.bootCycles === undefined);
+    const states = new Set(late.map(vm => vm.crashReason ?? `${vm.power}, ${vm.guestState}`));
+    throw new Error(`${mode}: ${late.length} guests have not booted (${[...states].join('; ')})`);
+  }
   advance(host, SETTLE_SECONDS, signal);
   const bootMs = performance.now() - bootStart;
   const start = performance.now();
