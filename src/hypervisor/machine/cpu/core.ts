@@ -107,6 +107,8 @@ export class Core {
   faultVector = -1;
   faultCode = 0;
 
+  /** What RDTSC adds to `cycles`. */
+  timeStampOffset = 0;
   /** EIP behind the instruction that a helper executes; control transfers replace it. */
   nextEip = 0;
   /** Why `run` returns, once a helper answered `Result.EXIT`. */

@@ -362,10 +362,16 @@ function output(cpu: Core, width: number, portImm: number): number {
   return Result.DONE;
 }
 
+/** The time-stamp counter: the host's clock, moved by what the guest has written, modulo 2^64 as far as doubles are exact. */
+function timeStamp(cpu: Core): number {
+  const now = cpu.clock[CYCLES]! + cpu.timeStampOffset;
+  return now < 0 ? now + 0x10000000000000000 : now;
+}
+
 /** Time before the instruction; the instruction's own cost comes after. */
 function readTimeStamp(cpu: Core): number {
   if ((cpu.s[S.CR4]! & Cr4.TSD) !== 0 && cpu.s[S.CPL] !== 0) return fault(cpu, Vector.GP);
-  const now = cpu.clock[CYCLES]!;
+  const now = timeStamp(cpu);
   cpu.s[S.EAX] = (now % 0x100000000) | 0;
   cpu.s[S.EDX] = Math.floor(now / 0x100000000) | 0;
   cpu.spend(cpu.costs.cycles.rdtsc);
@@ -387,7 +393,7 @@ function readMsr(cpu: Core): number {
   if (index >= MSR_SYSENTER_CS && index <= MSR_SYSENTER_EIP) {
     low = s[SYSENTER_WORDS[index - MSR_SYSENTER_CS]!]!;
   } else if (index === MSR_TSC) {
-    const now = cpu.clock[CYCLES]!;
+    const now = timeStamp(cpu);
     low = (now % 0x100000000) | 0;
     high = Math.floor(now / 0x100000000) | 0;
   } else {
@@ -402,13 +408,15 @@ function readMsr(cpu: Core): number {
   return Result.DONE;
 }
 
-/** Writes to the TSC are refused with #GP: the counter is the host's clock. */
+/** A write to the TSC moves the guest's counter against the host's clock; all 64 bits count (SDM vol. 3, 17.17.3). */
 function writeMsr(cpu: Core): number {
   if (!privileged(cpu)) return Result.FAULT;
   const s = cpu.s;
   const index = s[S.ECX]! >>> 0;
   if (index >= MSR_SYSENTER_CS && index <= MSR_SYSENTER_EIP) {
     s[SYSENTER_WORDS[index - MSR_SYSENTER_CS]!] = s[S.EAX]!;
+  } else if (index === MSR_TSC) {
+    cpu.timeStampOffset = (s[S.EDX]! >>> 0) * 0x100000000 + (s[S.EAX]! >>> 0) - cpu.clock[CYCLES]!;
   } else if (!cpu.wiring.writeMsr(index, s[S.EAX]! >>> 0, s[S.EDX]! >>> 0)) {
     return fault(cpu, Vector.GP);
   }
