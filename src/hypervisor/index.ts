@@ -6,6 +6,7 @@
  * change what happens. The list of commands with the cycle at which each took effect is the recording.
  */
 
+import type { EngineOptions } from './machine/cpu/code-cache.js';
 import type { Mode, Sample } from './stats/sample.js';
 import { VmHost } from './vm/host.js';
 
@@ -13,6 +14,7 @@ export { MonitorBug, UsageError } from './base/assert.js';
 export { overrideCosts } from './machine/costs/define.js';
 export { COST_PROFILES } from './machine/costs/index.js';
 export type { CostProfile } from './machine/costs/profile.js';
+export type { EngineOptions } from './machine/cpu/code-cache.js';
 export {
   formatRecording,
   parseRecording,
@@ -61,6 +63,17 @@ export interface HostConfig {
   readonly sampleIntervalMs: number;
   /** Run the audits of every VM each so many quanta (tests); 0 or absent: never. */
   readonly auditEveryQuanta?: number;
+  /** How fast the host is simulated, and with how much memory of the process: nothing that a sample or a recording shows. */
+  readonly engine?: EngineOptions;
+}
+
+/** What the engine holds now and has done so far: of the process, not of the simulated host. */
+export interface EngineState {
+  /** Memory that compiled code is reckoned to take. */
+  readonly compiledBytes: number;
+  /** Units of compiled code, now and ever made. */
+  readonly regions: number;
+  readonly compilations: number;
 }
 
 export type Command =
@@ -113,6 +126,7 @@ export interface Host {
   drainSamples(): Sample[];
   /** Events since the last call, oldest first. */
   drainEvents(): HostEvent[];
+  readonly engine: EngineState;
   /** Every command so far. */
   readonly commandLog: readonly LoggedCommand[];
   /** Guest memory and registers of a VM, digested (tests compare them between modes). */

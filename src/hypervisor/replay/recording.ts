@@ -76,8 +76,8 @@ const entrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('end'), atCycles: cycles, hash }),
 ]);
 
-/** The configuration without the bytes of the images. */
-export type RecordedConfig = Omit<HostConfig, 'images'>;
+/** The configuration without the bytes of the images, and without what nobody in the host can see. */
+export type RecordedConfig = Omit<HostConfig, 'images' | 'engine'>;
 
 export interface Recording {
   readonly config: RecordedConfig;
@@ -110,7 +110,7 @@ export function costsOf(config: RecordedConfig): CostProfile {
   return config.costOverrides === undefined ? profile : overrideCosts(profile, config.costOverrides);
 }
 
-function headOf({ images, ...config }: HostConfig): Pick<Recording, 'config' | 'images' | 'costs'> {
+function headOf({ images, engine: _, ...config }: HostConfig): Pick<Recording, 'config' | 'images' | 'costs'> {
   const costs = costsOf(config);
   return {
     config,

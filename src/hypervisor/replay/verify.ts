@@ -1,6 +1,6 @@
 /** Re-runs a recording and compares every sample byte for byte. */
 import { UsageError } from '../base/assert.js';
-import type { HostConfig } from '../index.js';
+import type { EngineOptions, HostConfig } from '../index.js';
 import { VmHost } from '../vm/host.js';
 import { costsDigest, costsOf, imageDigest, type Recording } from './recording.js';
 
@@ -31,6 +31,8 @@ export interface Verification {
 export interface VerifyOptions {
   /** Costs that replace those of the recording, on top of its own replacements. */
   readonly costOverrides?: Readonly<Record<string, number>>;
+  /** How the engine works: it cannot matter. */
+  readonly engine?: EngineOptions;
   /** Called now and then with the share of the virtual time that is done, 0..1. */
   onProgress?(done: number): void;
 }
@@ -48,6 +50,7 @@ export function verifyRecording(
   const config: HostConfig = {
     ...recording.config,
     ...(Object.keys(overrides).length > 0 ? { costOverrides: overrides } : {}),
+    ...(options.engine === undefined ? {} : { engine: options.engine }),
     images,
   };
   const differences = inputDifferences(recording, config);

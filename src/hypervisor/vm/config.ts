@@ -1,6 +1,7 @@
 /** Checks of what the user asks for. Each failure is one line that names the field. */
 import { UsageError } from '../base/assert.js';
 import type { HostConfig, VmConfig } from '../index.js';
+import { Tiering } from '../machine/cpu/compile/compiler.js';
 
 const PCPUS_MAX = 64;
 /** A multiboot image needs conventional memory, some above 1 MiB, and room for the firmware's tables. */
@@ -8,6 +9,8 @@ const VM_MEMORY_MIB_MIN = 4;
 /** A native VM is one range of machine addresses; a monitored one could be larger, but no larger than the host's backing. */
 const VM_MEMORY_MIB_MAX = 1024;
 const SHARES_MAX = 100_000;
+/** Room for a few regions at least: with less, compiling would be all that is done. */
+const CODE_BYTES_MIN = 1 << 20;
 
 const wholeBetween = (value: number, low: number, high: number): boolean =>
   Number.isInteger(value) && value >= low && value <= high;
@@ -22,7 +25,19 @@ export function checkHostConfig(config: HostConfig): void {
       `host "${config.name}": memoryMib must be a whole number from 64 to 65536: ${config.memoryMib}`,
     );
   }
+  checkEngine(config);
   for (const vm of config.vms) checkVmConfig(vm, config.memoryMib);
+}
+
+function checkEngine({ name, engine = {} }: HostConfig): void {
+  const { tiering, codeBytesMax } = engine;
+  if (tiering !== undefined && !Object.hasOwn(Tiering, tiering)) {
+    const known = Object.keys(Tiering).join(', ');
+    throw new UsageError(`host "${name}": tiering must be one of ${known}: ${String(tiering)}`);
+  }
+  if (codeBytesMax !== undefined && !wholeBetween(codeBytesMax, CODE_BYTES_MIN, Number.MAX_SAFE_INTEGER)) {
+    throw new UsageError(`host "${name}": codeBytesMax must be a whole number from ${CODE_BYTES_MIN}: ${codeBytesMax}`);
+  }
 }
 
 /** Throws `UsageError`. */

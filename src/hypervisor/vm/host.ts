@@ -6,7 +6,16 @@
  */
 import { UsageError } from '../base/assert.js';
 import { Ring } from '../base/ring.js';
-import type { Command, CommandResult, Host, HostConfig, HostEvent, LoggedCommand, VmConfig } from '../index.js';
+import type {
+  Command,
+  CommandResult,
+  EngineState,
+  Host,
+  HostConfig,
+  HostEvent,
+  LoggedCommand,
+  VmConfig,
+} from '../index.js';
 import { overrideCosts } from '../machine/costs/define.js';
 import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
@@ -77,7 +86,7 @@ export class VmHost implements Host {
     this.#hardware = {
       memory,
       allocator: new MpnAllocator(memory),
-      codeCache: new CodeCache(memory),
+      codeCache: new CodeCache(memory, config.engine),
       costs: this.#costs,
     };
     this.#scheduler = new Scheduler(config.pcpus, this.cyclesPerSecond, 0);
@@ -92,6 +101,11 @@ export class VmHost implements Host {
 
   get commandLog(): readonly LoggedCommand[] {
     return this.#commandLog;
+  }
+
+  get engine(): EngineState {
+    const { bytes, regions, compiled } = this.#hardware.codeCache.compiler;
+    return { compiledBytes: bytes, regions, compilations: compiled };
   }
 
   /** The cost profile with the user's replacements. */
