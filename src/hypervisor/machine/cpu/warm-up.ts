@@ -132,6 +132,8 @@ function program(): string {
     'pop ecx',
   );
   lines.push('enter 8, 0', 'leave', 'rdtsc', 'mov eax, cr0', 'sti', 'cli', 'daa', 'aam 10', 'aad 10');
+  // FNINIT; FLD, FADD and FSTP of doubles; PXOR of MMX registers; EMMS.
+  lines.push('db 0xdb, 0xe3, 0xdd, 0x03, 0xdc, 0x03, 0xdd, 0x5b, 0x20, 0x0f, 0xef, 0xc0, 0x0f, 0x77');
   lines.push('dec edi', 'jnz again', 'hlt', 'routine: ret');
   return lines.join('\n');
 }

@@ -1,6 +1,6 @@
 /**
  * Arithmetic on 80-bit floating-point numbers, exact and then rounded once to any of the formats of x87 and SSE (SDM vol. 1,
- * 4.8 and 8.5). Integers only: the same on every computer, and no allocation except for division and square root.
+ * 4.8 and 8.5). Integers only: the same on every computer, and no allocation except for square roots.
  *
  * A number is an `Extended`: sign and biased exponent in `se`, the significand with its explicit integer bit in `hi` and `lo`
  * (signed 32-bit integers). Functions write their result to `out` and answer the exceptions (`Raise`, with `Raise.UP`).
@@ -505,6 +505,70 @@ export function multiply(
   return flags | roundPack(sign, re, rh, rl, rx, format, mode, out);
 }
 
+/**
+ * Quotient of two normalized significands (unsigned halves) into the unpacked result, normalized; lowers the exponent if it is less than
+ * one. Long division with digits of 16 bits: a digit estimated with doubles is wrong by one at most.
+ */
+function divideSignificands(ah: number, al: number, bh: number, bl: number): void {
+  const divisor = bh * 0x100000000 + bl;
+  // The leading one: what is left is less than the divisor.
+  let high = ah;
+  let low = al;
+  if (ah < bh || (ah === bh && al < bl)) {
+    re -= 1;
+    high = ah * 2 + (al >>> 31);
+    low = (al << 1) >>> 0;
+  }
+  high -= bh;
+  low -= bl;
+  if (low < 0) {
+    low += 0x100000000;
+    high -= 1;
+  }
+  rh = TOP;
+  rl = 0;
+  rx = 0;
+  for (let i = 0; i < 5; i++) {
+    let digit = Math.floor(((high * 0x100000000 + low) * 0x10000) / divisor);
+    // All products are below 2^48, so exact.
+    low = low * 0x10000 - bl * digit;
+    high = high * 0x10000 - bh * digit;
+    const carry = Math.floor(low / 0x100000000);
+    low -= carry * 0x100000000;
+    high += carry;
+    if (high < 0) {
+      digit -= 1;
+      low += bl;
+      high += bh + (low > 0xffffffff ? 1 : 0);
+      low %= 0x100000000;
+    } else if (high > bh || (high === bh && low >= bl)) {
+      digit += 1;
+      low -= bl;
+      high -= bh + (low < 0 ? 1 : 0);
+      if (low < 0) low += 0x100000000;
+    }
+    switch (i) {
+      case 0:
+        rh |= digit << 15;
+        break;
+      case 1:
+        rh |= digit >>> 1;
+        rl = digit << 31;
+        break;
+      case 2:
+        rl |= digit << 15;
+        break;
+      case 3:
+        rl |= digit >>> 1;
+        rx = digit << 31;
+        break;
+      default:
+        rx |= digit << 15;
+    }
+  }
+  if (high !== 0 || low !== 0) rx |= 1;
+}
+
 /** x / y. */
 export function divide(
   x: Extended,
@@ -541,20 +605,11 @@ export function divide(
   }
   unpack(y);
   const eb = re;
-  const divisor = (BigInt(rh >>> 0) << 32n) | BigInt(rl >>> 0);
+  const bh = rh >>> 0;
+  const bl = rl >>> 0;
   unpack(x);
   re += BIAS - eb;
-  const dividend = ((BigInt(rh >>> 0) << 32n) | BigInt(rl >>> 0)) << 95n;
-  let quotient = dividend / divisor;
-  const sticky = quotient * divisor !== dividend;
-  // The quotient of normalized significands has 95 or 96 bits.
-  if (quotient >> 95n === 0n) {
-    quotient <<= 1n;
-    re -= 1;
-  }
-  rh = Number(quotient >> 64n) | 0;
-  rl = Number((quotient >> 32n) & 0xffffffffn) | 0;
-  rx = Number(quotient & 0xffffffffn) | (sticky ? 1 : 0);
+  divideSignificands(rh >>> 0, rl >>> 0, bh, bl);
   return flags | roundPack(sign, re, rh, rl, rx, format, mode, out);
 }
 
