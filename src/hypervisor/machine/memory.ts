@@ -46,7 +46,7 @@ export class MachineMemory {
     this.f64 = new Float64Array(buffer);
     this.sizeBytes = rounded;
     this.pageCount = rounded >>> 12;
-    this.holdsCode = new Uint8Array(this.pageCount);
+    this.holdsCode = new Uint8Array(buffer, this.reserve(this.pageCount), this.pageCount);
   }
 
   /** Takes zeroed bytes of the simulator's own low memory, 64-byte aligned. Returns the machine address. */

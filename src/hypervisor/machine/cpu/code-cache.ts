@@ -92,7 +92,11 @@ export class CodeCache {
     readonly memory: MachineMemory,
     options: EngineOptions = {},
   ) {
-    this.compiler = new Compiler(this, Tiering[options.tiering ?? engineDefaults.tiering], options.codeBytesMax ?? engineDefaults.codeBytesMax);
+    this.compiler = new Compiler(
+      this,
+      Tiering[options.tiering ?? engineDefaults.tiering],
+      options.codeBytesMax ?? engineDefaults.codeBytesMax,
+    );
     memory.onCodeWrite = (machine, length) => this.invalidate(machine, length);
   }
 

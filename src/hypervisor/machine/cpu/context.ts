@@ -12,7 +12,7 @@ import { BlockDecoder, INSTRUCTION_BYTES_MAX, NEEDS_NEXT_PAGE } from './decode.j
 import { deliver, Source } from './exceptions.js';
 import { INLINE_HELPER_LIST } from './inline-helpers.js';
 import { interpret } from './interpret.js';
-import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS } from './layout.js';
+import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS, MISS_COST, MISSES } from './layout.js';
 import type { HardwareThread } from './processor.js';
 import { Attr, type ContextWiring, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
@@ -44,8 +44,11 @@ export class Context extends Core implements HardwareThread {
   run(deadlineCycles: number): Exit {
     this.deadlineCycles = deadlineCycles;
     const before = this.codeCache.blocksInvalidated;
+    this.clock[MISS_COST] = this.costs.cycles.tlbMiss;
     this.codeCache.compiler.current = this;
     const exit = interpret(this);
+    this.counters.tlbMisses += this.clock[MISSES]!;
+    this.clock[MISSES] = 0;
     this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - before;
     this.accountRing();
     return exit;

@@ -34,6 +34,8 @@ import {
   FLAT_LIMIT,
   INSTRUCTIONS,
   NO_PAGE,
+  PHYSICAL_BASE,
+  PHYSICAL_BYTES,
   POLL_AT,
   READABLE,
   RING_MARK,
@@ -129,6 +131,8 @@ export class Core {
     this.tlb = new Tlb(memory, at + TLB_AT);
     this.fpu = new FpuState(memory);
     this.walker = new PageWalker(memory, wiring.physicalBase, wiring.physicalBytes);
+    this.s[PHYSICAL_BASE] = wiring.physicalBase;
+    this.s[PHYSICAL_BYTES] = wiring.physicalBytes;
     this.s[FETCH_PAGE] = NO_PAGE;
     this.s[SHAPE] = -1;
     this.s[S.EFLAGS] = Flag.FIXED;

@@ -32,6 +32,10 @@ export const STATUS = 122;
 /** Index of the op at which compiled code was left. */
 export const EXIT_OP = 123;
 
+/** Machine address of physical address 0, and bytes of RAM from there. */
+export const PHYSICAL_BASE = 124;
+export const PHYSICAL_BYTES = 125;
+
 /** Bits of `SHAPE`. */
 export const Shape = {
   /** CPL 3. */
@@ -48,6 +52,9 @@ export const POLL_AT = 2;
 /** The deadline of the `run` in progress, and `CYCLES` when cycles were last given to a ring. */
 export const DEADLINE = 5;
 export const RING_MARK = 6;
+/** Price of a TLB miss, and the misses that compiled code had and nobody has counted yet. */
+export const MISS_COST = 3;
+export const MISSES = 4;
 export const CLOCK_DOUBLES = 8;
 
 /**

@@ -39,7 +39,14 @@ export const LINE_INFO = 6;
 const PLACE_WORDS = 8;
 const WAYS = 4;
 export const DATA_BYTES = DATA_PLACES * PLACE_WORDS * 4;
-export const TLB_BYTES = DATA_BYTES + FETCH_PLACES * PLACE_WORDS * 4;
+const PLACES_BYTES = DATA_BYTES + FETCH_PLACES * PLACE_WORDS * 4;
+/** Of lines: four words each, as four arrays (page, information, machine, number of the fill); the next number; `Filled`. */
+const setsBytes = (lines: number): number => lines * 16 + 64;
+/** Distances from the start of the data places. */
+export const DATA_SETS_AT = PLACES_BYTES;
+const FETCH_SETS_AT = DATA_SETS_AT + setsBytes(DATA_LINES);
+export const LARGE_AT = FETCH_SETS_AT + setsBytes(FETCH_LINES);
+export const TLB_BYTES = LARGE_AT + 1024;
 
 /** Low bits of the information word. */
 export const TlbInfo = { USER: 1, WRITABLE: 2, GLOBAL: 4, LARGE: 8, DIRTY: 16, DEVICE: 32 } as const;
@@ -55,9 +62,10 @@ class Filled {
   readonly #global: Int32Array;
   readonly #mask: number;
 
-  constructor(sets: number) {
-    this.#local = new Int32Array(sets >>> 5);
-    this.#global = new Int32Array(sets >>> 5);
+  /** Two bitmaps of two words each at `at`. */
+  constructor(memory: MachineMemory, at: number, sets: number) {
+    this.#local = new Int32Array(memory.wasm.buffer, at, sets >>> 5);
+    this.#global = new Int32Array(memory.wasm.buffer, at + 8, sets >>> 5);
     this.#mask = sets - 1;
   }
 
@@ -85,23 +93,30 @@ class Filled {
   }
 }
 
-/** The lines of one TLB: sets of four ways with the page, its information and where it is in machine memory. */
+/**
+ * The lines of one TLB: sets of four ways with the page, its information and where it is in machine memory. They are in linear
+ * memory because compiled code fills lines too (`cpu/compile/runtime.ts`).
+ */
 class Sets {
   readonly page: Int32Array;
   readonly info: Int32Array;
   /** Addend or machine page: word 4 of the place. */
   readonly machine: Int32Array;
   readonly #fill: Int32Array;
+  /** Number of the last fill; wraps around. */
+  readonly #fills: Int32Array;
   readonly filled: Filled;
   readonly #mask: number;
-  #fills = 0;
 
-  constructor(lines: number) {
-    this.page = new Int32Array(lines).fill(NO_TAG);
-    this.info = new Int32Array(lines);
-    this.machine = new Int32Array(lines);
-    this.#fill = new Int32Array(lines);
-    this.filled = new Filled(lines / WAYS);
+  constructor(memory: MachineMemory, at: number, lines: number) {
+    const array = (number: number, length = lines) =>
+      new Int32Array(memory.wasm.buffer, at + number * lines * 4, length);
+    this.page = array(0).fill(NO_TAG);
+    this.info = array(1);
+    this.machine = array(2);
+    this.#fill = array(3);
+    this.#fills = array(4, 1);
+    this.filled = new Filled(memory, at + lines * 16 + 16, lines / WAYS);
     this.#mask = lines / WAYS - 1;
   }
 
@@ -127,8 +142,8 @@ class Sets {
       }
       if (((this.#fill[line]! - this.#fill[victim]!) | 0) < 0) victim = line;
     }
-    this.#fills = (this.#fills + 1) | 0;
-    this.#fill[victim] = this.#fills;
+    this.#fills[0] = this.#fills[0]! + 1;
+    this.#fill[victim] = this.#fills[0]!;
     return victim;
   }
 }
@@ -138,10 +153,10 @@ export class Tlb {
   readonly data: Int32Array;
   /** Places of instruction pages. */
   readonly fetch: Int32Array;
-  readonly #dataSets = new Sets(DATA_LINES);
-  readonly #fetchSets = new Sets(FETCH_LINES);
+  readonly #dataSets: Sets;
+  readonly #fetchSets: Sets;
   /** One byte per 4 MiB of linear space: some line may be part of a 4 MiB page there. */
-  readonly #large = new Uint8Array(1024);
+  readonly #large: Uint8Array;
   /** Pages with data breakpoints. */
   #watched: readonly number[] = [];
 
@@ -151,7 +166,10 @@ export class Tlb {
     at = memory.reserve(TLB_BYTES),
   ) {
     this.data = new Int32Array(memory.wasm.buffer, at, DATA_BYTES >>> 2);
-    this.fetch = new Int32Array(memory.wasm.buffer, at + DATA_BYTES, (TLB_BYTES - DATA_BYTES) >>> 2);
+    this.fetch = new Int32Array(memory.wasm.buffer, at + DATA_BYTES, (PLACES_BYTES - DATA_BYTES) >>> 2);
+    this.#dataSets = new Sets(memory, at + DATA_SETS_AT, DATA_LINES);
+    this.#fetchSets = new Sets(memory, at + FETCH_SETS_AT, FETCH_LINES);
+    this.#large = new Uint8Array(memory.wasm.buffer, at + LARGE_AT, 1024);
     for (let place = 0; place < this.data.length; place += PLACE_WORDS) dropPlace(this.data, place);
     for (let place = 0; place < this.fetch.length; place += PLACE_WORDS) dropPlace(this.fetch, place);
   }

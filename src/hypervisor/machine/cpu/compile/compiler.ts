@@ -8,10 +8,13 @@
 import { assert } from '../../../base/assert.js';
 import type { Block, CodeCache } from '../code-cache.js';
 import type { Context } from '../context.js';
+import { LIMIT } from '../layout.js';
+import { S } from '../state.js';
 import { RegionEmitter } from './emit-region.js';
 import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
 import { planRegion } from './region-plan.js';
+import { makeRuntime } from './runtime.js';
 import {
   type CompiledCode,
   carryOf,
@@ -75,8 +78,10 @@ export class Compiler implements CompiledCode {
     this.#imports = {
       memory: memory.wasm,
       table: this.#table,
-      load: (ea: number, packed: number) => slowLoad(this.#cpu(), this, ea, packed),
-      store: (ea: number, packed: number, value: number) => slowStore(this.#cpu(), this, ea, packed, value),
+      ...makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.holdsCode.byteOffset, {
+        load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
+        store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
+      }),
       generic: (_cpu: number, at: number) => generic(this.#cpu(), this, at),
       carry: carryOf,
       condition: conditionOf,
@@ -97,7 +102,9 @@ export class Compiler implements CompiledCode {
   run(cpu: Context, block: Block): number {
     const region = block.region!;
     this.#jumpCache.add(region.shape, block.machine, region.index, block.entry);
-    return this.#enter(cpu.s.byteOffset, block.entry, cpu.s[8]!, cyclesToPoll(cpu.clock), region.index);
+    const limit = cyclesToPoll(cpu.clock);
+    cpu.s[LIMIT] = limit;
+    return this.#enter(cpu.s.byteOffset, block.entry, cpu.s[S.EIP]!, limit, region.index);
   }
 
   /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */

@@ -2,8 +2,9 @@
  * Guest memory from compiled code. The software TLB (`mmu/tlb.ts`) is asked in line; one comparison finds out whether the
  * access stays in its page and needs nothing but the bytes. Everything else is TypeScript (`slow-paths.ts`).
  */
-import { FLAT_LIMIT, LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
+
 import { DATA_PLACES } from '../../mmu/tlb.js';
+import { FLAT_LIMIT, LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
 import { Seg, segBase } from '../state.js';
 import { type Frame, Import, L } from './frame.js';
 import { Type, W } from './wasm-writer.js';
@@ -15,9 +16,16 @@ const ADDEND = TLB_AT + 4 * WORD;
 const LINE_SHIFT = 7;
 const LINE_MASK = (DATA_PLACES - 1) << 5;
 
-/** How a slow path is asked: segment, size, sign extension, whether a store will follow. */
-export const packAccess = (seg: number, size: number, signed: boolean, forStore: boolean): number =>
-  seg | (size << 4) | (signed ? 0x100 : 0) | (forStore ? 0x200 : 0);
+/** How a slow path is asked: segment in bits 0..3, size in bits 4..7, and these. */
+export const Access = {
+  SIGNED: 0x100,
+  /** A load for a store of the same operand, or that store, which needs no more checks. */
+  PAIR: 0x200,
+  /** Write rights are needed. */
+  WRITE: 0x400,
+  WRITE_SHIFT: 10,
+} as const;
+const pack = (seg: number, size: number, bits: number): number => seg | (size << 4) | bits;
 
 /** Pushes base + (index << shift) + disp. */
 export function pushAddress(f: Frame, base: number, index: number, shift: number, disp: number): void {
@@ -124,8 +132,9 @@ export function emitLoad(f: Frame, at: number, size: number, signed: boolean): v
   pushHost(f, linear);
   w.memory(LOAD_OF[size]![signed ? 1 : 0], 0);
   f.else();
+  w.get(L.CPU);
   w.get(L.ADDRESS);
-  w.i32(packAccess(code[at + 2]!, size, signed, false));
+  w.i32(pack(code[at + 2]!, size, signed ? Access.SIGNED : 0));
   w.call(Import.LOAD);
   w.set(L.VALUE);
   afterSlow(f);
@@ -144,8 +153,9 @@ export function emitStore(f: Frame, at: number, size: number): void {
   f.push(code[at + 1]!);
   w.memory(STORE_OF[size]!, 0);
   f.else();
+  w.get(L.CPU);
   w.get(L.ADDRESS);
-  w.i32(packAccess(code[at + 2]!, size, false, false));
+  w.i32(pack(code[at + 2]!, size, Access.WRITE));
   f.push(code[at + 1]!);
   w.call(Import.STORE);
   afterSlow(f);
@@ -162,8 +172,9 @@ export function emitLoadForStore(f: Frame, at: number): void {
   w.tee(L.HOST);
   w.memory(LOAD_OF[size]![1], 0);
   f.else();
+  w.get(L.CPU);
   w.get(L.ADDRESS);
-  w.i32(packAccess(code[at + 2]!, size, true, true));
+  w.i32(pack(code[at + 2]!, size, Access.SIGNED | Access.PAIR | Access.WRITE));
   w.call(Import.LOAD);
   w.set(L.VALUE);
   afterSlow(f);
@@ -184,8 +195,9 @@ export function emitCheckedStore(f: Frame, at: number): void {
   f.push(code[at + 1]!);
   w.memory(STORE_OF[size]!, 0);
   f.else();
+  w.get(L.CPU);
   pushAddress(f, code[at + 3]!, code[at + 4]!, code[at + 5]!, code[at + 6]!);
-  w.i32(packAccess(code[at + 2]!, size, false, true));
+  w.i32(pack(code[at + 2]!, size, Access.PAIR | Access.WRITE));
   f.push(code[at + 1]!);
   w.call(Import.STORE);
   f.end();

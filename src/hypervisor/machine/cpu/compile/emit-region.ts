@@ -14,10 +14,11 @@
  *     end EXIT
  *     state words from registers and flags; return the exit code
  */
+
+import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { type CodeCache, MARK_WORDS } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
-import { FETCH_MACHINE, FETCH_PAGE, FETCH_AT, FETCH_SAFE, Shape } from '../layout.js';
-import { FETCH_PLACES } from '../../mmu/tlb.js';
+import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, Shape } from '../layout.js';
 import { S } from '../state.js';
 import { pushCondition } from './emit-flags.js';
 import { emitFlatLimit } from './emit-memory.js';

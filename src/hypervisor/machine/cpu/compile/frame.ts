@@ -75,7 +75,7 @@ export const Leave = {
 export const IMPORTS = [
   { name: 'load', type: 1 },
   { name: 'store', type: 2 },
-  { name: 'generic', type: 1 },
+  { name: 'generic', type: 5 },
   { name: 'carry', type: 3 },
   { name: 'condition', type: 4 },
   { name: 'image', type: 3 },
@@ -83,10 +83,11 @@ export const IMPORTS = [
 const I = Type.I32;
 export const TYPES = [
   REGION_TYPE,
-  { parameters: [I, I], results: [I] },
-  { parameters: [I, I, I], results: [] },
+  { parameters: [I, I, I], results: [I] },
+  { parameters: [I, I, I, I], results: [] },
   { parameters: [I, I, I, I], results: [I] },
   { parameters: [I, I, I, I, I], results: [I] },
+  { parameters: [I, I], results: [I] },
 ] as const;
 export const Import = { LOAD: 0, STORE: 1, GENERIC: 2, CARRY: 3, CONDITION: 4, IMAGE: 5 } as const;
 

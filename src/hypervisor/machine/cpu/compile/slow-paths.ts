@@ -11,6 +11,7 @@ import { Op } from '../ir.js';
 import { CYCLES, LIMIT, POLL_AT, STATUS } from '../layout.js';
 import { RARE_OPS } from '../rare-ops.js';
 import { S, segBase } from '../state.js';
+import { Access } from './emit-memory.js';
 import { Leave } from './frame.js';
 
 /**
@@ -79,10 +80,10 @@ class Slow {
 
 const slow = new Slow();
 
-/** `packed` as `packAccess` makes it. */
+/** `packed` is made of `Access` bits, the segment and the size. */
 export function slowLoad(cpu: Context, compiled: CompiledCode, ea: number, packed: number): number {
   const size = (packed >> 4) & 15;
-  const status = slow.find(cpu, compiled, packed & 15, ea, size, (packed & 0x200) !== 0);
+  const status = slow.find(cpu, compiled, packed & 15, ea, size, (packed & Access.WRITE) !== 0);
   cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
   if (status !== 0) return leave(cpu, status);
   const memory = cpu.memory;
@@ -93,7 +94,7 @@ export function slowLoad(cpu: Context, compiled: CompiledCode, ea: number, packe
     value = 0;
     for (let i = 0; i < size; i++) value |= memory.read8(slow.byteAt(i)) << (8 * i);
   }
-  if ((packed & 0x100) === 0) return value;
+  if ((packed & Access.SIGNED) === 0) return value;
   const up = 32 - size * 8;
   return (value << up) >> up;
 }
@@ -103,7 +104,7 @@ export function slowStore(cpu: Context, compiled: CompiledCode, ea: number, pack
   const status = slow.find(cpu, compiled, packed & 15, ea, size, true);
   cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
   if (status !== 0) {
-    if ((packed & 0x200) !== 0) cpu.bug('a checked store cannot be done');
+    if ((packed & Access.PAIR) !== 0) cpu.bug('a checked store cannot be done');
     leave(cpu, status);
     return;
   }

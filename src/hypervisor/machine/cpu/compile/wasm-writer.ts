@@ -78,7 +78,11 @@ export const W = {
   I64_SHL: 0x86,
   I64_SHR_S: 0x87,
   I64_SHR_U: 0x88,
+  F64_CEIL: 0x9b,
   F64_ADD: 0xa0,
+  F64_SUB: 0xa1,
+  F64_MIN: 0xa4,
+  F64_MAX: 0xa5,
   I32_WRAP_I64: 0xa7,
   I64_EXTEND_I32_S: 0xac,
   I64_EXTEND_I32_U: 0xad,
@@ -235,6 +239,12 @@ export class WasmWriter {
   brIf(depth: number): void {
     this.byte(W.BR_IF);
     this.u(depth);
+  }
+
+  /** i32.trunc_sat_f64_s. */
+  truncate(): void {
+    this.byte(0xfc);
+    this.byte(2);
   }
 
   call(index: number): void {
