@@ -1,5 +1,5 @@
 /*
- * Runs single instructions in 16-bit code: real mode, and protected mode with code and stack segments of either size. The
+ * Runs single instructions in 16-bit code: real and virtual-8086 mode, and protected mode with segments of either size. The
  * table of cases follows the binary (`narrow-image.ts` writes it and says what its words mean). Built by `record.ts`.
  *
  * A case's bytes go to offset 0x200 of a 64 KiB code segment at 0x30000 which is full of INT3 otherwise, so every case ends in
@@ -14,6 +14,8 @@
         .set CODE, 0x30000
         .set STACK, 0x50000
         .set VECTORS, 0x58
+        .set TSS, 0x21000
+        .set FRAME, 0x91000             # registers and IRET frame of a virtual-8086 case
 
         .text
         .code32
@@ -71,7 +73,12 @@ gate:   imull $16, %ecx, %eax
         cmpl $0x50, %ecx
         jb wide
         movw $0x8700, 4(%edi)
-wide:   imull $8, %ecx, %eax
+wide:   cmpl $0x30, %ecx                # 30..3F may be called from ring 3
+        jb inner
+        cmpl $0x40, %ecx
+        jae inner
+        movb $0xee, 5(%edi)
+inner:  imull $8, %ecx, %eax
         addl $LOWAT(real_stubs), %eax
         movl %eax, IVT(,%ecx,4)
         incl %ecx
@@ -80,6 +87,9 @@ wide:   imull $8, %ecx, %eax
         lidt AT(idtr)
         movl $RESULTS, AT(record)
         movl $AT(table) + 4, AT(case)
+        movl $0x98000, TSS + 4
+        movl $0x10, TSS + 8
+        movw $0x68, TSS + 0x66
 
 next:   movl AT(table), %eax
         testl %eax, %eax
@@ -94,9 +104,11 @@ next:   movl AT(table), %eax
         movl $CODE + 0x200, %edi
         movl $6, %ecx
         rep movsl
+        movl (%ebx), %ecx
+        cmpl $4, %ecx
+        jae virtual
         movl 20(%ebx), %eax
         movl %eax, AT(stack)
-        movl (%ebx), %ecx
         movw AT(stacks)(,%ecx,2), %ax
         movw %ax, AT(stack) + 4
         movw AT(codes)(,%ecx,2), %ax
@@ -133,11 +145,68 @@ real:   leal 4(%ebx), %esi              # flags, then registers
         movl %eax, %gs
         ljmp $0x58, $LOWAT(leave_protected)
 
+virtual: movb $0x89, AT(gdt) + 0xa0 + 5
+        movl $0xa0, %eax
+        ltr %ax
+        leal 8(%ebx), %esi
+        movl $FRAME, %edi
+        movl $8, %ecx
+        rep movsl
+        movl $0x200, %eax
+        stosl
+        movl $0x3000, %eax
+        stosl
+        movl 4(%ebx), %eax
+        orl $0x20000, %eax
+        cmpl $4, (%ebx)
+        je 1f
+        orl $0x3000, %eax               # mode 5: IOPL 3
+1:      stosl
+        movl 20(%ebx), %eax
+        stosl
+        movl $0x5000, %eax
+        stosl
+        movl $0x4100, %eax
+        stosl
+        movl $0x4000, %eax
+        stosl
+        movl $0x4200, %eax
+        stosl
+        movl $0x4300, %eax
+        stosl
+        movl $FRAME, %esp
+        popal
+        iretl
+
+        /* Out of virtual-8086 mode. Frame: ds, pushal, vector, error, eip, cs, eflags, esp, ss, es, ds, fs, gs. */
+from_virtual:
+        movl %eax, %es
+        leal 4(%esp), %esi
+        movl AT(record), %edi
+        cld
+        movl $8, %ecx
+        rep movsl
+        movl 20(%esi), %eax
+        movl %eax, -20(%edi)
+        movl $5, %ecx
+        rep movsl
+        movw 8(%esi), %ax
+        shll $16, %eax
+        movw 12(%esi), %ax
+        stosl
+        movw 16(%esi), %ax
+        shll $16, %eax
+        movw 20(%esi), %ax
+        jmp stored
+
         /* 32-bit handlers. Frame: ds, pushal, vector, error, eip, cs, eflags. */
 common: pushal
         pushl %ds
         movl $0x10, %eax
         movl %eax, %ds
+        movw %ss, %dx
+        cmpw %ax, %dx
+        je from_virtual
         movzwl %sp, %ebp
         leal STACK(%ebp), %esi
         movl %es, %edx
@@ -215,7 +284,7 @@ finish_record:
         movw %fs, %ax
         shll $16, %eax
         movw %gs, %ax
-        stosl
+stored: stosl
         xorl %eax, %eax
         xorl %edx, %edx
 region: imull $0x1000, %edx, %esi
@@ -302,6 +371,7 @@ gdt:    .quad 0
         .quad 0x00009704000007ff        # 88 expand-down data
         .quad 0x000081040000002b        # 90 available 16-bit TSS
         .quad 0x0000820400000017        # 98 LDT
+        .quad 0x0000890210000067        # A0 32-bit TSS
 gdt_end:
 
         .code16

@@ -29,9 +29,17 @@ export const NARROW_FIELDS = [
 export const NARROW_WORDS = NARROW_FIELDS.length;
 
 /** As the harness numbers them. */
-const MODES = ['real mode', '16-bit code', '16-bit code, 32-bit stack', '32-bit code, 16-bit stack'] as const;
+const MODES = [
+  'real mode',
+  '16-bit code',
+  '16-bit code, 32-bit stack',
+  '32-bit code, 16-bit stack',
+  'virtual-8086 mode',
+  'virtual-8086 mode, IOPL 3',
+] as const;
 const REAL = 0;
-const CASES = [2600, 1400, 500, 900] as const;
+const VIRTUAL = 4;
+const CASES = [2600, 1400, 500, 900, 400, 1000] as const;
 const CODE_BYTES = 22;
 
 export interface NarrowCase {
@@ -319,7 +327,7 @@ class Maker {
     if (addressPrefix) code.push(0x67);
     if (prng.below(5) === 0) {
       // QEMU lets code be written through CS in protected mode, too.
-      code.push(prng.pick([0x26, 0x36, 0x3e, 0x64, 0x65, ...(mode === REAL ? [0x2e] : [])]));
+      code.push(prng.pick([0x26, 0x36, 0x3e, 0x64, 0x65, ...(mode === REAL || mode >= VIRTUAL ? [0x2e] : [])]));
     }
     const op = shape.opcode[0]!;
     const string = shape.opcode.length === 1 && ((op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf));
@@ -427,7 +435,7 @@ export function buildNarrowImage(harness: Uint8Array): NarrowImage {
         false,
       );
   };
-  chosen(REAL, REAL_CASES);
+  for (const mode of [REAL, VIRTUAL, VIRTUAL + 1]) chosen(mode, REAL_CASES);
   for (const mode of [1, 2]) chosen(mode, PROTECTED_CASES);
   CASES.forEach((cases, mode) => {
     for (let i = 0; i < cases; i++) {

@@ -68,6 +68,7 @@ export class BlockDecoder {
     low.at = start;
     low.stack16 = (mode & Mode.STACK16) !== 0;
     const bitness = (mode & Mode.CODE16) !== 0 ? 16 : 32;
+    low.code16 = bitness === 16;
     const root = Templates.root(bitness, low.stack16);
     const marks = this.#marks;
     const limit = (mode & Mode.SINGLE) !== 0 || secondPage >= 0 ? 1 : INSTRUCTIONS_MAX;

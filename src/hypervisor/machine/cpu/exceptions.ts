@@ -150,6 +150,10 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
     return fault(cpu, Vector.GP, (selector & 0xfffc) | external);
   }
   if ((attr & Attr.P) === 0) return fault(cpu, Vector.NP, (selector & 0xfffc) | external);
+  const virtual = (flags & Flag.VM) !== 0;
+  // Virtual-8086 mode is left for ring 0 only.
+  if (virtual && ((attr & Attr.DOWN_CONFORMING) !== 0 || dpl !== 0))
+    return fault(cpu, Vector.GP, (selector & 0xfffc) | external);
   const newCpl = (attr & Attr.DOWN_CONFORMING) !== 0 ? cpl : dpl;
   const cost = newCpl < cpl ? costs.exceptionToInner : costs.exceptionSameRing;
 
@@ -163,7 +167,7 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   }
 
   const inner = newCpl < cpl;
-  const bytes = ((inner ? 5 : 3) + (withCode ? 1 : 0)) * size;
+  const bytes = ((virtual ? 9 : inner ? 5 : 3) + (withCode ? 1 : 0)) * size;
   let base: number;
   let top: number;
   let mask: number;
@@ -187,6 +191,13 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   // From the highest word down, as PUSH would.
   let at = top;
   const user = newCpl === 3;
+  if (virtual) {
+    for (const seg of [Seg.GS, Seg.FS, Seg.DS, Seg.ES]) {
+      at = (at - size) & mask;
+      cpu.writeLinear((base + at) | 0, size, s[segSelector(seg)]!, user);
+      if (cpu.faultVector >= 0) return Result.FAULT;
+    }
+  }
   if (inner) {
     at = (at - size) & mask;
     cpu.writeLinear((base + at) | 0, size, s[segSelector(Seg.SS)]!, user);
@@ -220,7 +231,8 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
     s[S.ESP] = (top & ~mask) | at;
   }
   s[S.EIP] = target;
-  cpu.transitions.noteDelivery(s, vector, software, cpl, inner, cost);
+  if (virtual) for (const seg of [Seg.ES, Seg.DS, Seg.FS, Seg.GS]) cpu.setSegment(seg, 0, 0, 0, 0);
+  else cpu.transitions.noteDelivery(s, vector, software, cpl, inner, cost);
   s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.TF | Flag.NT | Flag.RF | Flag.VM | ((type & 1) === 0 ? Flag.IF : 0));
   s[S.INTERRUPT_SHADOW] = 0;
   cpu.updatePoll();

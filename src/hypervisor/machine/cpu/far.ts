@@ -4,12 +4,12 @@
  *
  * `size` is the operand size in bytes: the width of stack words, and of the offset that a return pops.
  *
- * Not built: returns to virtual-8086 mode, which are reported and answered with #GP. Task switches are in `tasks.ts`.
+ * Task switches are in `tasks.ts`, real and virtual-8086 mode in `real-mode.ts` and `virtual-8086.ts`.
  */
 import { type Core, Result } from './core.js';
 import { afterTaskSwitch, innerStack, roomFor } from './exceptions.js';
 import { INSTRUCTIONS, READABLE, WRITABLE } from './layout.js';
-import { callFarReal, interruptReturnReal, isReal, jumpFarReal, returnFarReal } from './real-mode.js';
+import { callFarReal, interruptReturnReal, isReal, jumpFarReal, returnFarReal, usesParagraphs } from './real-mode.js';
 import {
   attrOf,
   baseOf,
@@ -26,6 +26,7 @@ import {
 import { Attr, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
 import { isTaskGate, isTaskState, returnToTask, Switch, transferToTask } from './tasks.js';
 import { returnAgain } from './transitions.js';
+import { enterVirtual } from './virtual-8086.js';
 
 const CODE_SEGMENT = Attr.S | Attr.CODE;
 
@@ -80,7 +81,7 @@ const popped = (value: number, size: number): number => (size === 2 ? value & 0x
 
 /** JMP ptr16:16, ptr16:32 and the same from memory. */
 export function jumpFar(cpu: Core, selector: number, offset: number): number {
-  if (isReal(cpu)) return jumpFarReal(cpu, selector, offset);
+  if (usesParagraphs(cpu)) return jumpFarReal(cpu, selector, offset);
   if (isNull(selector)) return gp(cpu, 0);
   const descriptor = newDescriptor();
   if (!readDescriptor(cpu, selector, descriptor, Vector.GP)) return Result.FAULT;
@@ -147,7 +148,7 @@ function openGate(cpu: Core, selector: number, gate: Descriptor) {
 
 /** CALL ptr16:16, ptr16:32 and the same from memory, directly or through a call gate. */
 export function callFar(cpu: Core, selector: number, offset: number, size: number): number {
-  if (isReal(cpu)) return callFarReal(cpu, selector, offset, size);
+  if (usesParagraphs(cpu)) return callFarReal(cpu, selector, offset, size);
   const s = cpu.s;
   if (isNull(selector)) return gp(cpu, 0);
   const descriptor = newDescriptor();
@@ -213,7 +214,7 @@ function callSameRing(cpu: Core, selector: number, offset: number, descriptor: D
 
 /** RETF and RETF imm16. */
 export function returnFar(cpu: Core, release: number, size: number): number {
-  if (isReal(cpu)) return returnFarReal(cpu, release, size);
+  if (usesParagraphs(cpu)) return returnFarReal(cpu, release, size);
   const eip = popped(cpu.load(Seg.SS, stackOffset(cpu, 0), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
   const selector = cpu.load(Seg.SS, stackOffset(cpu, size), size) & 0xffff;
@@ -289,7 +290,7 @@ function returnOutward(
 /** IRET and IRETD (SDM vol. 2, "IRET"). */
 export function interruptReturn(cpu: Core, size = 4): number {
   if (size === 4 && returnAgain(cpu)) return Result.DONE;
-  if (isReal(cpu)) return interruptReturnReal(cpu, size);
+  if (usesParagraphs(cpu)) return interruptReturnReal(cpu, size);
   const s = cpu.s;
   const cpl = s[S.CPL]!;
   if ((s[S.EFLAGS]! & Flag.NT) !== 0) return endTaskSwitch(cpu, returnToTask(cpu));
@@ -299,7 +300,7 @@ export function interruptReturn(cpu: Core, size = 4): number {
   if (cpu.faultVector >= 0) return Result.FAULT;
   let image = popped(cpu.load(Seg.SS, stackOffset(cpu, 2 * size), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
-  if ((image & Flag.VM) !== 0 && cpl === 0) return notBuilt(cpu, 'IRET to virtual-8086 mode', 0);
+  if ((image & Flag.VM) !== 0 && cpl === 0) return enterVirtual(cpu, eip, selector, image);
   const { code } = cpu.transitions;
   if (!checkReturn(cpu, selector, code)) return Result.FAULT;
   const rpl = selector & 3;

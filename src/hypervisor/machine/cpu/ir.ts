@@ -32,6 +32,7 @@ export const Op = {
   AND_MASK: 12, // d a imm: no flags
   SHIFT_RIGHT_SIGNED: 13, // d a count: no flags
   STRING_STEP: 14, // d size: DF ? -size : size
+  CHECK_IOPL: 26, // faults with #GP(0) in virtual-8086 mode with an IOPL below 3
   CHECK_PROTECTED: 15, // faults with #UD in real and virtual-8086 mode
   // memory
   LOAD32: 16,

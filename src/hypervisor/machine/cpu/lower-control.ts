@@ -206,6 +206,19 @@ const output: Lower = (low, ins) => {
   return low.system('output', width, ins.opKind(0) === OpKind.Immediate8 ? ins.immediate8 : -1);
 };
 
+const interruptReturn =
+  (size: 2 | 4): Lower =>
+  low => {
+    low.checkIopl();
+    low.system('interruptReturn', size);
+  };
+
+/** INT n. INT3 and INTO do not depend on IOPL. */
+const interrupt: Lower = (low, ins) => {
+  low.checkIopl();
+  low.system('interrupt', ins.immediate8);
+};
+
 const descriptorTable =
   (helper: 'loadTable' | 'storeTable', which: number): Lower =>
   (low, ins) => {
@@ -324,9 +337,9 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Loop, loop],
   [Mnemonic.Loope, loop],
   [Mnemonic.Loopne, loop],
-  [Mnemonic.Iretd, low => low.system('interruptReturn', 4)],
-  [Mnemonic.Iret, low => low.system('interruptReturn', 2)],
-  [Mnemonic.Int, (low, ins) => low.system('interrupt', ins.immediate8)],
+  [Mnemonic.Iretd, interruptReturn(4)],
+  [Mnemonic.Iret, interruptReturn(2)],
+  [Mnemonic.Int, interrupt],
   [Mnemonic.Int3, low => low.system('interrupt', 3)],
   [Mnemonic.Int1, low => low.system('int1')],
   [Mnemonic.Into, low => low.system('overflow')],

@@ -212,6 +212,7 @@ function popAll(size: 2 | 4): Lower {
 
 function pushFlags(size: 2 | 4): Lower {
   return low => {
+    low.checkIopl();
     low.spend('pushf');
     const image = low.temp();
     low.emit(Op.READ_FLAGS, image);
@@ -220,7 +221,10 @@ function pushFlags(size: 2 | 4): Lower {
 }
 
 function popFlags(size: 2 | 4): Lower {
-  return low => low.system('popFlags', low.load(low.stackPlace(0), size), size);
+  return low => {
+    low.checkIopl();
+    low.system('popFlags', low.load(low.stackPlace(0), size), size);
+  };
 }
 
 const enter: Lower = (low, ins) => {

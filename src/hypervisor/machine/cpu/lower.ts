@@ -56,6 +56,7 @@ export class Lowering {
   at = 0;
   /** 0 or `Mode` bits. */
   stack16 = false;
+  code16 = false;
   /** Distance of the current instruction and the one after it from the block's EIP. */
   delta = 0;
   nextDelta = 0;
@@ -245,6 +246,11 @@ export class Lowering {
   /** Size of an operand: a register's own, else that of the memory operand. */
   size(ins: Instruction, operand: number): Size {
     return ins.opKind(operand) === OpKind.Register ? registerSize(ins.opRegister(operand)) : memoryBytes(ins);
+  }
+
+  /** In front of what virtual-8086 mode allows with IOPL 3 only. Code there is 16-bit code. */
+  checkIopl(): void {
+    if (this.code16) this.emit(Op.CHECK_IOPL);
   }
 
   // ---- stack

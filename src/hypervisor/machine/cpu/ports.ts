@@ -1,11 +1,12 @@
 /** Port I/O: permission (SDM vol. 1, 18.5) and the access itself, with its price paid before the device sees it. */
 import type { Core } from './core.js';
-import { S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
+import { Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
-/** IOPL, then the I/O permission bitmap of the 32-bit TSS. False with the fault pending. */
+/** IOPL (not in virtual-8086 mode), then the I/O permission bitmap of the 32-bit TSS. False with the fault pending. */
 export function ioAllowed(cpu: Core, port: number, width: number): boolean {
   const s = cpu.s;
-  if (s[S.CPL]! <= ((s[S.EFLAGS]! >>> 12) & 3)) return true;
+  const virtual = (s[S.EFLAGS]! & Flag.VM) !== 0;
+  if (!virtual && s[S.CPL]! <= ((s[S.EFLAGS]! >>> 12) & 3)) return true;
   const type = s[segAttr(Seg.TR)]! & 0x9f;
   const limit = s[segLimit(Seg.TR)]! >>> 0;
   if ((type !== 0x89 && type !== 0x8b) || limit < 0x67) return cpu.raise(Vector.GP, 0);

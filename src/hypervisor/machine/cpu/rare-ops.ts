@@ -55,6 +55,8 @@ const TABLE: Readonly<Record<number, RareOp>> = {
     s[code[at + 1]] = (s[S.EFLAGS] & Flag.DF) !== 0 ? -code[at + 2] : code[at + 2];
     return true;
   },
+  [Op.CHECK_IOPL]: (cpu, s) =>
+    (s[S.EFLAGS] & Flag.VM) === 0 || (s[S.EFLAGS] & Flag.IOPL) === Flag.IOPL || cpu.raise(Vector.GP, 0),
   [Op.CHECK_PROTECTED]: (cpu, s) =>
     ((s[S.CR0] & Cr0.PE) !== 0 && (s[S.EFLAGS] & Flag.VM) === 0) || cpu.raise(Vector.UD),
   [Op.ADD]: (_cpu, s, code, at) => {

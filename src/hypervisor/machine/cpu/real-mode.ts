@@ -9,18 +9,26 @@
 import { type Core, Result } from './core.js';
 import { INSTRUCTIONS } from './layout.js';
 import { Attr, Cr0, Flag, S, Seg, segAttr, segLimit, segSelector, Vector } from './state.js';
+import { loadSegmentVirtual } from './virtual-8086.js';
 
 export const isReal = (cpu: Core): boolean => (cpu.s[S.CR0]! & Cr0.PE) === 0;
+/** Selectors are paragraph numbers: in real and in virtual-8086 mode. */
+export const usesParagraphs = (cpu: Core): boolean => isReal(cpu) || (cpu.s[S.EFLAGS]! & Flag.VM) !== 0;
 
 /** Present, writable, accessed data: what every segment register allows in real mode. */
 const REAL_ATTR = Attr.P | Attr.S | Attr.WRITE_READ | Attr.ACCESSED;
 
 /**
- * Loads a segment register, CS too. One that protected mode has left null becomes usable with a limit of 64 KiB.
+ * Loads a segment register, CS too. One that protected mode has left null becomes usable with a limit of 64 KiB. In
+ * virtual-8086 mode limits and attributes are fixed.
  */
 export function loadSegmentReal(cpu: Core, seg: number, selector: number): void {
   const s = cpu.s;
   const attr = s[segAttr(seg)]!;
+  if (!isReal(cpu)) {
+    loadSegmentVirtual(cpu, seg, selector);
+    return;
+  }
   const usable = (attr & Attr.P) !== 0;
   cpu.setSegment(
     seg,
@@ -108,7 +116,9 @@ export function interruptReturnReal(cpu: Core, size: number): number {
   moveStack(cpu, 3 * size);
   loadSegmentReal(cpu, Seg.CS, target.selector);
   cpu.nextEip = target.eip;
-  const mask = size === 2 ? 0x7fd5 : 0x257fd5;
+  // In virtual-8086 mode IOPL is 3 here, and stays. RF matters to instruction breakpoints alone.
+  const kept = (isReal(cpu) ? 0 : Flag.IOPL) | (cpu.breakpoints.active ? 0 : Flag.RF);
+  const mask = (size === 2 ? 0x7fd5 : 0x257fd5) & ~kept;
   cpu.spend(cpu.costs.cycles.iretSameRing);
   cpu.writeEflags((image & mask) | (cpu.readEflags() & ~mask));
   return Result.DONE;

@@ -1,6 +1,6 @@
 /** Descriptor tables and loads of data segment registers (SDM vol. 3, chapters 3 and 5). */
 import type { Core } from './core.js';
-import { isReal, loadSegmentReal } from './real-mode.js';
+import { loadSegmentReal, usesParagraphs } from './real-mode.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
 // A module's own constants cost nothing; see core.ts.
@@ -77,7 +77,7 @@ export function install(cpu: Core, seg: number, selector: number, descriptor: De
 
 /** MOV, POP and LxS into ES, DS, FS, GS or SS (SDM vol. 2, "MOV"). False with the fault pending, nothing changed. */
 export function loadSegment(cpu: Core, seg: number, selector: number): boolean {
-  if (isReal(cpu)) {
+  if (usesParagraphs(cpu)) {
     loadSegmentReal(cpu, seg, selector);
     return true;
   }

@@ -328,6 +328,7 @@ export class Templates {
     if (ins.isInvalid || ins.length !== template.length) return undefined;
     low.at = 0;
     low.stack16 = (root & 1) !== 0;
+    low.code16 = root >= 2;
     low.begin(delta, delta + ins.length);
     this.lower(low, ins);
     if (first) {

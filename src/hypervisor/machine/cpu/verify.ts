@@ -52,7 +52,7 @@ shape(['DECIMAL'], [], [], true, true);
 // A helper writes registers and flags by itself, after nothing of it can fault any more.
 shape(['HELPER'], [], [], true, true);
 shape(['CHECK_TARGET'], [2], [], true);
-shape(['CHECK_PROTECTED', 'CHECK_TARGET_DIRECT', 'FETCH_NEXT_PAGE'], [], [], true);
+shape(['CHECK_IOPL', 'CHECK_PROTECTED', 'CHECK_TARGET_DIRECT', 'FETCH_NEXT_PAGE'], [], [], true);
 // The target checks of terminators are repeated by CHECK ops wherever something was committed before them.
 shape(['JUMP', 'NEXT', 'CUT', 'SYSTEM'], [], []);
 shape(['BRANCH'], [], []);
