@@ -1,7 +1,7 @@
 /** x87 control instructions, and the images of the whole state in memory (SDM vol. 1, 8.1.10 and 10.5). */
 import type { Core } from '../core.js';
 import { Cr0, Flag, S, Vector } from '../state.js';
-import { fetchOperand, storeOperand } from './operands.js';
+import { fetchOperand, probeOperand, storeOperand, withBytes } from './operands.js';
 import { Extended, isNan, isUnsupported, isZero } from './soft.js';
 import { available, ready } from './stack.js';
 import { F, type FpuState, MXCSR_MASK, Raise, Status } from './state.js';
@@ -238,9 +238,9 @@ export function extendedFromImage(f: FpuState, from: Int32Array): void {
 /** FXSAVE: the argument names 512 bytes, all of which must be writable; the last 224 keep what they held. */
 function saveExtended(cpu: Core, _a: number, b: number, c: number): boolean {
   if (!available(cpu)) return false;
-  if (!fetchOperand(cpu, b, cpu.s[c], image, 0)) return false;
+  if (!probeOperand(cpu, b, cpu.s[c])) return false;
   extendedToImage(cpu.fpu, image);
-  return storeOperand(cpu, b, cpu.s[c], image, 0);
+  return storeOperand(cpu, withBytes(b, FXSAVE_USED), cpu.s[c], image, 0);
 }
 
 function restoreExtended(cpu: Core, _a: number, b: number, c: number): boolean {

@@ -13,7 +13,8 @@ export const NO_MEMORY = -1;
 const ALIGNED = 1 << 14;
 
 export const segmentOf = (argument: number): number => argument & 7;
-export const bytesOf = (argument: number): number => (argument >> 4) & 0x3ff;
+/** The same place, of another size. */
+export const withBytes = (argument: number, bytes: number): number => (argument & ~(0x3ff << 4)) | (bytes << 4);
 
 /** Segment, alignment and page checks; answers the linear address (which may be negative). Test `cpu.faultVector` then. */
 function check(cpu: Core, argument: number, offset: number, write: boolean): number {
