@@ -47,8 +47,8 @@ function run(image: Uint8Array, words: number): Uint32Array {
 }
 
 /**
- * Where the manual says otherwise than QEMU 7.2: it has no INT1 and no general detection, and knows nothing of RF, which faults set in
- * the image they push and which an instruction uses up (SDM vol. 3, 17.3.1.1). Our own values of the first two are in `debug.test.ts`.
+ * Where the manual says otherwise than QEMU 7.2: it has no INT1 and no general detection, and an instruction does not use
+ * up RF there (SDM vol. 3, 17.3.1.1). Our own values of the first two are in `debug.test.ts`.
  */
 const NOT_IN_QEMU = ['db 0xf1', 'mov eax, 0x2400'];
 const RF = 0x10000;

@@ -234,7 +234,7 @@ describe.each([{ paging: false }, { paging: true }])('paging $paging', ({ paging
     expect(machine.reg(S.EIP)).toBe(HANDLERS + 3 * 16 + 1);
   });
 
-  test('faults push RF, traps and software interrupts do not', () => {
+  test('while breakpoints are enabled faults push RF, traps and software interrupts do not', () => {
     machine.gate(6, 0, 0x15000);
     machine.gate(0x40, 0, 0x15000);
     machine.loadAt(0x15000, `pop eax\npop ecx\npop edx\nhlt`);
@@ -243,6 +243,7 @@ describe.each([{ paging: false }, { paging: true }])('paging $paging', ({ paging
       ['int 0x40', 0],
     ] as const) {
       machine.setRing(0);
+      machine.cpu.s[S.DR7] = 0x400 | enable(0, 'code');
       machine.execute(code);
       expect(machine.reg(S.EDX) & Flag.RF).toBe(rf);
     }

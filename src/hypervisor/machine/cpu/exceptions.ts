@@ -88,10 +88,14 @@ function shutDown(cpu: Core, nested: number): number {
 }
 
 /**
- * The image of EFLAGS that a delivery pushes: RF is set by faults, so that the instruction does not meet its breakpoint again, except
- * by the breakpoint's own #DB; it is clear for traps and software interrupts (SDM vol. 3, 17.3.1.1).
+ * The image of EFLAGS that a delivery pushes. Faults set RF in it, so that the instruction does not meet its breakpoint again, except
+ * the breakpoint's own #DB; it is clear for traps and software interrupts (SDM vol. 3, 17.3.1.1). Hardware sets it for every fault. Here
+ * it is set only while breakpoints are enabled, since it has no other effect: the monitors inject without it, and
+ * a guest must read the same frames under all of them.
  */
-function pushedFlags(flags: number, vector: number, source: number): number {
+function pushedFlags(cpu: Core, vector: number, source: number): number {
+  const flags = cpu.readEflags();
+  if (!cpu.breakpoints.active) return flags;
   if (source === Source.FAULT) return vector === Vector.DB ? flags : flags | Flag.RF;
   return source === Source.EXTERNAL ? flags : flags & ~Flag.RF;
 }
@@ -102,7 +106,7 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   const withCode = source === Source.FAULT && Core.hasErrorCode(vector);
   const costs = cpu.costs.cycles;
   const acknowledge = source === Source.EXTERNAL ? costs.interruptAcknowledge : 0;
-  const flags = pushedFlags(cpu.readEflags(), vector, source);
+  const flags = pushedFlags(cpu, vector, source);
   if (deliverAgain(cpu, vector, software, withCode, errorCode, returnEip, flags, acknowledge)) {
     if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
     else cpu.counters.exceptions += 1;
