@@ -1,12 +1,13 @@
 /** Every instruction that lowers keeps the rules of the IR; broken blocks are found out. */
 import { expect, test } from 'vitest';
-import type { Block } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { Prng } from '../../src/hypervisor/base/prng.js';
+import { type Block, Mode } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { OP_WORDS, Op } from '../../src/hypervisor/machine/cpu/ir.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
 import { verify } from '../../src/hypervisor/machine/cpu/verify.js';
 import { ORACLE_SEED } from '../differential/oracle-fixture.js';
 import { buildOracleImage } from '../differential/oracle-image.js';
-import { Machine } from './fixture.js';
+import { CODE, Machine } from './fixture.js';
 
 test('every instruction of the oracle lowers to valid IR', () => {
   const { cases } = buildOracleImage(ORACLE_SEED, 1);
@@ -19,6 +20,21 @@ test('every instruction of the oracle lowers to valid IR', () => {
       expect(block, text).not.toBeNull();
       findings.push(...verify(block!, machine.cache.code).map(finding => `${text}: ${finding}`));
     }
+  }
+  expect(findings).toEqual([]);
+});
+
+test.each([Mode.CODE16, Mode.CODE16 | Mode.STACK16, Mode.STACK16])('random instructions in mode %d, too', mode => {
+  const machine = new Machine();
+  const prng = new Prng(mode);
+  const findings: string[] = [];
+  for (let i = 0; i < 3000; i++) {
+    const bytes = Array.from({ length: 16 }, () => prng.below(256));
+    if (prng.below(3) === 0) bytes[0] = 0x0f;
+    machine.write(CODE, bytes);
+    const block = machine.cpu.decoder.decode(machine.base + CODE, mode | Mode.SINGLE, -1) as Block;
+    const hex = bytes.map(byte => byte.toString(16)).join(' ');
+    findings.push(...verify(block, machine.cache.code).map(finding => `${hex}: ${finding}`));
   }
   expect(findings).toEqual([]);
 });

@@ -121,6 +121,10 @@ function program(): string {
   lines.push(
     'mov ecx, 2',
     'loop $',
+    // Branches with a 16-bit operand: LOOP to itself, JZ to the next instruction.
+    'mov ecx, 2',
+    'db 0x66, 0xe2, 0xfd',
+    'db 0x66, 0x74, 0x00',
     'mov ecx, 0',
     'jecxz $+2',
     'call routine',
