@@ -3,7 +3,7 @@
  *
  *     npx tsx test/machine/fpu/record.ts [family ...]
  *
- * It needs an x86-64 Linux and gcc. Recorded on an Intel Xeon (Sapphire Rapids).
+ * It needs an x86-64 Linux and gcc. Recorded on an Intel Xeon, family 6, model 85.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
