@@ -76,7 +76,9 @@ const { CODE, DOWN_CONFORMING, WRITE_READ, DB } = Attr;
 const PLAIN = Attr.P | Attr.S;
 const [CS_BASE, CS_ATTR] = [segBase(Seg.CS), segAttr(Seg.CS)];
 const [ES_BASE, SS_BASE, DS_BASE] = [segBase(Seg.ES), segBase(Seg.SS), segBase(Seg.DS)];
-const [SHAPE_USER, SHAPE_FLAT] = [Shape.USER, Shape.FLAT];
+const [SHAPE_USER, SHAPE_FLAT, SHAPE_WHOLE] = [Shape.USER, Shape.FLAT, Shape.WHOLE];
+/** `READABLE` of a segment that ends at 4 GiB. */
+const WHOLE_LIMIT = 0xfffffffd;
 /** An address masked with this equals its page's tag only if a word there is aligned. */
 const WORD_MASK = -4096 | 3;
 
@@ -267,6 +269,7 @@ export class Core {
       if (s[AT_WRITABLE + 2 /* SS */]! >>> 0 < least) least = s[AT_WRITABLE + 2]! >>> 0;
       if (s[AT_WRITABLE + 3 /* DS */]! >>> 0 < least) least = s[AT_WRITABLE + 3]! >>> 0;
       if (least > 0) shape |= SHAPE_FLAT;
+      if (least === WHOLE_LIMIT) shape |= SHAPE_WHOLE;
       s[AT_FLAT_LIMIT] = least;
     }
     s[AT_SHAPE] = shape;

@@ -120,6 +120,8 @@ export function interpret(cpu: Context): Exit {
           if (why === Leave.FAULT) {
             event = true;
             if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+          } else if (why === Leave.EXIT) {
+            return cpu.takeExit();
           } else {
             alone = true;
           }

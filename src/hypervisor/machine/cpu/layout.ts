@@ -42,8 +42,10 @@ export const Shape = {
   USER: 1,
   /** ES, SS and DS have base 0 and may be read and written upwards from 0. */
   FLAT: 2,
+  /** And they end at 4 GiB, so that no offset is beyond them. */
+  WHOLE: 4,
 } as const;
-export const SHAPES = 4;
+export const SHAPES = 8;
 
 /** Doubles of the clock block: cycles, instructions completed, and the cycle from which event points take a look. */
 export const CYCLES = 0;

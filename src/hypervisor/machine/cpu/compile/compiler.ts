@@ -24,6 +24,7 @@ import {
   imageOf,
   slowLoad,
   slowStore,
+  system,
 } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
@@ -83,6 +84,7 @@ export class Compiler implements CompiledCode {
         store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
       }),
       generic: (_cpu: number, at: number) => generic(this.#cpu(), this, at),
+      system: (at: number, page: number) => system(this.#cpu(), this, at, page),
       carry: carryOf,
       condition: conditionOf,
       image: imageOf,

@@ -91,6 +91,7 @@ function pushHit(f: Frame, at: number, size: number, write: boolean): number {
   w.i32(-4096);
   w.op(W.I32_AND);
   w.op(W.I32_EQ);
+  if (flat && f.whole) return linear;
   w.get(L.ADDRESS);
   if (flat) w.get(L.FLAT);
   else f.loadState((write ? WRITABLE : READABLE) + seg);

@@ -4,7 +4,7 @@
  */
 import { FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
-import { EXIT_OP, FETCH_SAFE, LIMIT, ZERO } from '../layout.js';
+import { FETCH_SAFE, LIMIT, ZERO } from '../layout.js';
 import { Flag, S, segSelector } from '../state.js';
 import { pushCarry, pushCondition, pushImage } from './emit-flags.js';
 import { emitCheckedStore, emitLoad, emitLoadForStore, emitStore, pushAddress } from './emit-memory.js';
@@ -940,9 +940,4 @@ export function addSpent(f: Frame): void {
     w.op(W.I64_SHR_U);
     w.op(W.I32_WRAP_I64);
   });
-}
-
-/** Notes the op at which a SYSTEM exit happens. */
-export function noteExitOp(f: Frame, at: number): void {
-  f.storeState(EXIT_OP, () => f.w.i32(at));
 }

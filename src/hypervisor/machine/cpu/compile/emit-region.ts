@@ -18,7 +18,7 @@
 import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { type CodeCache, MARK_WORDS } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
-import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, Shape } from '../layout.js';
+import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, Shape } from '../layout.js';
 import { S } from '../state.js';
 import { pushCondition } from './emit-flags.js';
 import { emitFlatLimit } from './emit-memory.js';
@@ -26,14 +26,14 @@ import {
   addSpent,
   checkTarget,
   emitOp,
+  flushClock,
   loadFlags,
   loadRegisters,
-  noteExitOp,
   spillTemps,
   storeFlags,
   storeRegisters,
 } from './emit-ops.js';
-import { Frame, Global, L, Leave } from './frame.js';
+import { Frame, Global, Import, L, Leave } from './frame.js';
 import { JUMP_CACHE_SLOTS, type JumpCacheAt } from './jump-cache.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
@@ -63,6 +63,7 @@ export class RegionEmitter {
     w.clear();
     f.depth = 0;
     f.flat = (plan.shape & Shape.FLAT) !== 0;
+    f.whole = (plan.shape & Shape.WHOLE) !== 0;
     f.user = (plan.shape & Shape.USER) !== 0;
     this.#labels.clear();
     const use = usage(this.cache.code, plan.nodes);
@@ -72,7 +73,7 @@ export class RegionEmitter {
 
     loadRegisters(f);
     loadFlags(f);
-    if (f.flat) emitFlatLimit(f);
+    if (f.flat && !f.whole) emitFlatLimit(f);
     w.get(L.EIP);
     w.i32(-4096);
     w.op(W.I32_AND);
@@ -199,19 +200,44 @@ export class RegionEmitter {
         f.br(f.transferDepth);
         return;
       }
-      default: {
-        // SYSTEM
-        spillTemps(f);
-        noteExitOp(f, at);
-        f.settleKind();
-        f.pushEip(node.offset + code[at + 6]!);
-        w.set(L.TARGET);
-        f.spend(block.instructions - 1, block.cycles);
-        w.i32(Leave.SYSTEM);
-        w.set(L.CODE);
-        f.br(f.exitDepth);
-      }
+      default:
+        this.#system(node, following);
     }
+  }
+
+  /**
+   * A helper executes the instruction on the state words. Where nothing but registers, flags and memory has changed the region
+   * goes on behind it; else the run loop finds out what comes next.
+   */
+  #system(node: Node, following: Node | null): void {
+    const f = this.#f;
+    const { w } = f;
+    const { block } = node;
+    const at = node.terminator;
+    spillTemps(f);
+    f.settleKind();
+    storeRegisters(f);
+    if (f.writesFlags) storeFlags(f);
+    f.spend(block.instructions - 1, block.cycles);
+    flushClock(f);
+    f.storeState(S.EIP, () => f.pushEip(node.offset + f.code[at + 6]!));
+    w.i32(at);
+    w.op(W.GLOBAL_GET);
+    w.u(Global.PAGE);
+    w.call(Import.SYSTEM);
+    w.tee(L.CODE);
+    f.if();
+    // Everything is in the state words already.
+    w.get(L.CODE);
+    w.op(W.RETURN);
+    f.end();
+    loadRegisters(f);
+    loadFlags(f);
+    f.kind = UNKNOWN_KIND;
+    f.loadState(LIMIT);
+    w.set(L.LIMIT);
+    if (f.flat && !f.whole) emitFlatLimit(f);
+    this.#edge(node.fall, node.offset + block.bytes, false, following);
   }
 
   /** A target in another page must lie within the code segment. A LOOP or CALL has checked already, and committed something. */

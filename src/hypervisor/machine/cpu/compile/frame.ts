@@ -69,6 +69,8 @@ export const Leave = {
   INTERPRET: 3,
   /** A SYSTEM op, whose index is in `EXIT_OP`; EIP is at the instruction, the clock as before its helper. */
   SYSTEM: 4,
+  /** `run` returns; the thread has the exit. */
+  EXIT: 5,
 } as const;
 
 /** Imported functions, in index order. */
@@ -79,6 +81,7 @@ export const IMPORTS = [
   { name: 'carry', type: 3 },
   { name: 'condition', type: 4 },
   { name: 'image', type: 3 },
+  { name: 'system', type: 5 },
 ] as const;
 const I = Type.I32;
 export const TYPES = [
@@ -89,7 +92,7 @@ export const TYPES = [
   { parameters: [I, I, I, I, I], results: [I] },
   { parameters: [I, I], results: [I] },
 ] as const;
-export const Import = { LOAD: 0, STORE: 1, GENERIC: 2, CARRY: 3, CONDITION: 4, IMAGE: 5 } as const;
+export const Import = { LOAD: 0, STORE: 1, GENERIC: 2, CARRY: 3, CONDITION: 4, IMAGE: 5, SYSTEM: 6 } as const;
 
 /** Imported globals: the machine address of the page, and the region's own index in the table. */
 export const GLOBALS = ['page', 'self'] as const;
@@ -105,6 +108,7 @@ export class Frame {
   transferDepth = 0;
   dispatchDepth = 0;
   flat = false;
+  whole = false;
   user = false;
   /** Page offset of the current block and instruction. */
   blockOffset = 0;

@@ -19,6 +19,7 @@ export class Node {
   readonly offset: number;
   taken: Node | null = null;
   fall: Node | null = null;
+  readonly predecessors: Node[] = [];
   /** Somebody outside, an event exit, or an edge backward comes in here through the dispatch: its number, or -1. */
   entry = -1;
   loop: Loop | null = null;
@@ -72,8 +73,10 @@ export function planRegion(cache: CodeCache, start: Block, shape: number): Regio
     if (node.taken !== null && isBackward(cache, node)) wanted.add(node.taken);
     const behind = nodes.get(node.block.machine + node.block.bytes);
     if (behind !== undefined && node.fall !== behind) wanted.add(behind);
+    // Behind a helper, whoever it was that it called in comes back there.
+    if (cache.code[node.terminator] === Op.SYSTEM && node.fall !== null) wanted.add(node.fall);
   }
-  const items = arrange([...nodes.values()], wanted);
+  const items = arrange(wanted);
   const entries = number(items, wanted);
   analyseFlags(cache, [...nodes.values()]);
   return { shape, page: start.machine & -4096, items, nodes: [...nodes.values()], entries };
@@ -86,8 +89,8 @@ function collect(cache: CodeCache, start: Block): Map<number, Node> {
   const nodes = new Map<number, Node>();
   const pending = [start];
   let ops = 0;
-  while (pending.length > 0 && nodes.size < BLOCKS_MAX && ops < OPS_MAX) {
-    const block = pending.shift()!;
+  for (let i = 0; i < pending.length && nodes.size < BLOCKS_MAX && ops < OPS_MAX; i++) {
+    const block = pending[i]!;
     if (nodes.has(block.machine)) continue;
     const count = compilableOps(cache, block);
     if (count === 0) continue;
@@ -128,6 +131,8 @@ function targets(cache: CodeCache, node: Node): { taken: number; fall: number } 
       return { taken: node.offset + code[at + 1]!, fall: node.offset + node.block.bytes };
     case Op.NEXT:
       return { taken: -1, fall: node.offset + code[at + 1]! };
+    case Op.SYSTEM:
+      return { taken: -1, fall: node.offset + node.block.bytes };
     default:
       return { taken: -1, fall: -1 };
   }
@@ -139,13 +144,15 @@ function link(cache: CodeCache, nodes: Map<number, Node>, node: Node): void {
   const at = (offset: number) => (offset >= 0 && offset < 4096 ? (nodes.get(page + offset) ?? null) : null);
   node.taken = at(taken);
   node.fall = at(fall);
+  node.taken?.predecessors.push(node);
+  if (node.fall !== node.taken) node.fall?.predecessors.push(node);
 }
 
 /** Innermost loops, then an order in which as many edges as possible go forward. */
-function arrange(nodes: Node[], wanted: ReadonlySet<Node>): Item[] {
+function arrange(wanted: ReadonlySet<Node>): Item[] {
   for (const header of wanted) {
     if (header.loop !== null) continue;
-    const loop = loopAt(nodes, header, wanted);
+    const loop = loopAt(header, wanted);
     if (loop === null) continue;
     for (const node of loop.body) node.loop = loop;
   }
@@ -183,8 +190,7 @@ function arrange(nodes: Node[], wanted: ReadonlySet<Node>): Item[] {
 }
 
 /** The natural loop with this header, if nothing but the header is entered from outside and no other loop is in it. */
-function loopAt(nodes: Node[], header: Node, wanted: ReadonlySet<Node>): Loop | null {
-  const predecessors = (node: Node) => nodes.filter(other => other.taken === node || other.fall === node);
+function loopAt(header: Node, wanted: ReadonlySet<Node>): Loop | null {
   const reachable = new Set<Node>([header]);
   const forward = [header];
   for (const node of forward) {
@@ -195,13 +201,13 @@ function loopAt(nodes: Node[], header: Node, wanted: ReadonlySet<Node>): Loop | 
     }
   }
   const body = new Set<Node>([header]);
-  const pending = predecessors(header).filter(node => reachable.has(node));
+  const pending = header.predecessors.filter(node => reachable.has(node));
   if (pending.length === 0) return null;
   for (const node of pending) {
     if (body.has(node)) continue;
     if (wanted.has(node) || node.loop !== null || !reachable.has(node)) return null;
     body.add(node);
-    pending.push(...predecessors(node));
+    pending.push(...node.predecessors);
   }
   const order = topological(header, body);
   return order === null ? null : { header, body: order };

@@ -6,11 +6,23 @@
  */
 
 import type { Context } from '../context.js';
+import { Result } from '../core.js';
 import { arithmeticFlags, carryFlag, condition, FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
-import { CYCLES, LIMIT, POLL_AT, STATUS } from '../layout.js';
+import {
+  CYCLES,
+  FETCH_MACHINE,
+  FETCH_PAGE,
+  FETCH_SAFE,
+  INSTRUCTIONS,
+  LIMIT,
+  POLL_AT,
+  SHAPE,
+  STATUS,
+} from '../layout.js';
 import { RARE_OPS } from '../rare-ops.js';
-import { S, segBase } from '../state.js';
+import { Flag, S, segBase } from '../state.js';
+import { HELPER_LIST } from '../system.js';
 import { Access } from './emit-memory.js';
 import { Leave } from './frame.js';
 
@@ -124,6 +136,39 @@ export function generic(cpu: Context, compiled: CompiledCode, at: number): numbe
   cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
   if (!good) return Leave.FAULT;
   return compiled.drops === drops ? 0 : Leave.EVENT;
+}
+
+/**
+ * Executes the SYSTEM op at `at` as the run loop would, EIP being at the instruction and the clock exact. Answers 0 where the
+ * code of the machine page `page` goes on behind the instruction, with no event due; else why compiled code must return.
+ */
+export function system(cpu: Context, compiled: CompiledCode, at: number, page: number): number {
+  const { s, clock } = cpu;
+  const code = cpu.codeCache.code;
+  const drops = compiled.drops;
+  const shape = s[SHAPE];
+  const helper = HELPER_LIST[code[at + 1]!]!;
+  const next = (s[S.EIP]! + code[at + 7]!) | 0;
+  let result: number;
+  do {
+    cpu.nextEip = next;
+    result = helper(cpu, code[at + 2]!, code[at + 3]!, code[at + 4]!, code[at + 5]!);
+  } while (result === Result.AGAIN && clock[CYCLES]! < clock[POLL_AT]! && compiled.drops === drops);
+  if (result === Result.FAULT) return Leave.FAULT;
+  if (result === Result.EXIT) return Leave.EXIT;
+  if (result !== Result.DONE) return Leave.EVENT;
+  s[S.EIP] = cpu.nextEip;
+  clock[INSTRUCTIONS]! += 1;
+  if (cpu.nextEip !== next || s[SHAPE] !== shape || compiled.drops !== drops || clock[CYCLES]! >= clock[POLL_AT]!) {
+    return Leave.EVENT;
+  }
+  if ((s[S.INTERRUPT_SHADOW]! | (s[S.EFLAGS]! & Flag.TF)) !== 0 || (s[S.DR7]! & 0xff) !== 0) return Leave.EVENT;
+  // The next instruction is fetched as `Context.find` would fetch it.
+  if (next >>> 0 >= s[FETCH_SAFE]! >>> 0) return Leave.EVENT;
+  if ((next & -4096) !== s[FETCH_PAGE] && !cpu.fetch(next)) return Leave.FAULT;
+  if (s[FETCH_MACHINE] !== page || ((next - 1) & -4096) !== (next & -4096)) return Leave.EVENT;
+  s[LIMIT] = cyclesToPoll(clock);
+  return 0;
 }
 
 // ---- flags of a kind that is known only when the code runs
