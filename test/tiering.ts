@@ -1,4 +1,4 @@
-/** `VMITOP_TIERING=always` or `never` runs the whole suite with that setting of the engine. */
+/** `VMITOP_TIERING=always`, `never` or `reference` runs the whole suite with that setting of the engine. */
 import { type EngineOptions, engineDefaults } from '../src/hypervisor/machine/cpu/code-cache.js';
 
 const wanted = process.env.VMITOP_TIERING as EngineOptions['tiering'];

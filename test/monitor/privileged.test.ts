@@ -9,7 +9,7 @@ import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../src/hypervisor/machine/cpu/context.js';
 import { Flag, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
-import { MachineMemory } from '../../src/hypervisor/machine/memory.js';
+import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { deliver, type Event, eventOf } from '../../src/hypervisor/monitor/inject.js';
 import { emulate } from '../../src/hypervisor/monitor/privileged.js';
 import { DirectTechnique, TestVm } from './test-vm.js';
@@ -173,7 +173,7 @@ const ports = (log: string[]) => ({
 });
 
 function runNative({ words, code }: ReturnType<typeof image>): Outcome {
-  const base = 16 << 20;
+  const base = RESERVED_BYTES;
   const memory = new MachineMemory(base + RAM + (1 << 20));
   const log: string[] = [];
   const context = new Context(

@@ -7,7 +7,7 @@ import { XEON_5160 } from '../../src/hypervisor/machine/costs/xeon-5160.js';
 import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../src/hypervisor/machine/cpu/context.js';
 import { Attr, Cr0, Cr4, type Exit, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
-import { MachineMemory } from '../../src/hypervisor/machine/memory.js';
+import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { deliver, eventOf } from '../../src/hypervisor/monitor/inject.js';
 import { MmioWindow } from '../../src/hypervisor/monitor/mmio-window.js';
 import { MachineMemoryExhausted, type MonitoredVm } from '../../src/hypervisor/monitor/monitored-vm.js';
@@ -56,9 +56,9 @@ export class TestVm {
 
   constructor(options: TestVmOptions = {}) {
     const ramBytes = options.ramBytes ?? 8 << 20;
-    this.memory = new MachineMemory((16 << 20) + ramBytes + (6 << 20));
+    this.memory = new MachineMemory(RESERVED_BYTES + ramBytes + (6 << 20));
     const { memory } = this;
-    let nextPage = 4096;
+    let nextPage = RESERVED_BYTES >>> 12;
     let pagesLeft = options.pagesMax ?? Infinity;
     const free: number[] = [];
     const allocate = (): Mpn => {

@@ -7,7 +7,7 @@ import { XEON_5160 } from '../../src/hypervisor/machine/costs/xeon-5160.js';
 import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../src/hypervisor/machine/cpu/context.js';
 import { Attr, Flag, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
-import { MachineMemory } from '../../src/hypervisor/machine/memory.js';
+import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import {
   CODE,
   DATA,
@@ -42,8 +42,8 @@ const KERNEL = `
 
 /** Runs the guest untranslated at CPL 1 with ring-1 descriptors, IOPL 0 and hardware interrupts open. */
 function runInRing1(start: Guest): Int32Array {
-  const memory = new MachineMemory(18 * 1024 * 1024);
-  const base = 16 * 1024 * 1024;
+  const memory = new MachineMemory(RESERVED_BYTES + 2 * 1024 * 1024);
+  const base = RESERVED_BYTES;
   memory.writeBytes(base, start.memory);
   const context = new Context(
     {

@@ -8,7 +8,7 @@ import { assemble } from '../../../src/hypervisor/machine/cpu/assemble.js';
 import { CodeCache } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../../src/hypervisor/machine/cpu/context.js';
 import { Attr, type ContextWiring, S, Seg, segSelector } from '../../../src/hypervisor/machine/cpu/state.js';
-import { MachineMemory } from '../../../src/hypervisor/machine/memory.js';
+import { MachineMemory, RESERVED_BYTES } from '../../../src/hypervisor/machine/memory.js';
 import { type BtOptions, BtTechnique } from '../../../src/hypervisor/monitor/bt/technique.js';
 import { MonitorLoop } from '../../../src/hypervisor/monitor/loop.js';
 import { MmioWindow } from '../../../src/hypervisor/monitor/mmio-window.js';
@@ -144,8 +144,8 @@ const FLAT_PARTS = {
 
 /** Runs the guest on a bare processor until HLT (with interrupts off), or for so many cycles. */
 export function runNative(start: Guest, cyclesMax = 5_000_000): End {
-  const memory = new MachineMemory(18 * 1024 * 1024);
-  const base = 16 * 1024 * 1024;
+  const memory = new MachineMemory(RESERVED_BYTES + 2 * 1024 * 1024);
+  const base = RESERVED_BYTES;
   memory.writeBytes(base, start.memory);
   const interrupts = new Interrupts();
   const ports = new Ports(interrupts);
@@ -206,8 +206,8 @@ export interface BtMachine {
 }
 
 export function makeBt(start: Guest, options: BtOptions = {}): BtMachine {
-  const memory = new MachineMemory(40 * 1024 * 1024);
-  let nextPage = 4096;
+  const memory = new MachineMemory(RESERVED_BYTES + 24 * 1024 * 1024);
+  let nextPage = RESERVED_BYTES >>> 12;
   const free: number[] = [];
   const allocate = (): Mpn => {
     const mpn = (free.pop() ?? nextPage++) as Mpn;

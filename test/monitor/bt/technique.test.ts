@@ -1,6 +1,7 @@
 /** The technique's parts one by one: hypercall hook, audits that find planted errors, adaptation, text for people. */
 import { expect, test } from 'vitest';
 import { S } from '../../../src/hypervisor/machine/cpu/state.js';
+import { RESERVED_BYTES } from '../../../src/hypervisor/machine/memory.js';
 import { HITS_TO_ADAPT } from '../../../src/hypervisor/monitor/bt/adapt.js';
 import { HYPERCALL_VECTOR, TARGET_HASH_LINEAR, TC_LINEAR } from '../../../src/hypervisor/monitor/hole.js';
 import { CAUSE_NAMES } from '../../../src/hypervisor/stats/causes.js';
@@ -62,7 +63,7 @@ test('the audit finds a changed byte of the TC', () => {
   const { memory } = machine.vm;
   // The first guest instructions are not patched by chaining.
   const code = unit!.code.bytes.slice(0, 10);
-  for (let mpn = 4096; mpn < memory.pageCount; mpn++) {
+  for (let mpn = RESERVED_BYTES >>> 12; mpn < memory.pageCount; mpn++) {
     if (code.every((byte, i) => memory.read8((mpn << 12) + i) === byte)) {
       memory.write8(mpn << 12, code[0]! ^ 0xff);
       break;

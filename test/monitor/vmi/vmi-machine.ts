@@ -13,7 +13,7 @@ import { assemble } from '../../../src/hypervisor/machine/cpu/assemble.js';
 import { CodeCache } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../../src/hypervisor/machine/cpu/context.js';
 import { Attr, Cr0, Cr4, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
-import { MachineMemory } from '../../../src/hypervisor/machine/memory.js';
+import { MachineMemory, RESERVED_BYTES } from '../../../src/hypervisor/machine/memory.js';
 import { type LoopResult, MonitorLoop } from '../../../src/hypervisor/monitor/loop.js';
 import { MmioWindow } from '../../../src/hypervisor/monitor/mmio-window.js';
 import type { MonitoredVm } from '../../../src/hypervisor/monitor/monitored-vm.js';
@@ -60,7 +60,7 @@ export interface VmiGuestSource {
 }
 
 export class VmiMachine {
-  readonly memory = new MachineMemory(24 * 1024 * 1024);
+  readonly memory = new MachineMemory(RESERVED_BYTES + 8 * 1024 * 1024);
   readonly thread: Context;
   readonly vm: MonitoredVm;
   readonly vcpu: VirtualCpu;
@@ -78,7 +78,7 @@ export class VmiMachine {
 
   constructor(source: VmiGuestSource) {
     const { memory } = this;
-    let nextPage = 4096;
+    let nextPage = RESERVED_BYTES >>> 12;
     const free: number[] = [];
     const allocate = (): Mpn => {
       const mpn = (free.pop() ?? nextPage++) as Mpn;

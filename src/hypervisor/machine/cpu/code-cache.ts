@@ -10,6 +10,7 @@ import type { CostProfile } from '../costs/profile.js';
 import type { MachineMemory } from '../memory.js';
 import type { Tlb } from '../mmu/tlb.js';
 import { Compiler, type Region, Tiering } from './compile/compiler.js';
+import { WasmInterpreter } from './compile/interpreter.js';
 import { OP_WORDS, Op } from './ir.js';
 
 /** What the meaning of a block depends on besides its bytes. */
@@ -27,19 +28,38 @@ export const Mode = {
 /** Words of one entry of a block's instruction marks: first op, distance from the block's EIP, cycles before it. */
 export const MARK_WORDS = 3;
 
+/** Words in front of a block's ops: what the WebAssembly interpreter has to know of it. */
+export const Header = {
+  /** Static cycles and instructions of the whole block; one 64-bit number to whoever adds both at once. */
+  CYCLES: 0,
+  INSTRUCTIONS: 1,
+  /** Distance to the instruction behind it. */
+  BYTES: 2,
+  /** Machine addresses of the headers of the successors over direct jumps within the page; 0 for none. */
+  TAKEN: 3,
+  FALL: 4,
+  /** Executions so far, as interpreters count them for the compiler; `RETIRED` once the block must not be entered. */
+  HEAT: 5,
+  /** -1 once retired. */
+  MACHINE: 6,
+  MODE: 7,
+  /** Number of the block in `CodeCache.numbered`. */
+  NUMBER: 8,
+  /** 1: somebody came here other than over a direct edge within the page. */
+  ENTERED: 9,
+  WORDS: 10,
+} as const;
+
+/** Hotter than any block gets: nobody follows a link to one that is as hot. */
+export const RETIRED = 0x7fffffff;
+
 export class Block {
-  /** Successors over direct jumps within the page; a retired successor has `start` -1. */
-  taken: Block | null = null;
-  fall: Block | null = null;
-  /** Executions so far, as the interpreter counts them for the compiler. */
-  heat = 0;
-  /** Somebody came here other than over a direct edge. */
-  entered = false;
   /** Compiled code that can be entered here, and the number of the entry. */
   region: Region | null = null;
   entry = -1;
   /** All compiled code that this block is part of. */
   readonly regions: Region[] = [];
+  #code: Int32Array = NOT_IN_CACHE;
 
   constructor(
     /** Index of the first op in `CodeCache.code`, -1 once retired. */
@@ -55,11 +75,59 @@ export class Block {
     /** Machine page of the part behind a page end, or -1. */
     readonly secondPage: number,
   ) {}
+
+  /** Index of the header; only of a block that is not retired. */
+  get header(): number {
+    return this.start - Header.WORDS;
+  }
+
+  get heat(): number {
+    return this.start < 0 ? RETIRED : this.#code[this.header + Header.HEAT]!;
+  }
+
+  set heat(value: number) {
+    if (this.start >= 0) this.#code[this.header + Header.HEAT] = Math.min(value, RETIRED);
+  }
+
+  get entered(): boolean {
+    return this.start >= 0 && this.#code[this.header + Header.ENTERED] !== 0;
+  }
+
+  set entered(value: boolean) {
+    if (this.start >= 0) this.#code[this.header + Header.ENTERED] = value ? 1 : 0;
+  }
+
+  /** Writes the header. */
+  enlist(code: Int32Array, number: number): void {
+    this.#code = code;
+    const at = this.header;
+    code.fill(0, at, at + Header.WORDS);
+    code[at + Header.CYCLES] = this.cycles;
+    code[at + Header.INSTRUCTIONS] = this.instructions;
+    code[at + Header.BYTES] = this.bytes;
+    code[at + Header.MACHINE] = this.machine;
+    code[at + Header.MODE] = this.mode;
+    code[at + Header.NUMBER] = number;
+  }
+
+  /** Never to be entered again. Links to it may stay until all blocks are dropped. */
+  retire(): void {
+    if (this.start < 0) return;
+    const at = this.header;
+    this.#code[at + Header.HEAT] = RETIRED;
+    this.#code[at + Header.MACHINE] = -1;
+    this.start = -1;
+  }
 }
+
+const NOT_IN_CACHE = new Int32Array(0);
 
 /** How the engine of a host works. Nothing observable depends on it but the time that it takes. */
 export interface EngineOptions {
-  /** When blocks are compiled: when they are hot (`normal`), on their first execution, or not at all. */
+  /**
+   * When blocks are compiled: when they are hot (`normal`), on their first execution, or not at all; `reference` leaves everything
+   * to the reference interpreter.
+   */
   readonly tiering?: keyof typeof Tiering;
   /** Bound of the memory for compiled code, in bytes. */
   readonly codeBytesMax?: number;
@@ -73,30 +141,46 @@ export const engineDefaults: Required<{ -readonly [K in keyof EngineOptions]: En
 const CODE_WORDS = 4 << 20;
 /** Room that one block may need: 48 instructions of 24 ops. */
 const BLOCK_WORDS = 48 * (24 * OP_WORDS + MARK_WORDS) + 64;
-const SLOTS = 1 << 15;
+export const SLOTS = 1 << 15;
+/** Words in front of the slots that the WebAssembly interpreter leaves its answers in. */
+export const MAILBOX_WORDS = 16;
 
 export class CodeCache {
-  /** Ops and marks of all blocks. */
-  readonly code = new Int32Array(CODE_WORDS);
-  /** Hash of blocks by machine address and mode; the first look. */
-  readonly slots: (Block | undefined)[] = new Array<Block | undefined>(SLOTS).fill(undefined);
+  /** Machine address of the cache's part of the simulator's memory: mailbox, slots, code. */
+  readonly base: number;
+  /** Headers, ops and marks of all blocks. */
+  readonly code: Int32Array;
+  /** Machine address of `code`. */
+  readonly codeAt: number;
+  /** Hash by machine address and mode, the first look: machine addresses of headers, or 0. */
+  readonly slots: Int32Array;
+  /** All blocks since everything was dropped last, retired ones too. */
+  readonly numbered: Block[] = [];
   blocksInvalidated = 0;
+  /** Index of the next block's first op; whoever lowers a block moves it behind its marks. */
   top = 0;
+  /** End of the last block. */
+  #end = 0;
   #blocks = new Map<number, Block>();
   #byPage = new Map<number, Block[]>();
   #tlbs: Tlb[] = [];
   #costs: CostProfile | undefined;
   readonly compiler: Compiler;
+  /** Runs what is not compiled; null where the reference interpreter does. */
+  readonly interpreter: WasmInterpreter | null;
 
   constructor(
     readonly memory: MachineMemory,
     options: EngineOptions = {},
   ) {
-    this.compiler = new Compiler(
-      this,
-      Tiering[options.tiering ?? engineDefaults.tiering],
-      options.codeBytesMax ?? engineDefaults.codeBytesMax,
-    );
+    const { tiering, codeBytesMax } = { ...engineDefaults, ...options };
+    const words = MAILBOX_WORDS + SLOTS;
+    this.base = memory.reserve((words + CODE_WORDS) * 4);
+    this.codeAt = this.base + words * 4;
+    this.slots = new Int32Array(memory.wasm.buffer, this.base + MAILBOX_WORDS * 4, SLOTS);
+    this.code = new Int32Array(memory.wasm.buffer, this.codeAt, CODE_WORDS);
+    this.compiler = new Compiler(this, Tiering[tiering], codeBytesMax);
+    this.interpreter = tiering === 'reference' ? null : new WasmInterpreter(this);
     memory.onCodeWrite = (machine, length) => this.invalidate(machine, length);
   }
 
@@ -121,19 +205,39 @@ export class CodeCache {
   }
 
   find(machine: number, mode: number): Block | undefined {
+    const { code } = this;
+    const slot = CodeCache.slotOf(machine, mode);
+    const at = (this.slots[slot]! - this.codeAt) >> 2;
+    if (at >= 0 && code[at + Header.MACHINE] === machine && code[at + Header.MODE] === mode) {
+      return this.numbered[code[at + Header.NUMBER]!];
+    }
     const block = this.#blocks.get(machine * 8 + mode);
-    if (block !== undefined) this.slots[CodeCache.slotOf(machine, mode)] = block;
+    if (block !== undefined) this.slots[slot] = this.addressOf(block);
     return block;
   }
 
-  /** Makes room for one more block before it is lowered; a full arena drops everything. */
+  /** Machine address of a block's header. */
+  addressOf(block: Block): number {
+    return this.codeAt + block.header * 4;
+  }
+
+  /** The block whose header is at a machine address. */
+  blockAt(address: number): Block {
+    return this.numbered[this.code[((address - this.codeAt) >> 2) + Header.NUMBER]!]!;
+  }
+
+  /** Makes room for one more block before it is lowered, its ops from `top` on; a full arena drops everything. */
   reserve(): void {
-    if (this.top + BLOCK_WORDS > CODE_WORDS) this.clear();
+    if (this.#end + BLOCK_WORDS > CODE_WORDS) this.clear();
+    this.top = (this.#end + Header.WORDS + OP_WORDS - 1) & -OP_WORDS;
   }
 
   add(block: Block): void {
+    this.#end = block.marks + block.instructions * MARK_WORDS;
+    block.enlist(this.code, this.numbered.length);
+    this.numbered.push(block);
     this.#blocks.set(block.machine * 8 + block.mode, block);
-    this.slots[CodeCache.slotOf(block.machine, block.mode)] = block;
+    this.slots[CodeCache.slotOf(block.machine, block.mode)] = this.addressOf(block);
     this.#watch(block.machine >>> 12, block);
     if (block.secondPage >= 0) this.#watch(block.secondPage >>> 12, block);
   }
@@ -158,12 +262,13 @@ export class CodeCache {
   /** Drops all blocks. Nothing observable but the time that decoding takes. */
   clear(): void {
     this.compiler.dropAll();
-    for (const block of this.#blocks.values()) block.start = -1;
+    for (const block of this.#blocks.values()) block.retire();
     for (const mpn of this.#byPage.keys()) this.memory.holdsCode[mpn] = 0;
     this.#blocks.clear();
     this.#byPage.clear();
-    this.slots.fill(undefined);
-    this.top = 0;
+    this.slots.fill(0);
+    this.numbered.length = 0;
+    this.#end = 0;
   }
 
   /** Index of the instruction whose ops include index `pc`. */
@@ -212,12 +317,8 @@ export class CodeCache {
   /** Drops one block. It stays listed under its pages until these are written. */
   retire(block: Block): void {
     if (block.regions.length > 0) this.compiler.retire(block);
-    block.start = -1;
-    block.taken = null;
-    block.fall = null;
+    block.retire();
     this.blocksInvalidated += 1;
     this.#blocks.delete(block.machine * 8 + block.mode);
-    const slot = CodeCache.slotOf(block.machine, block.mode);
-    if (this.slots[slot] === block) this.slots[slot] = undefined;
   }
 }

@@ -11,9 +11,9 @@ import { Core, Result } from './core.js';
 import { BlockDecoder, INSTRUCTION_BYTES_MAX, NEEDS_NEXT_PAGE } from './decode.js';
 import { deliver, Source } from './exceptions.js';
 import { INLINE_HELPER_LIST } from './inline-helpers.js';
-import { interpret } from './interpret.js';
 import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS, MISS_COST, MISSES } from './layout.js';
 import type { HardwareThread } from './processor.js';
+import { run } from './run.js';
 import { Attr, type ContextWiring, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
 const DEADLINE: Exit = { kind: 'deadline' };
@@ -46,7 +46,7 @@ export class Context extends Core implements HardwareThread {
     const before = this.codeCache.blocksInvalidated;
     this.clock[MISS_COST] = this.costs.cycles.tlbMiss;
     this.codeCache.compiler.current = this;
-    const exit = interpret(this);
+    const exit = run(this);
     this.counters.tlbMisses += this.clock[MISSES]!;
     this.clock[MISSES] = 0;
     this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - before;
@@ -109,10 +109,7 @@ export class Context extends Core implements HardwareThread {
   #findAt(linear: number, mode: number): Block | null {
     if ((linear & -4096) !== this.s[FETCH_PAGE] && !this.fetch(linear)) return null;
     const machine = this.s[FETCH_MACHINE]! + (linear & 4095);
-    const cache = this.codeCache;
-    const slot = cache.slots[((machine ^ (machine >>> 13) ^ (mode << 11)) & 0x7fff) as number];
-    if (slot !== undefined && slot.machine === machine && slot.mode === mode && slot.start >= 0) return slot;
-    return cache.find(machine, mode) ?? this.#decode(linear, machine, mode);
+    return this.codeCache.find(machine, mode) ?? this.#decode(linear, machine, mode);
   }
 
   #decode(linear: number, machine: number, mode: number): Block | null {

@@ -28,8 +28,13 @@ import {
 } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
-/** Executions after which a block is compiled; `never` for an interpreter alone. */
-export const Tiering = { normal: 120, always: 1, never: Number.POSITIVE_INFINITY } as const;
+/** Executions after which a block is compiled; `never` for interpreters alone. */
+export const Tiering = {
+  normal: 120,
+  always: 1,
+  never: Number.POSITIVE_INFINITY,
+  reference: Number.POSITIVE_INFINITY,
+} as const;
 
 /** A block that cannot be compiled, or must not be for long, begins to count from here. */
 export const COLD = -(1 << 28);

@@ -279,8 +279,11 @@ export interface FunctionBody {
 export interface ModuleParts {
   readonly types: readonly FunctionType[];
   readonly imports: readonly ImportedFunction[];
-  /** Pages of the shared memory `memory` that is imported. */
+  /** Pages of the shared memory `memory` that is imported; with `memoryPagesMax`, so many at least and at most. */
   readonly memoryPages: number;
+  readonly memoryPagesMax?: number;
+  /** False if the function table `table` is not imported. */
+  readonly table?: boolean;
   /** Names of imported immutable i32 globals. */
   readonly globals?: readonly string[];
   readonly functions: readonly FunctionBody[];
@@ -309,19 +312,22 @@ export function assembleModule(parts: ModuleParts): Uint8Array<ArrayBuffer> {
   });
   const globals = parts.globals ?? [];
   section(out, 2, part => {
-    part.u(parts.imports.length + globals.length + 2);
+    const table = parts.table ?? true;
+    part.u(parts.imports.length + globals.length + (table ? 2 : 1));
     part.name('m');
     part.name('memory');
     part.byte(2);
     part.byte(3); // shared, with a maximum
     part.u(parts.memoryPages);
-    part.u(parts.memoryPages);
-    part.name('m');
-    part.name('table');
-    part.byte(1);
-    part.byte(0x70);
-    part.byte(0);
-    part.u(0);
+    part.u(parts.memoryPagesMax ?? parts.memoryPages);
+    if (table) {
+      part.name('m');
+      part.name('table');
+      part.byte(1);
+      part.byte(0x70);
+      part.byte(0);
+      part.u(0);
+    }
     for (const global of globals) {
       part.name('m');
       part.name(global);

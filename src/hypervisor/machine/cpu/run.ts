@@ -1,0 +1,125 @@
+/**
+ * The run loop of a hardware thread: it takes events, finds the block at EIP, and hands it to whoever executes it: compiled code,
+ * the WebAssembly interpreter, or the reference interpreter. What they do is the same, cycle for cycle.
+ */
+import { type Block, Mode } from './code-cache.js';
+import { Leave } from './compile/frame.js';
+import type { Context } from './context.js';
+import { Result } from './core.js';
+import { deliver, deliverFault, Source } from './exceptions.js';
+import { interpretBlock } from './interpret.js';
+import { CYCLES, EXIT_OP, INSTRUCTIONS, POLL_AT, SHAPE, STATUS } from './layout.js';
+import { type Exit, Flag, S, Vector } from './state.js';
+import { HELPER_LIST } from './system.js';
+
+const STEPPED: Exit = { kind: 'stepped' };
+
+export function run(cpu: Context): Exit {
+  const { s, clock, breakpoints } = cpu;
+  const { code, compiler, interpreter } = cpu.codeCache;
+  const hot = compiler.threshold;
+  /** An event point has been reached. */
+  let event = true;
+  /** The instruction before was executed alone: because of `step`, TF, the interrupt shadow or a breakpoint. */
+  let single = false;
+  let trap = false;
+  /** The instruction at EIP was left to the interpreter by generated code, which goes on behind it. */
+  let alone = false;
+  /** Block that the WebAssembly interpreter left over a direct edge without a link. */
+  let from: Block | null = null;
+  breakpoints.update(cpu);
+
+  for (;;) {
+    if (single) {
+      single = false;
+      event = true;
+      if (trap || breakpoints.hits !== 0) {
+        const due = breakpoints.afterInstruction(cpu, trap);
+        trap = false;
+        if (due && deliver(cpu, Vector.DB, 0, Source.TRAP, s[S.EIP]!) === Result.EXIT) return cpu.takeExit();
+      }
+      if (cpu.stepping) return STEPPED;
+    }
+    if (event && !alone) {
+      event = false;
+      from = null;
+      if (clock[CYCLES]! >= clock[POLL_AT]!) {
+        const exit = cpu.takeEvents();
+        if (exit !== null) return exit;
+      }
+    }
+    if ((s[S.INTERRUPT_SHADOW]! | (s[S.EFLAGS]! & Flag.TF)) !== 0 || cpu.stepping || breakpoints.active) {
+      single = true;
+      if (breakpoints.active && breakpoints.stopsAt(cpu)) {
+        if (deliver(cpu, Vector.DB, 0, Source.FAULT, s[S.EIP]!) === Result.EXIT) return cpu.takeExit();
+        continue;
+      }
+      trap = (s[S.EFLAGS]! & Flag.TF) !== 0;
+      s[S.INTERRUPT_SHADOW] = 0;
+      from = null;
+    }
+    const block = cpu.find(single || alone);
+    if (block === null) {
+      alone = false;
+      trap = false;
+      event = true;
+      if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+      continue;
+    }
+    let why: number;
+    if (single || alone || (block.mode & Mode.SINGLE) !== 0) {
+      alone = false;
+      from = null;
+      why = interpretBlock(cpu, block);
+    } else {
+      if (from === null) block.entered = true;
+      const shape = s[SHAPE]!;
+      const compilable = block.mode === Mode.PLAIN && shape >= 0;
+      if (compilable && block.heat >= hot && (block.region === null || block.region.shape !== shape)) {
+        compiler.compile(block, shape);
+      }
+      if (compilable && block.region !== null && block.region.shape === shape) {
+        from = null;
+        why = compiler.run(cpu, block);
+        s[STATUS] = 0;
+      } else {
+        block.heat += 1;
+        if (interpreter === null || block.secondPage >= 0) {
+          from = null;
+          why = interpretBlock(cpu, block);
+        } else {
+          if (from !== null) interpreter.link(from, block);
+          why = interpreter.run(cpu, block, compilable);
+          from = interpreter.from;
+        }
+      }
+    }
+    if (why === Leave.GOTO) continue;
+    from = null;
+    if (why === Leave.INTERPRET) {
+      alone = true;
+      continue;
+    }
+    if (why === Leave.EXIT) return cpu.takeExit();
+    event = true;
+    if (why === Leave.SYSTEM) {
+      const at = s[EXIT_OP]!;
+      cpu.nextEip = (s[S.EIP]! + code[at + 7]!) | 0;
+      const result = HELPER_LIST[code[at + 1]!]!(cpu, code[at + 2]!, code[at + 3]!, code[at + 4]!, code[at + 5]!);
+      if (result === Result.DONE) {
+        s[S.EIP] = cpu.nextEip;
+        clock[INSTRUCTIONS]! += 1;
+      } else if (result === Result.FAULT) {
+        trap = false;
+        if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+      } else if (result === Result.EXIT) {
+        return cpu.takeExit();
+      } else if (result === Result.DELIVERED) {
+        trap = false;
+      }
+    } else if (why === Leave.FAULT) {
+      trap = false;
+      if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+    }
+  }
+}
