@@ -1,5 +1,5 @@
 /** Conversions between 80-bit numbers and the other formats of memory operands (SDM vol. 1, 4.2, 4.7 and 8.1.2). */
-import { BIAS, bigSignificand, Extended, exponentOf, isDenormal, isZero, Rounding, setZero } from './soft.js';
+import { BIAS, Extended, exponentOf, isDenormal, isZero, Rounding, setZero } from './soft.js';
 import { Raise } from './state.js';
 
 const SIGN = 0x8000;
@@ -220,7 +220,3 @@ export function toDecimal(x: Extended, rounding: number, bytes: Uint8Array, at: 
   bytes[at + 9] = sign >>> 8;
   return flags;
 }
-
-/** A finite number as a double, rounded to nearest: for estimates only. */
-export const approximate = (x: Extended): number =>
-  Number(bigSignificand(x)) * 2 ** (exponentOf(x) - BIAS - 63) * ((x.se & SIGN) !== 0 ? -1 : 1);

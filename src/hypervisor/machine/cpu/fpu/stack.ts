@@ -6,9 +6,6 @@ import type { Extended } from './soft.js';
 import { setIndefinite } from './soft.js';
 import { F, type FpuState, Raise, Status } from './state.js';
 
-/** What an instruction with a memory operand carries in `a`: bits 0..2 the register, from bit 16 on the opcode. */
-export const registerOf = (a: number): number => a & 7;
-
 /** #NM where CR0 asks for it. */
 export function available(cpu: Core): boolean {
   return (cpu.s[S.CR0] & (Cr0.EM | Cr0.TS)) === 0 || cpu.raise(Vector.NM);
