@@ -5,7 +5,6 @@
 import { COST_PROFILES } from '../../src/hypervisor/machine/costs/index.js';
 import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import type { Compiler } from '../../src/hypervisor/machine/cpu/compile/compiler.js';
-import { warmUpInterpreter } from '../../src/hypervisor/machine/cpu/warm-up.js';
 import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { zeroCauses } from '../../src/hypervisor/stats/causes.js';
 import { zeroCounters } from '../../src/hypervisor/stats/counters.js';
@@ -45,7 +44,6 @@ function timeCompiler(compiler: Compiler): readonly number[] {
 
 /** Runs until the guest says `end`. Throws when the machine stops before. */
 export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowReader): OurRun {
-  warmUpInterpreter();
   const costs = COST_PROFILES['xeon-5160']!;
   const memoryBytes = options.memoryMib * 1048576;
   const memory = new MachineMemory(RESERVED_BYTES + memoryBytes + 0x100000);

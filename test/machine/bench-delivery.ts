@@ -9,7 +9,6 @@
 import { deliver, Source } from '../../src/hypervisor/machine/cpu/exceptions.js';
 import { interruptReturn } from '../../src/hypervisor/machine/cpu/far.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
-import { warmUpInterpreter } from '../../src/hypervisor/machine/cpu/warm-up.js';
 import { CODE, CS3, DATA, DS0, DS3, HANDLERS, Machine, PAGE_DIRECTORY, STACK0, STACK3 } from './fixture.js';
 
 const handler = (vector: number) => HANDLERS + vector * 16;
@@ -111,7 +110,6 @@ const ROWS: Readonly<Record<string, Row>> = {
 };
 
 const only = process.argv[2];
-warmUpInterpreter();
 
 /** The helpers alone, without an engine around them. */
 function helpers(): void {

@@ -20,7 +20,6 @@ import { overrideCosts } from '../machine/costs/define.js';
 import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import { CodeCache } from '../machine/cpu/code-cache.js';
-import { warmUpInterpreter } from '../machine/cpu/warm-up.js';
 import { MachineMemory, RESERVED_BYTES } from '../machine/memory.js';
 import type { Sample } from '../stats/sample.js';
 import { hostMemorySample } from '../vmkernel/host-memory.js';
@@ -77,7 +76,6 @@ export class VmHost implements Host {
         `unknown cost profile "${config.costs}", must be one of ${Object.keys(COST_PROFILES).join(', ')}`,
       );
     }
-    warmUpInterpreter();
     this.#costs = config.costOverrides === undefined ? profile : overrideCosts(profile, config.costOverrides);
     this.cyclesPerSecond = this.#costs.cyclesPerSecond;
     this.quantumCycles = Math.floor(this.cyclesPerSecond / QUANTA_PER_SECOND);
