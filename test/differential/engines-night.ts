@@ -5,7 +5,7 @@ import { EnginePair, listing, type Tally } from './engines-run.js';
 const first = Number(process.argv[2] ?? 1);
 const count = Number(process.argv[3] ?? 1000);
 const most = Number(process.argv[4] ?? 3);
-const tally: Tally = { instructions: 0, exceptions: 0, interrupts: 0, regions: 0 };
+const tally: Tally = { instructions: 0, exceptions: 0, interrupts: 0, regions: 0, compiledOps: new Map() };
 let pair = new EnginePair();
 let failures = 0;
 const start = performance.now();
@@ -20,5 +20,8 @@ for (let seed = first; seed < first + count && failures < most; seed++) {
   console.log(`smallest:\n  ${small.failure.differences.join('\n  ')}\n${listing(small.program)}\n`);
 }
 const seconds = (performance.now() - start) / 1000;
-console.log(`${count} programs from seed ${first}: ${failures} failures, ${seconds.toFixed(1)} s`, tally);
+console.log(`${count} programs from seed ${first}: ${failures} failures, ${seconds.toFixed(1)} s`, {
+  ...tally,
+  compiledOps: tally.compiledOps.size,
+});
 process.exitCode = failures > 0 ? 1 : 0;

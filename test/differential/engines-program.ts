@@ -54,7 +54,7 @@ export interface Program {
   readonly spans: readonly Span[];
   readonly chunks: readonly number[];
   readonly episodes: readonly Episode[];
-  /** Executions after which the second engine compiles. */
+  /** Executions after which the second engine compiles; infinite: never. */
   readonly threshold: number;
   /** Number of the page behind each alias code page. */
   readonly permutation: readonly number[];
@@ -78,6 +78,8 @@ class Generator {
   readonly #toChunk: number[] = [];
   #at = 0;
   #begin = 0;
+  /** The address-size prefix has been emitted. */
+  #narrow = false;
   readonly flat: boolean;
 
   constructor(readonly prng: Prng) {
@@ -103,6 +105,7 @@ class Generator {
   /** One instruction, whose place is noted. */
   ins(emit: () => void): void {
     this.#begin = this.#at;
+    this.#narrow = false;
     emit();
     this.spans.push({ at: this.#begin, length: this.#at - this.#begin });
   }
@@ -139,6 +142,10 @@ class Generator {
   /** ModRM, SIB and displacement: reg field given, operand random. `memory` forbids a register operand. */
   modrm(reg: number, memory = false): void {
     const { prng } = this;
+    if (this.#narrow) {
+      this.modrm16(reg);
+      return;
+    }
     if (!memory && this.chance(40)) {
       this.byte(0xc0 | (reg << 3) | this.register());
       return;
@@ -200,6 +207,10 @@ class Generator {
     if (this.chance(14)) {
       this.byte(0x66);
       size = 2;
+    }
+    if (this.chance(3)) {
+      this.byte(0x67);
+      this.#narrow = true;
     }
     return size;
   }
@@ -365,7 +376,10 @@ class Generator {
           this.modrm(this.register());
           return;
         case 11:
-          this.byte(0x90 + this.register());
+          if (this.chance(50)) {
+            this.byte(0x84 | wide);
+            this.modrm(this.register());
+          } else this.byte(0x90 + this.register());
           return;
         case 12:
           this.byte(0x0f, prng.pick([0xb0, 0xc0]) | wide);
@@ -722,6 +736,7 @@ class Generator {
         const register = prng.pick([0, 1, 2, 3, 5, 6, 7]);
         this.ins(() => this.byte(0x83, 0xe0 | register, 63));
         this.ins(() => {
+          if (this.chance(6)) this.byte(0x66);
           this.byte(0xff, (this.chance(60) ? 0x10 : 0x20) | 4, 0x80 | (register << 3) | 5);
           this.word(TABLE_AT, 4);
         });
@@ -793,7 +808,7 @@ export function generate(seed: number): Program {
     spans: g.spans,
     chunks: g.chunks,
     episodes,
-    threshold: prng.pick([1, 1, 2, 3, 5, 12]),
+    threshold: prng.pick([1, 1, 5, 5, 20, 20, Number.POSITIVE_INFINITY]),
     permutation: g.chance(50) ? permutation : permutation.map((_, i) => i),
     divideHandlerSkips: g.chance(70),
     faultsGoOn: g.chance(85),

@@ -1,7 +1,9 @@
 /** Runs one random program on two machines whose engines work differently, and compares everything that the guest or a monitor can see. */
 import { Decoder, DecoderOptions, Formatter, FormatterSyntax } from 'iced-x86';
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
-import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { type Block, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { Tiering } from '../../src/hypervisor/machine/cpu/compile/compiler.js';
+import { OP_WORDS } from '../../src/hypervisor/machine/cpu/ir.js';
 import { Attr, Cr0, type Exit, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
 import { NO_TAG } from '../../src/hypervisor/machine/mmu/tlb.js';
 import { GDT, HANDLERS, IDT, Machine, PAGE_DIRECTORY, STACK0, STACK3 } from '../machine/fixture.js';
@@ -66,11 +68,14 @@ export class Engine {
   readonly #fpu: Int32Array;
   /** Device accesses: what, where, value, when. */
   readonly log: number[] = [];
+  onRegion: ((blocks: readonly Block[]) => void) | undefined;
 
-  constructor(tiering: NonNullable<EngineOptions['tiering']>) {
+  /** `threshold`: executions after which a block is compiled (infinite: never), or all is left to the reference interpreter. */
+  constructor(threshold: number | 'reference') {
     const { log } = this;
-    const before = engineDefaults.tiering;
-    engineDefaults.tiering = tiering;
+    const before = [engineDefaults.tiering, Tiering.normal] as const;
+    engineDefaults.tiering = threshold === 'reference' ? threshold : 'normal';
+    if (threshold !== 'reference') (Tiering as { normal: number }).normal = threshold;
     this.machine = new Machine({
       physicalBytes: RAM,
       mmio: {
@@ -88,8 +93,15 @@ export class Engine {
         write: (port, width, value) => this.#device(4, port, width, value),
       },
     });
-    engineDefaults.tiering = before;
+    engineDefaults.tiering = before[0];
+    (Tiering as { normal: number }).normal = before[1];
     const { machine } = this;
+    const { compiler } = machine.cache;
+    const compile = compiler.compile.bind(compiler);
+    compiler.compile = (start, shape) => {
+      compile(start, shape);
+      if (start.region !== null) this.onRegion?.(start.region.blocks);
+    };
     this.#clean = machine.memory.bytes(machine.base, HANDLER_CODE).slice();
     this.#state = machine.cpu.s.slice();
     this.#fpu = machine.cpu.fpu.w.slice();
@@ -309,16 +321,37 @@ export interface Tally {
   exceptions: number;
   interrupts: number;
   regions: number;
+  /** Ops of compiled code, with the values of their fourth argument (which tells the operand size of some). */
+  compiledOps: Map<number, Set<number>>;
 }
 
+/** Notes the ops of blocks that have been compiled. */
+function countOps({ machine }: Engine, blocks: readonly Block[], { compiledOps }: Tally): void {
+  const { code } = machine.cache;
+  for (const { start, marks } of blocks) {
+    for (let at = start; at < marks; at += OP_WORDS) {
+      const values = compiledOps.get(code[at]!) ?? new Set();
+      compiledOps.set(code[at]!, values.add(code[at + 4]!));
+    }
+  }
+}
+
+/** Reference interpreter and engines that compile after so many executions. */
 export class EnginePair {
-  a = new Engine('never');
-  b = new Engine('always');
+  a = new Engine('reference');
+  #others = new Map<number, Engine>();
+
+  #other(threshold: number): Engine {
+    let engine = this.#others.get(threshold);
+    if (engine === undefined) this.#others.set(threshold, (engine = new Engine(threshold)));
+    return engine;
+  }
 
   /** Null if the engines agree. */
   check(program: Program, tally?: Tally): Failure | null {
-    const { a, b } = this;
-    (b.machine.cache.compiler as { threshold: number }).threshold = program.threshold;
+    const { a } = this;
+    const b = this.#other(program.threshold);
+    b.onRegion = tally === undefined ? undefined : blocks => countOps(b, blocks, tally);
     a.reset(program);
     b.reset(program);
     const compiled = b.machine.cache.compiler.compiled;
@@ -334,8 +367,8 @@ export class EnginePair {
         found.push(...differences(a, b, last));
         if (found.length > 0 || x.kind === 'broken') {
           if (found.length === 0) found.push(dx);
-          this.a = new Engine('never');
-          this.b = new Engine('always');
+          this.a = new Engine('reference');
+          this.#others.clear();
           return { episode: index, slice, differences: found };
         }
         if (last) break;
