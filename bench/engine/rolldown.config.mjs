@@ -1,0 +1,9 @@
+/** Built like the program itself, so that what is measured is what users run. */
+import { defineConfig } from 'rolldown';
+
+export default defineConfig({
+  input: { main: 'bench/engine/main.ts', ours: 'bench/engine/ours.ts', v86: 'bench/engine/v86.ts' },
+  platform: 'node',
+  external: id => !id.startsWith('.') && !id.startsWith('/'),
+  output: { dir: 'build/bench/engine', format: 'esm', sourcemap: true, cleanDir: true },
+});
