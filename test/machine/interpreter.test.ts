@@ -1,0 +1,203 @@
+/** The generated interpreter against the reference where its own bookkeeping matters: links, retired blocks, events, devices. */
+import { describe, expect, test } from 'vitest';
+import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { S } from '../../src/hypervisor/machine/cpu/state.js';
+import { CODE, DATA, Machine } from './fixture.js';
+
+type Tiering = NonNullable<EngineOptions['tiering']>;
+
+function machineWith(tiering: Tiering): Machine {
+  const before = engineDefaults.tiering;
+  engineDefaults.tiering = tiering;
+  const machine = new Machine();
+  engineDefaults.tiering = before;
+  return machine;
+}
+
+/** What a program can have left behind. */
+function outcome(tiering: Tiering, program: string, options: { paging?: boolean; slice?: number } = {}) {
+  const machine = machineWith(tiering);
+  if (options.paging) machine.enablePaging();
+  machine.load(program);
+  const ends: string[] = [];
+  for (let deadline = options.slice ?? Number.POSITIVE_INFINITY; ; deadline += options.slice ?? 0) {
+    const exit = machine.run(deadline);
+    ends.push(`${exit.kind} at ${machine.cpu.s[S.EIP]} after ${machine.cpu.instructions} and ${machine.cpu.cycles}`);
+    if (exit.kind !== 'deadline') break;
+  }
+  return {
+    registers: [...machine.cpu.s.subarray(S.EAX, S.EDI + 1)],
+    flags: machine.cpu.readEflags(),
+    ends,
+    ports: machine.portLog,
+    mmio: machine.mmioLog,
+    data: [...machine.memory.bytes(machine.base + DATA, 256)],
+    code: [...machine.memory.bytes(machine.base + CODE, 512)],
+    misses: machine.cpu.counters.tlbMisses,
+  };
+}
+
+const PROGRAMS: Readonly<Record<string, string>> = {
+  'a loop with calls and returns': `
+      mov ecx, 300
+    top:
+      push ecx
+      call function
+      pop ecx
+      dec ecx
+      jnz top
+      hlt
+    function:
+      mov eax, [esp+4]
+      test eax, 1
+      je even
+      add [${DATA}], eax
+      ret
+    even:
+      sub [${DATA + 4}], eax
+      ret`,
+  'a store into the instruction behind it': `
+      mov ecx, 3
+    top:
+      mov byte [patched+1], cl
+    patched:
+      mov al, 0
+      add [${DATA}], al
+      dec ecx
+      jnz top
+      hlt`,
+  'a linked block that is rewritten': `
+      mov ecx, 200
+    top:
+      test ecx, 7
+      jne skip
+      inc byte [there+1]
+    skip:
+      jmp there
+    there:
+      mov dl, 0
+      add [${DATA}], dl
+      loop top
+      hlt`,
+  'indirect jumps through a table, into rewritten code too': `
+      mov dword [${DATA + 64}], one
+      mov dword [${DATA + 68}], two
+      mov ecx, 100
+    top:
+      mov eax, ecx
+      and eax, 1
+      jmp [${DATA + 64}+eax*4]
+    one:
+      add dword [${DATA}], 3
+      inc byte [two+6]
+      jmp next
+    two:
+      add dword [${DATA + 4}], 5
+    next:
+      dec ecx
+      jnz top
+      hlt`,
+  'devices in the middle of blocks': `
+      mov ecx, 20
+    top:
+      add eax, 5
+      mov ebx, [0xa0000]
+      mov [0xa0010], ecx
+      add [0xa0020], ecx
+      in al, 0x60
+      dec ecx
+      jnz top
+      hlt`,
+  'words across pages': `
+      mov esi, ${DATA + 0xffe}
+      mov ecx, 50
+    top:
+      add [esi], ecx
+      mov ax, [esi+1]
+      mov [esi-3], eax
+      dec ecx
+      jnz top
+      mov eax, [${DATA + 0xffe}]
+      hlt`,
+  'every condition on every kind of flags': [
+    'add',
+    'sub',
+    'and',
+    'adc',
+    'sbb',
+    'inc',
+    'dec',
+    'shl',
+    'rol',
+    'stc',
+    'imul',
+    'bt',
+  ]
+    .flatMap((op, i) => [
+      `mov eax, ${(0x7fffffff + i * 0x10000001) >>> 0}`,
+      'mov ecx, 0x80000001',
+      op === 'inc' || op === 'dec'
+        ? `${op} eax`
+        : op === 'shl' || op === 'rol'
+          ? `${op} eax, 3`
+          : op === 'stc'
+            ? op
+            : `${op} eax, ecx`,
+      ...['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'].flatMap((cc, bit) => [
+        `set${cc} byte [${DATA + i * 16 + bit}]`,
+        `j${cc} short $+2`,
+      ]),
+    ])
+    .concat('hlt')
+    .join('\n'),
+  'a divide error in the middle of a block': 'mov eax, 7\n xor edx, edx\n xor ecx, ecx\n inc ebx\n div ecx\n hlt',
+};
+
+describe('compared with the reference', () => {
+  for (const [name, program] of Object.entries(PROGRAMS)) {
+    test(name, () => {
+      const expected = outcome('reference', program);
+      expect(outcome('never', program)).toEqual(expected);
+      expect(outcome('always', program)).toEqual(expected);
+    });
+    test(`${name}, with paging and a deadline every 97 cycles`, () => {
+      const options = { paging: true, slice: 97 };
+      const expected = outcome('reference', program, options);
+      expect(expected.misses).toBeGreaterThan(0);
+      expect(outcome('never', program, options)).toEqual(expected);
+    });
+  }
+});
+
+test('a full arena drops all blocks, links and numbers, and what runs goes on', () => {
+  const machine = machineWith('never');
+  // Each turn writes another immediate into a block and jumps there: some 5000 retired blocks.
+  machine.load(`
+      mov ecx, 5000
+    top:
+      mov [there+1], ecx
+    there:
+      mov eax, 0
+      add [${DATA}], eax
+      dec ecx
+      jnz top
+      hlt`);
+  const clear = machine.cache.clear.bind(machine.cache);
+  let cleared = 0;
+  machine.cache.clear = () => {
+    cleared += 1;
+    clear();
+  };
+  const reserve = machine.cache.reserve.bind(machine.cache);
+  let blocks = 0;
+  machine.cache.reserve = () => {
+    blocks += 1;
+    // As if the arena were a hundred blocks large.
+    if (blocks % 100 === 0) machine.cache.clear();
+    reserve();
+  };
+  expect(machine.run().kind).toBe('halt');
+  expect(machine.read32(DATA)).toBe((5000 * 5001) / 2);
+  expect(cleared).toBeGreaterThan(40);
+  expect(machine.cache.numbered.length).toBeLessThanOrEqual(100);
+});
