@@ -17,7 +17,7 @@ const WASM_PAGE = 65536;
 /** Machine addresses stay below 2^31, so that they are small integers in every engine. */
 export const MACHINE_MEMORY_BYTES_MAX = 0x7fff0000;
 /** Low memory that belongs to the simulator (contexts, TLBs, decoded code), in bytes. */
-export const RESERVED_BYTES = 64 * 1024 * 1024;
+export const RESERVED_BYTES = 96 * 1024 * 1024;
 
 export class MachineMemory {
   readonly wasm: WebAssembly.Memory;

@@ -138,7 +138,7 @@ export const engineDefaults: Required<{ -readonly [K in keyof EngineOptions]: En
   codeBytesMax: 256 << 20,
 };
 
-const CODE_WORDS = 4 << 20;
+const CODE_WORDS = 12 << 20;
 /** Room that one block may need: 48 instructions of 24 ops. */
 const BLOCK_WORDS = 48 * (24 * OP_WORDS + MARK_WORDS) + 64;
 export const SLOTS = 1 << 15;

@@ -5,6 +5,7 @@
  * element). Each page is probed once a chunk, each chunk costs `stringStart` plus `stringStep` an element, and between chunks
  * is an event point with EIP still at the instruction. So time and TLB fills depend on addresses and counts alone.
  */
+import type { MachineMemory } from '../memory.js';
 import { type Core, Result } from './core.js';
 import { setSub } from './flags.js';
 import { CYCLES } from './layout.js';
@@ -165,11 +166,8 @@ function bulk(
   const to = cpu.translate(destination, true, user);
   if (to < 0) return 0;
   if (kind === StringKind.STOS) {
-    const value = cpu.s[S.EAX]!;
-    const low = value & 0xff;
-    const uniform = size === 1 || (size === 2 ? (value & 0xffff) === low * 0x101 : value >>> 0 === low * 0x1010101);
-    if (!uniform) return 0;
-    memory.fill(to, bytes, low);
+    if (memory.holdsCode[to >>> 12] !== 0) memory.onCodeWrite(to, bytes);
+    fillWith(memory, to, bytes, cpu.s[S.EAX]!, size);
     return count;
   }
   if ((source & 4095) + bytes > 4096) return 0;
@@ -179,4 +177,20 @@ function bulk(
   if (memory.holdsCode[to >>> 12] !== 0) memory.onCodeWrite(to, bytes);
   memory.u8.copyWithin(to, from, from + bytes);
   return count;
+}
+
+/** Repeats the low `size` bytes of a value over a range of machine memory. */
+function fillWith(memory: MachineMemory, at: number, bytes: number, value: number, size: number): void {
+  const { u8 } = memory;
+  if (size === 1) {
+    u8.fill(value, at, at + bytes);
+    return;
+  }
+  if (size === 4 && (at & 3) === 0) {
+    memory.i32.fill(value, at >>> 2, (at + bytes) >>> 2);
+    return;
+  }
+  for (let i = 0; i < size; i++) u8[at + i] = value >>> (8 * i);
+  // What is there already, once more: twice as much each time.
+  for (let done = size; done < bytes; done *= 2) u8.copyWithin(at + done, at, at + Math.min(done, bytes - done));
 }
