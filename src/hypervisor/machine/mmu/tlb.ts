@@ -191,6 +191,11 @@ export class Tlb {
     return true;
   }
 
+  /** Would a data access to the page of this address do without a walk, rights apart? No effect. */
+  holdsData(linear: number): boolean {
+    return this.#dataSets.find(linear & -4096) >= 0;
+  }
+
   /** As `bringDataHome`, for an instruction page. */
   bringFetchHome(place: number, page: number): boolean {
     const line = this.#fetchSets.find(page);

@@ -24,8 +24,19 @@ export const Access = {
   /** Write rights are needed. */
   WRITE: 0x400,
   WRITE_SHIFT: 10,
+  /**
+   * Not the first access of its instruction. A walk here could push the page of the first out of the TLB; an interpreter that
+   * then did the instruction again would miss there, and pay twice.
+   */
+  LATER: 0x800,
 } as const;
 const pack = (seg: number, size: number, bits: number): number => seg | (size << 4) | bits;
+
+/** Notes one more access of the current instruction, and answers whether it is the first. */
+function laterBit(f: Frame): number {
+  f.accesses += 1;
+  return f.accesses > 1 ? Access.LATER : 0;
+}
 
 /** Pushes base + (index << shift) + disp. */
 export function pushAddress(f: Frame, base: number, index: number, shift: number, disp: number): void {
@@ -135,7 +146,7 @@ export function emitLoad(f: Frame, at: number, size: number, signed: boolean): v
   f.else();
   w.get(L.CPU);
   w.get(L.ADDRESS);
-  w.i32(pack(code[at + 2]!, size, signed ? Access.SIGNED : 0));
+  w.i32(pack(code[at + 2]!, size, (signed ? Access.SIGNED : 0) | laterBit(f)));
   w.call(Import.LOAD);
   w.set(L.VALUE);
   afterSlow(f);
@@ -156,7 +167,7 @@ export function emitStore(f: Frame, at: number, size: number): void {
   f.else();
   w.get(L.CPU);
   w.get(L.ADDRESS);
-  w.i32(pack(code[at + 2]!, size, Access.WRITE));
+  w.i32(pack(code[at + 2]!, size, Access.WRITE | laterBit(f)));
   f.push(code[at + 1]!);
   w.call(Import.STORE);
   afterSlow(f);
@@ -175,7 +186,7 @@ export function emitLoadForStore(f: Frame, at: number): void {
   f.else();
   w.get(L.CPU);
   w.get(L.ADDRESS);
-  w.i32(pack(code[at + 2]!, size, Access.SIGNED | Access.PAIR | Access.WRITE));
+  w.i32(pack(code[at + 2]!, size, Access.SIGNED | Access.PAIR | Access.WRITE | laterBit(f)));
   w.call(Import.LOAD);
   w.set(L.VALUE);
   afterSlow(f);

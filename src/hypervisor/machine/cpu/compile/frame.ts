@@ -116,6 +116,8 @@ export class Frame {
   /** Instructions and cycles of the block before the current instruction. */
   instructionsBefore = 0;
   cyclesBefore = 0;
+  /** Memory operands of the current instruction so far. */
+  accesses = 0;
   /** Page offset of, and the block's cycles before, the instruction behind the current one. */
   nextOffset = 0;
   nextCycles = 0;
@@ -201,6 +203,7 @@ export class Frame {
     this.nextOffset = this.blockOffset + (last ? block.bytes : code[mark + MARK_WORDS + 1]!);
     this.nextCycles = last ? block.cycles : code[mark + MARK_WORDS + 2]!;
     this.instructionsBefore = index;
+    this.accesses = 0;
     this.constants.clear();
     this.defined.clear();
   }

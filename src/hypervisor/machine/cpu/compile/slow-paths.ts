@@ -57,10 +57,17 @@ class Slow {
   second = 0;
 
   /** Answers a status. */
-  find(cpu: Context, compiled: CompiledCode, seg: number, ea: number, size: number, write: boolean): number {
+  find(cpu: Context, compiled: CompiledCode, ea: number, packed: number): number {
+    const seg = packed & 15;
+    const size = (packed >> 4) & 15;
+    const write = (packed & Access.WRITE) !== 0;
     if (!cpu.checkSegment(seg, ea, size, write)) return Leave.FAULT;
     const s = cpu.s;
     const linear = (ea + s[segBase(seg)]!) | 0;
+    if ((packed & Access.LATER) !== 0) {
+      const last = (linear + size - 1) | 0;
+      if (!cpu.tlb.holdsData(linear) || !cpu.tlb.holdsData(last)) return Leave.INTERPRET;
+    }
     const user = s[S.CPL] === 3;
     const drops = compiled.drops;
     this.first = cpu.translate(linear, write, user);
@@ -95,7 +102,7 @@ const slow = new Slow();
 /** `packed` is made of `Access` bits, the segment and the size. */
 export function slowLoad(cpu: Context, compiled: CompiledCode, ea: number, packed: number): number {
   const size = (packed >> 4) & 15;
-  const status = slow.find(cpu, compiled, packed & 15, ea, size, (packed & Access.WRITE) !== 0);
+  const status = slow.find(cpu, compiled, ea, packed);
   cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
   if (status !== 0) return leave(cpu, status);
   const memory = cpu.memory;
@@ -113,7 +120,7 @@ export function slowLoad(cpu: Context, compiled: CompiledCode, ea: number, packe
 
 export function slowStore(cpu: Context, compiled: CompiledCode, ea: number, packed: number, value: number): void {
   const size = (packed >> 4) & 15;
-  const status = slow.find(cpu, compiled, packed & 15, ea, size, true);
+  const status = slow.find(cpu, compiled, ea, packed);
   cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
   if (status !== 0) {
     if ((packed & Access.PAIR) !== 0) cpu.bug('a checked store cannot be done');
