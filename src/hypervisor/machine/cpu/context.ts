@@ -1,7 +1,7 @@
 /**
  * One hardware thread: `Core` (state and memory) plus the engine that advances it.
  *
- * `run` alternates between finding the block at EIP and interpreting blocks. Events are looked at only at event points,
+ * `run` alternates between finding the block at EIP and having it executed (`run.ts`). Events are looked at only at event points,
  * which the guest's code alone defines: on entry, after taken backward branches, indirect jumps, `SYSTEM` instructions, between
  * the pages of a repeated string, and after a delivery.
  */

@@ -1,6 +1,6 @@
 /**
  * State of one hardware thread and everything that touches memory on its behalf: segment checks, TLB, page walks, device
- * memory. The interpreter inlines the TLB hit; all else comes here.
+ * memory. Generated code inlines the TLB hit; all else comes here.
  *
  * A fault is a value: the function leaves it in `faultVector` (and friends) and returns something meaningless. Callers test
  * `faultVector >= 0` before they use a result or commit anything.

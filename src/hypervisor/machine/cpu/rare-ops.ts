@@ -1,6 +1,6 @@
 /**
- * Ops that are not worth a case of the interpreter's switch: a smaller switch is compiled sooner and better. Same meaning of
- * the arguments as there; answers false with a fault pending.
+ * The ops of `interpret.ts` that touch nothing but the state words. Most are the interpreters' and compiled code's alike: called
+ * where generated code has none of its own. Each answers false with a fault pending.
  */
 import {
   bit,
