@@ -59,6 +59,8 @@ export class Block {
   entry = -1;
   /** All compiled code that this block is part of. */
   readonly regions: Region[] = [];
+  /** So many drops of its page the block has waited for before it is compiled (`Compiler`). */
+  waitedFor = 0;
   #code: Int32Array = NOT_IN_CACHE;
 
   constructor(
@@ -185,6 +187,13 @@ export class CodeCache {
   }
 
   /** Announces a hardware thread. All threads of a host are of one kind: cycles are part of the blocks. */
+  /** Prices of the threads. There is at least one. */
+  get costs(): CostProfile {
+    const costs = this.#costs;
+    assert(costs !== undefined, 'a code cache without threads');
+    return costs;
+  }
+
   attach(tlb: Tlb, costs: CostProfile): void {
     assert(this.#costs === undefined || this.#costs === costs, 'threads with different costs share a code cache');
     this.#costs = costs;

@@ -43,11 +43,17 @@ export const COLD = -(1 << 28);
 const MODULE_BYTES = 28 << 10;
 const CODE_BYTES_PER_BYTE = 8;
 
+/** Drops of a page that delay nothing, and the largest delay as a power of two. */
+const DROPS_FREE = 2;
+const WAIT_SHIFT_MAX = 10;
+
 export interface Region {
   /** In the table; -1 once dropped. */
   index: number;
   readonly shape: number;
   readonly blocks: readonly Block[];
+  /** Number of the entry at each block that has one. */
+  readonly entries: ReadonlyMap<Block, number>;
   readonly bytes: number;
 }
 
@@ -69,6 +75,8 @@ export class Compiler implements CompiledCode {
   #next = 0;
   #live = new Set<Region>();
   #byPage = new Map<number, Region[]>();
+  /** How often writes to a machine page have dropped compiled code. */
+  readonly #dropsByPage = new Map<number, number>();
 
   constructor(
     private readonly cache: CodeCache,
@@ -116,6 +124,15 @@ export class Compiler implements CompiledCode {
 
   /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */
   compile(start: Block, shape: number): void {
+    // Code that runs in several shapes has a region for each, and the block remembers the one that was used last.
+    for (const known of start.regions) {
+      const entry = known.shape === shape ? known.entries.get(start) : undefined;
+      if (entry === undefined) continue;
+      start.region = known;
+      start.entry = entry;
+      return;
+    }
+    if (this.#mustWait(start)) return;
     const plan = planRegion(this.cache, start, shape);
     if (plan === null) {
       start.heat = COLD;
@@ -140,6 +157,7 @@ export class Compiler implements CompiledCode {
       index,
       shape,
       blocks: plan.nodes.map(node => node.block),
+      entries: new Map(plan.entries.map((node, number) => [node.block, number])),
       bytes: MODULE_BYTES + wasm.length * CODE_BYTES_PER_BYTE,
     };
     this.#live.add(region);
@@ -159,6 +177,15 @@ export class Compiler implements CompiledCode {
     assert(start.region === region, 'the block that was to be compiled is an entry');
   }
 
+  /** A page whose compiled code was dropped again and again has to be ever hotter before it is compiled once more. */
+  #mustWait(start: Block): boolean {
+    const drops = this.#dropsByPage.get(start.machine >>> 12) ?? 0;
+    if (drops <= DROPS_FREE || start.waitedFor === drops || this.threshold === 1) return false;
+    start.waitedFor = drops;
+    start.heat = this.threshold - (this.threshold << Math.min(drops - DROPS_FREE, WAIT_SHIFT_MAX));
+    return true;
+  }
+
   touches(machine: number, length: number): boolean {
     const regions = this.#byPage.get(machine >>> 12);
     if (regions === undefined) return false;
@@ -172,6 +199,8 @@ export class Compiler implements CompiledCode {
 
   /** A block's bytes were written: the regions that it is part of go. Their other blocks may be compiled again. */
   retire(block: Block): void {
+    const mpn = block.machine >>> 12;
+    this.#dropsByPage.set(mpn, (this.#dropsByPage.get(mpn) ?? 0) + 1);
     for (const region of [...block.regions]) this.#drop(region);
   }
 

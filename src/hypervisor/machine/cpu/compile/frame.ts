@@ -82,6 +82,7 @@ export const IMPORTS = [
   { name: 'condition', type: 4 },
   { name: 'image', type: 3 },
   { name: 'system', type: 5 },
+  { name: 'repeat', type: 4 },
 ] as const;
 const I = Type.I32;
 export const TYPES = [
@@ -92,7 +93,16 @@ export const TYPES = [
   { parameters: [I, I, I, I, I], results: [I] },
   { parameters: [I, I], results: [I] },
 ] as const;
-export const Import = { LOAD: 0, STORE: 1, GENERIC: 2, CARRY: 3, CONDITION: 4, IMAGE: 5, SYSTEM: 6 } as const;
+export const Import = {
+  LOAD: 0,
+  STORE: 1,
+  GENERIC: 2,
+  CARRY: 3,
+  CONDITION: 4,
+  IMAGE: 5,
+  SYSTEM: 6,
+  REPEAT: 7,
+} as const;
 
 /** Imported globals: the machine address of the page, and the region's own index in the table. */
 export const GLOBALS = ['page', 'self'] as const;

@@ -6,6 +6,10 @@
  *     find(cpu, ea, packed) -> machine address, or 0
  *     load(cpu, ea, packed) -> value
  *     store(cpu, ea, packed, value)
+ *
+ * And the common case of REP MOVS and REP STOS (`strings.ts`), chunk by chunk with the same price and the same event points:
+ *
+ *     repeat(cpu, kind | size << 4, seg, start, step) -> `Repeated`
  */
 import {
   DATA_LINES,
@@ -29,7 +33,7 @@ import {
   READABLE,
   TLB_AT,
 } from '../layout.js';
-import { Cr0, Cr4, S } from '../state.js';
+import { Cr0, Cr4, Flag, S, Seg } from '../state.js';
 import { Access } from './emit-memory.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
@@ -72,7 +76,18 @@ const QUIET = 17;
 export interface Runtime {
   readonly load: unknown;
   readonly store: unknown;
+  readonly repeat: unknown;
 }
+
+/** What `repeat` answers. The registers and the clock are as of the last chunk that it did. */
+export const Repeated = {
+  /** The next chunk is for TypeScript. */
+  REST: 0,
+  /** The instruction is done. */
+  DONE: 1,
+  /** An event is due between two chunks. */
+  EVENT: 2,
+} as const;
 
 /** `holdsCodeAt`: machine address of `MachineMemory.holdsCode`. */
 export function makeRuntime(
@@ -90,6 +105,7 @@ export function makeRuntime(
       { parameters: [I, I, I], results: [] },
       { parameters: [I, I, I], results: [I] },
       { parameters: [I, I, I, I], results: [] },
+      { parameters: [I, I, I, I, I], results: [I] },
     ],
     imports: [
       { name: 'load', type: 0 },
@@ -100,10 +116,11 @@ export function makeRuntime(
       { type: 2, locals: [{ count: QUIET - PACKED, type: I }], code: findCode(holdsCodeAt) },
       { type: 2, locals: [{ count: 1, type: I }], code: loadCode(find) },
       { type: 3, locals: [{ count: 1, type: I }], code: storeCode(find) },
+      { type: 4, locals: [{ count: 8, type: I }], code: repeatCode() },
     ],
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table, ...slow } });
-  return { load: exports['1'], store: exports['2'] };
+  return { load: exports['1'], store: exports['2'], repeat: exports['3'] };
 }
 
 function findCode(holdsCodeAt: number): Uint8Array {
@@ -402,19 +419,7 @@ function findCode(holdsCodeAt: number): Uint8Array {
     w.i32(1);
     w.op(W.F64_CONVERT_I32_S);
   });
-  store(CPU, LIMIT * 4, () => {
-    clock(POLL_AT);
-    clock(CYCLES);
-    w.op(W.F64_SUB);
-    w.op(W.F64_CEIL);
-    w.i32(STRETCH_CYCLES);
-    w.op(W.F64_CONVERT_I32_S);
-    w.op(W.F64_MIN);
-    w.i32(-STRETCH_CYCLES);
-    w.op(W.F64_CONVERT_I32_S);
-    w.op(W.F64_MAX);
-    w.truncate();
-  });
+  noteLimit(w);
   w.get(INFO);
   w.get(PHYSICAL);
   w.op(W.I32_OR);
@@ -581,6 +586,266 @@ function findCode(holdsCodeAt: number): Uint8Array {
   w.get(PAGE);
   w.op(W.I32_EQ);
   w.op(W.SELECT);
+  return w.done();
+}
+
+/** `cyclesToPoll` into its state word. */
+function noteLimit(w: WasmWriter): void {
+  const clock = (index: number) => {
+    w.get(CPU);
+    w.memory(W.F64_LOAD, CLOCK_AT + index * 8, 3);
+  };
+  w.get(CPU);
+  clock(POLL_AT);
+  clock(CYCLES);
+  w.op(W.F64_SUB);
+  w.op(W.F64_CEIL);
+  w.i32(STRETCH_CYCLES);
+  w.op(W.F64_CONVERT_I32_S);
+  w.op(W.F64_MIN);
+  w.i32(-STRETCH_CYCLES);
+  w.op(W.F64_CONVERT_I32_S);
+  w.op(W.F64_MAX);
+  w.truncate();
+  w.memory(W.I32_STORE, LIMIT * 4, 2);
+}
+
+/** Upwards, with 32-bit registers, between pages that are at hand. */
+function repeatCode(): Uint8Array {
+  const w = new WasmWriter(1024);
+  const [PACKED, SEG, START, STEP] = [1, 2, 3, 4];
+  const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER] = [5, 6, 7, 8, 9, 10, 11, 12];
+  const state = (word: number) => {
+    w.get(CPU);
+    w.memory(W.I32_LOAD, word * 4, 2);
+  };
+  const setState = (word: number, value: () => void) => {
+    w.get(CPU);
+    value();
+    w.memory(W.I32_STORE, word * 4, 2);
+  };
+  const and = (mask: number) => {
+    w.i32(mask);
+    w.op(W.I32_AND);
+  };
+  const answer = (value: number) => {
+    w.i32(value);
+    w.op(W.RETURN);
+  };
+  const restIf = () => {
+    w.if();
+    answer(Repeated.REST);
+    w.end();
+  };
+  const isStore = () => {
+    w.get(PACKED);
+    and(15);
+  };
+  const clock = (index: number) => {
+    w.get(CPU);
+    w.memory(W.F64_LOAD, CLOCK_AT + index * 8, 3);
+  };
+  const spend = (value: () => void) => {
+    w.get(CPU);
+    clock(CYCLES);
+    value();
+    w.op(W.F64_CONVERT_I32_S);
+    w.op(W.F64_ADD);
+    w.memory(W.F64_STORE, CLOCK_AT + CYCLES * 8, 3);
+  };
+  /** Host address of the string at `register` into `into`; bytes left in its page bound N. */
+  const locate = (register: number, segment: () => void, write: boolean, into: number) => {
+    // A whole page from here on must lie within the segment.
+    state(register);
+    w.i32(-4096);
+    w.op(W.I32_GE_U);
+    restIf();
+    state(register);
+    w.i32(4096);
+    w.op(W.I32_ADD);
+    segment();
+    w.i32(2);
+    w.op(W.I32_SHL);
+    w.get(CPU);
+    w.op(W.I32_ADD);
+    w.memory(W.I32_LOAD, (READABLE + (write ? 8 : 0)) * 4, 2);
+    w.op(W.I32_GT_U);
+    restIf();
+    state(register);
+    segment();
+    w.i32(4);
+    w.op(W.I32_SHL);
+    w.get(CPU);
+    w.op(W.I32_ADD);
+    w.memory(W.I32_LOAD, (S.SEG + 1) * 4, 2);
+    w.op(W.I32_ADD);
+    w.tee(into);
+    w.i32(7);
+    w.op(W.I32_SHR_U);
+    and((DATA_PLACES - 1) << 5);
+    w.get(CPU);
+    w.op(W.I32_ADD);
+    w.tee(LINE);
+    w.get(USER);
+    w.op(W.I32_ADD);
+    w.memory(W.I32_LOAD, TLB_AT + (write ? 4 : 0), 2);
+    w.get(into);
+    and(-4096);
+    w.op(W.I32_NE);
+    restIf();
+    // N = min(N, (4096 - offset) >> shift)
+    w.i32(4096);
+    w.get(into);
+    and(4095);
+    w.op(W.I32_SUB);
+    w.get(SHIFT);
+    w.op(W.I32_SHR_U);
+    w.tee(BYTES);
+    w.get(N);
+    w.get(BYTES);
+    w.get(N);
+    w.op(W.I32_LT_U);
+    w.op(W.SELECT);
+    w.set(N);
+    w.get(into);
+    w.get(LINE);
+    w.memory(W.I32_LOAD, TLB_AT + 16, 2);
+    w.op(W.I32_ADD);
+    w.set(into);
+  };
+
+  state(S.EFLAGS);
+  and(Flag.DF);
+  restIf();
+  // 1, 2, 4 bytes: 0, 1, 2.
+  w.get(PACKED);
+  w.i32(5);
+  w.op(W.I32_SHR_U);
+  w.set(SHIFT);
+  state(S.CPL);
+  w.i32(3);
+  w.op(W.I32_EQ);
+  w.i32(3);
+  w.op(W.I32_SHL);
+  w.set(USER);
+  state(S.ECX);
+  w.tee(COUNT);
+  w.op(W.I32_EQZ);
+  w.if();
+  spend(() => w.get(START));
+  noteLimit(w);
+  answer(Repeated.DONE);
+  w.end();
+  w.loop();
+  w.get(COUNT);
+  w.set(N);
+  isStore();
+  w.op(W.I32_EQZ);
+  w.if();
+  locate(S.ESI, () => w.get(SEG), false, FROM);
+  w.end();
+  locate(S.EDI, () => w.i32(Seg.ES), true, TO);
+  // An element that straddles its page's end.
+  w.get(N);
+  w.op(W.I32_EQZ);
+  restIf();
+  w.get(N);
+  w.get(SHIFT);
+  w.op(W.I32_SHL);
+  w.set(BYTES);
+  isStore();
+  w.if();
+  // A whole word of the value, then words, then what is left of bytes: element sizes divide 4.
+  w.get(TO);
+  w.get(BYTES);
+  w.op(W.I32_ADD);
+  w.set(LINE);
+  w.get(SHIFT);
+  w.op(W.I32_EQZ);
+  w.if();
+  w.get(TO);
+  state(S.EAX);
+  w.get(BYTES);
+  w.fillMemory();
+  w.else();
+  w.loop();
+  w.get(SHIFT);
+  w.i32(2);
+  w.op(W.I32_EQ);
+  w.if();
+  w.get(TO);
+  state(S.EAX);
+  w.memory(W.I32_STORE, 0);
+  w.else();
+  w.get(TO);
+  state(S.EAX);
+  w.memory(W.I32_STORE16, 0);
+  w.end();
+  w.get(TO);
+  w.i32(1);
+  w.get(SHIFT);
+  w.op(W.I32_SHL);
+  w.op(W.I32_ADD);
+  w.tee(TO);
+  w.get(LINE);
+  w.op(W.I32_LT_U);
+  w.brIf(0);
+  w.end();
+  w.end();
+  w.else();
+  // What was just written would be read again: element by element, in TypeScript.
+  w.get(TO);
+  w.get(FROM);
+  w.op(W.I32_SUB);
+  w.i32(1);
+  w.op(W.I32_SUB);
+  w.get(BYTES);
+  w.i32(1);
+  w.op(W.I32_SUB);
+  w.op(W.I32_LT_U);
+  restIf();
+  w.get(TO);
+  w.get(FROM);
+  w.get(BYTES);
+  w.copyMemory();
+  setState(S.ESI, () => {
+    state(S.ESI);
+    w.get(BYTES);
+    w.op(W.I32_ADD);
+  });
+  w.end();
+  setState(S.EDI, () => {
+    state(S.EDI);
+    w.get(BYTES);
+    w.op(W.I32_ADD);
+  });
+  spend(() => {
+    w.get(N);
+    w.get(STEP);
+    w.op(W.I32_MUL);
+    w.get(START);
+    w.op(W.I32_ADD);
+  });
+  w.get(COUNT);
+  w.get(N);
+  w.op(W.I32_SUB);
+  w.set(COUNT);
+  setState(S.ECX, () => w.get(COUNT));
+  noteLimit(w);
+  w.get(COUNT);
+  w.op(W.I32_EQZ);
+  w.if();
+  answer(Repeated.DONE);
+  w.end();
+  state(LIMIT);
+  w.i32(0);
+  w.op(W.I32_LE_S);
+  w.if();
+  answer(Repeated.EVENT);
+  w.end();
+  w.br(0);
+  w.end();
+  w.op(W.UNREACHABLE);
   return w.done();
 }
 

@@ -241,6 +241,15 @@ export class WasmWriter {
     this.u(depth);
   }
 
+  /** memory.copy and memory.fill: destination, source or value, bytes. */
+  copyMemory(): void {
+    for (const byte of [0xfc, 10, 0, 0]) this.byte(byte);
+  }
+
+  fillMemory(): void {
+    for (const byte of [0xfc, 11, 0]) this.byte(byte);
+  }
+
   /** i32.trunc_sat_f64_s. */
   truncate(): void {
     this.byte(0xfc);
