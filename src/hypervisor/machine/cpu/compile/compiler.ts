@@ -43,6 +43,13 @@ export const COLD = -(1 << 28);
 const MODULE_BYTES = 28 << 10;
 const CODE_BYTES_PER_BYTE = 8;
 
+/**
+ * Compiling costs as much as executing some hundred thousand cycles. So many compilations may come at once, and one more for so many
+ * cycles of guest code: a guest that goes through more code than there is room for is interpreted most of the time.
+ */
+const CREDIT_MAX = 1000;
+const CYCLES_PER_COMPILATION = 100_000;
+
 /** Drops of a page that delay nothing, and the largest delay as a power of two. */
 const DROPS_FREE = 2;
 const WAIT_SHIFT_MAX = 10;
@@ -74,6 +81,9 @@ export class Compiler implements CompiledCode {
   readonly #free: number[] = [];
   #next = 0;
   #live = new Set<Region>();
+  #credit = CREDIT_MAX;
+  /** Cycles of each thread for which credit was given. */
+  readonly #credited = new WeakMap<Context, number>();
   #byPage = new Map<number, Region[]>();
   /** How often writes to a machine page have dropped compiled code. */
   readonly #dropsByPage = new Map<number, number>();
@@ -124,6 +134,10 @@ export class Compiler implements CompiledCode {
 
   /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */
   compile(start: Block, shape: number): void {
+    if (this.threshold >= Tiering.normal && !this.#affords()) {
+      start.heat = 0;
+      return;
+    }
     // Code that runs in several shapes has a region for each, and the block remembers the one that was used last.
     for (const known of start.regions) {
       const entry = known.shape === shape ? known.entries.get(start) : undefined;
@@ -183,6 +197,17 @@ export class Compiler implements CompiledCode {
     if (drops <= DROPS_FREE || start.waitedFor === drops || this.threshold === 1) return false;
     start.waitedFor = drops;
     start.heat = this.threshold - (this.threshold << Math.min(drops - DROPS_FREE, WAIT_SHIFT_MAX));
+    return true;
+  }
+
+  /** Takes the credit for one compilation, if there is any. */
+  #affords(): boolean {
+    const cpu = this.#cpu();
+    const ran = cpu.cycles - (this.#credited.get(cpu) ?? 0);
+    this.#credited.set(cpu, cpu.cycles);
+    this.#credit = Math.min(CREDIT_MAX, this.#credit + Math.max(0, ran) / CYCLES_PER_COMPILATION);
+    if (this.#credit < 1) return false;
+    this.#credit -= 1;
     return true;
   }
 
