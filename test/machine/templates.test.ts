@@ -9,10 +9,15 @@ import { COSTS } from './fixture.js';
 const PAGES = 4;
 const BASE = RESERVED_BYTES;
 
-const memory = new MachineMemory(RESERVED_BYTES + PAGES * 4096);
-const caches = [new CodeCache(memory), new CodeCache(memory)] as const;
+const memories = [1, 2].map(() => new MachineMemory(RESERVED_BYTES + PAGES * 4096));
+const caches = [new CodeCache(memories[0]!), new CodeCache(memories[1]!)] as const;
 const filled = new BlockDecoder(caches[0], COSTS, true);
 const inFull = new BlockDecoder(caches[1], COSTS, false);
+
+/** Puts the same bytes into both memories. */
+function write(machine: number, bytes: Uint8Array): void {
+  for (const memory of memories) memory.writeBytes(machine, bytes);
+}
 
 /** What a decoder makes of the bytes at `machine`: everything that engines see. */
 function blockOf(cache: CodeCache, decoder: BlockDecoder, machine: number, mode: number) {
@@ -54,7 +59,7 @@ describe('templates', () => {
       const prng = new Prng(seed);
       for (let i = 0; i < 2500; i++) {
         const bytes = instruction(prng);
-        memory.writeBytes(BASE, Uint8Array.from([...bytes, 0xf4, 0xf4, 0xf4, 0xf4]));
+        write(BASE, Uint8Array.from([...bytes, 0xf4, 0xf4, 0xf4, 0xf4]));
         compare(BASE, mode, `seed ${seed}, instruction ${i}: ${bytes.map(byte => byte.toString(16)).join(' ')}`);
       }
     },
@@ -70,7 +75,7 @@ describe('templates', () => {
         bytes.push(...prng.pick(heads));
         for (let i = prng.below(9); i > 0; i--) bytes.push(prng.pick([0, 0x20, 0x80, 0xff, prng.below(256)]));
       }
-      memory.writeBytes(BASE, Uint8Array.from(bytes));
+      write(BASE, Uint8Array.from(bytes));
       const mode = prng.pick(MODES);
       for (let at = 0; at < 180; at++) compare(BASE + at, mode, `round ${round}, at ${at}`);
     }
@@ -79,18 +84,18 @@ describe('templates', () => {
   test('an instruction that reaches into the next page is not filled in', () => {
     const code = [0xb8, 1, 2, 3, 4]; // mov eax, imm32
     for (let i = 0; i < 8; i++) {
-      memory.writeBytes(BASE + 64 * i, Uint8Array.from([...code, 0xf4]));
+      write(BASE + 64 * i, Uint8Array.from([...code, 0xf4]));
       compare(BASE + 64 * i, 0, `copy ${i}`);
     }
-    memory.writeBytes(BASE + 4096 - 3, Uint8Array.from(code));
+    write(BASE + 4096 - 3, Uint8Array.from(code));
     expect(filled.decode(BASE + 4096 - 3, 0, -1)).toBe('needs next page');
   });
 
   test('conditional branches know whether they lead backward, wherever they are', () => {
     for (let distance = -128; distance < 128; distance += 1) {
-      memory.writeBytes(BASE, Uint8Array.from([0x90, 0x74, distance & 255, 0xf4]));
+      write(BASE, Uint8Array.from([0x90, 0x74, distance & 255, 0xf4]));
       compare(BASE, 0, `je ${distance}`);
-      memory.writeBytes(
+      write(
         BASE,
         Uint8Array.from([0x0f, 0x84, distance & 255, distance < 0 ? 255 : 0, distance >> 31, distance >> 31, 0xf4]),
       );
