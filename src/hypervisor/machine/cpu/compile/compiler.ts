@@ -134,10 +134,6 @@ export class Compiler implements CompiledCode {
 
   /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */
   compile(start: Block, shape: number): void {
-    if (this.threshold >= Tiering.normal && !this.#affords()) {
-      start.heat = 0;
-      return;
-    }
     // Code that runs in several shapes has a region for each, and the block remembers the one that was used last.
     for (const known of start.regions) {
       const entry = known.shape === shape ? known.entries.get(start) : undefined;
@@ -147,6 +143,10 @@ export class Compiler implements CompiledCode {
       return;
     }
     if (this.#mustWait(start)) return;
+    if (this.threshold >= Tiering.normal && !this.#affords()) {
+      start.heat = 0;
+      return;
+    }
     const plan = planRegion(this.cache, start, shape);
     if (plan === null) {
       start.heat = COLD;
