@@ -577,9 +577,9 @@ describe('system registers', () => {
       mov edi, 0x12345678
       mov cr2, edi
       mov ebp, cr2
-      mov eax, 0xffffffff
+      mov eax, 0xffffd000
       mov dr7, eax
-      mov eax, dr7
+      mov eax, 0xffffffff
       mov dr6, eax
       mov eax, dr6
       try mov cr4, eax

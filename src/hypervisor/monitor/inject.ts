@@ -2,8 +2,8 @@
  * Delivers an exception, a software interrupt or an external interrupt to the guest through its own IDT, as its processor
  * would (SDM vol. 3, 6.12.1): gate checks, stack switch by the guest's TSS, frame, virtual IF, CR2, double and triple faults.
  *
- * Like the processor itself it knows 32-bit interrupt and trap gates; task gates and 16-bit gates are logged and answered
- * with #GP, as a bad gate would be.
+ * It knows 32-bit interrupt and trap gates. Task gates that lead to a good task state, and 16-bit gates, are logged and
+ * answered with #GP, as a bad gate would be.
  */
 import { Attr, Flag, Seg, Vector } from '../machine/cpu/state.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
@@ -83,6 +83,16 @@ function describeTripleFault(vcpu: VirtualCpu, trouble: GuestFault): string {
   );
 }
 
+/** What a task gate's selector faults with where it names no available task state (SDM vol. 2, "INT"). */
+function badTask(vcpu: VirtualCpu, selector: number, external: number): GuestFault | undefined {
+  const code = (selector & 0xfffc) | external;
+  if (isNull(selector) || (selector & 4) !== 0) return fault(Vector.GP, code);
+  const task = readDescriptor(vcpu, selector, Vector.GP, external);
+  if (isFault(task)) return task;
+  if ((task.attr & 0x1f) !== 0x09 && (task.attr & 0x1f) !== 0x01) return fault(Vector.GP, code);
+  return (task.attr & Attr.P) === 0 ? fault(Vector.NP, code) : undefined;
+}
+
 /** One attempt; changes nothing but memory below the stack unless it succeeds. */
 function attempt(vcpu: VirtualCpu, event: Event): GuestFault | undefined {
   const { memory, cpl } = vcpu;
@@ -95,17 +105,18 @@ function attempt(vcpu: VirtualCpu, event: Event): GuestFault | undefined {
   const high = memory.read((gateAt + 4) >>> 0, 4, false);
   if (isFault(high)) return high;
   const type = (high >>> 8) & 0x1f;
-  if (type !== 0x0e && type !== 0x0f) {
-    if (type >= 0x05 && type <= 0x07) {
-      vcpu.vm.log(`not built: ${type === 0x05 ? 'task gate' : '16-bit gate'} in the IDT, vector ${event.vector}`);
-    }
-    return fault(Vector.GP, gateCode);
-  }
+  if (type !== 0x0e && type !== 0x0f && (type < 0x05 || type > 0x07)) return fault(Vector.GP, gateCode);
   const gateDpl = Math.max((high >>> 13) & 3, vcpu.kernelCpl);
   if (event.kind === 'software' && gateDpl < cpl) return fault(Vector.GP, gateCode);
   if ((high & 0x8000) === 0) return fault(Vector.NP, gateCode);
 
   const selector = low >>> 16;
+  if (type <= 0x07) {
+    const bad = type === 0x05 ? badTask(vcpu, selector, external) : undefined;
+    if (bad !== undefined) return bad;
+    vcpu.vm.log(`not built: ${type === 0x05 ? 'task gate' : '16-bit gate'} in the IDT, vector ${event.vector}`);
+    return fault(Vector.GP, gateCode);
+  }
   if (isNull(selector)) return fault(Vector.GP, external);
   const code = readDescriptor(vcpu, selector, Vector.GP, external);
   if (isFault(code)) return code;
