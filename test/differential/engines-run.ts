@@ -5,7 +5,6 @@ import { type Block, engineDefaults } from '../../src/hypervisor/machine/cpu/cod
 import { Tiering } from '../../src/hypervisor/machine/cpu/compile/compiler.js';
 import { OP_WORDS } from '../../src/hypervisor/machine/cpu/ir.js';
 import { Attr, Cr0, type Exit, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
-import { NO_TAG } from '../../src/hypervisor/machine/mmu/tlb.js';
 import { GDT, HANDLERS, IDT, Machine, PAGE_DIRECTORY, STACK0, STACK3 } from '../machine/fixture.js';
 import {
   ALIAS_CODE,
@@ -234,20 +233,9 @@ export class Engine {
     }
   }
 
-  /** Lines of the TLBs, by page: what an engine may keep elsewhere in a set is not compared. */
-  tlb(): string {
-    const { data, fetch } = this.machine.cpu.tlb;
-    const lines: string[] = [];
-    for (const [name, words] of [
-      ['data', data],
-      ['fetch', fetch],
-    ] as const) {
-      for (let line = 0; line < words.length; line += 8) {
-        if (words[line + 5] !== NO_TAG)
-          lines.push(`${name} ${hex(words[line + 5]!)} ${hex(words[line + 6]!)} fill ${words[line + 7]}`);
-      }
-    }
-    return lines.sort().join('\n');
+  /** Lines of the TLBs, in the order in which they will give way. */
+  tlb(): string[] {
+    return this.machine.cpu.tlbEntries().map(entry => JSON.stringify(entry));
   }
 }
 
@@ -292,14 +280,9 @@ function differences(a: Engine, b: Engine, whole: boolean): string[] {
     );
   }
   if (whole) {
-    const [tx, ty] = [a.tlb(), b.tlb()];
-    if (tx !== ty) {
-      const lines = new Set(ty.split('\n'));
-      const other = new Set(tx.split('\n'));
-      found.push(
-        `TLB: ${[...other].filter(line => !lines.has(line))} and ${[...lines].filter(line => !other.has(line))}`,
-      );
-    }
+    const [lines, others] = [a.tlb(), b.tlb()];
+    const at = lines.findIndex((line, i) => line !== others[i]);
+    if (at >= 0 || lines.length !== others.length) found.push(`TLB: ${lines[at]} and ${others[at]}`);
   }
   return found;
 }
