@@ -24,6 +24,8 @@ const inventorySchema = z
     name: z.string().min(1).max(64).default('esx01'),
     pcpus: z.int().min(1).max(32).default(4),
     memoryMib: z.int().min(256).max(65_536).default(5_120),
+    /** Bound of the memory for compiled code of guests, in the process that simulates them. */
+    codeCacheMib: z.int().min(16).max(4_096).optional(),
     costs: z.enum(Object.keys(COST_PROFILES) as [string, ...string[]]).default('xeon-5160'),
     costOverrides: z.record(z.string(), z.int().min(0)).default({}),
     vms: z.array(vmSchema).min(1).max(64),
@@ -98,6 +100,7 @@ export function hostConfig(
       ...(cpuShares === undefined ? {} : { cpuShares }),
     })),
     sampleIntervalMs,
+    ...(inventory.codeCacheMib === undefined ? {} : { engine: { codeBytesMax: inventory.codeCacheMib << 20 } }),
   };
 }
 

@@ -69,8 +69,9 @@ export interface HostConfig {
 
 /** What the engine holds now and has done so far: of the process, not of the simulated host. */
 export interface EngineState {
-  /** Memory that compiled code is reckoned to take. */
+  /** Memory that compiled code is reckoned to take, and its bound (`EngineOptions.codeBytesMax`). */
   readonly compiledBytes: number;
+  readonly compiledBytesMax: number;
   /** Units of compiled code, now and ever made. */
   readonly regions: number;
   readonly compilations: number;

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import {
   type Command,
   type CommandResult,
+  type EngineState,
   type HostConfig,
   type HostEvent,
   MonitorBug,
@@ -68,6 +69,7 @@ export class HostSession implements Session {
   #previous: Sample | undefined;
   #events: readonly HostEvent[] = [];
   #speed = 0;
+  #engine: EngineState | undefined;
   #nowCycles = 0;
   #nextId = 1;
   #gone = false;
@@ -154,6 +156,10 @@ export class HostSession implements Session {
     return this.#speed;
   }
 
+  engine(): EngineState | undefined {
+    return this.#engine;
+  }
+
   /** Virtual time of the last message, cycles. */
   nowCycles(): number {
     return this.#nowCycles;
@@ -208,6 +214,7 @@ export class HostSession implements Session {
     }
     if (kept.length > 0) this.#events = [...this.#events, ...kept].slice(-EVENTS_MAX);
     this.#speed = progress.speed;
+    this.#engine = progress.engine;
     this.#nowCycles = progress.nowCycles;
     this.#tell();
   }

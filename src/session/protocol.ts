@@ -2,7 +2,15 @@
  * What the console's thread and the host's thread say to each other. Everything is plain data that structured cloning
  * carries; a message never means anything different for having been read late.
  */
-import type { Command, CommandResult, HostConfig, HostEvent, LoggedCommand, Sample } from '../hypervisor/index.js';
+import type {
+  Command,
+  CommandResult,
+  EngineState,
+  HostConfig,
+  HostEvent,
+  LoggedCommand,
+  Sample,
+} from '../hypervisor/index.js';
 
 /** Virtual seconds per real second at most, or as fast as the computer can. */
 export type Pace = number | 'max';
@@ -31,6 +39,7 @@ export interface Progress {
   readonly commands: readonly LoggedCommand[];
   /** Virtual seconds per real second over the last moments. */
   readonly speed: number;
+  readonly engine: EngineState;
 }
 
 /** The host is gone. `name` is the class of the error: `UsageError`, `MonitorBug` or another. */

@@ -76,7 +76,8 @@ class HostThread {
     this.#events = [];
     this.#reportedMs = nowMs;
     const nowCycles = this.#host.nowCycles;
-    this.#post({ kind: 'progress', nowCycles, samples, events, commands, speed: this.#runner.speed });
+    const { engine } = this.#host;
+    this.#post({ kind: 'progress', nowCycles, samples, events, commands, speed: this.#runner.speed, engine });
   }
 }
 

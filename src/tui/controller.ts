@@ -91,6 +91,7 @@ export class ConsoleController implements Desk {
       now: this.#session.latest(),
       before: this.#session.previous(),
       speed: this.#session.speed(),
+      engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
       consoleText: vm => this.#session.consoleText(vm),
       theme: this.#options.theme,

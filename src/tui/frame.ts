@@ -2,7 +2,7 @@
  * One frame of the console as lines of text, from a state and two samples. Pure: the same input gives the same frame, which is
  * how the tests look at it. A menu is not text yet: ink-table draws it between `above` and `below`.
  */
-import type { Sample } from '../hypervisor/index.js';
+import type { EngineState, Sample } from '../hypervisor/index.js';
 import { modeText, SCREENS } from './columns.js';
 import { detailLine } from './detail.js';
 import { cut, left, printable } from './format.js';
@@ -23,6 +23,7 @@ export interface FrameInput {
   readonly now: Sample | undefined;
   readonly before: Sample | undefined;
   readonly speed: number;
+  readonly engine: EngineState | undefined;
   /** Why the host stopped by itself. */
   readonly failure: string | undefined;
   readonly consoleText: (vm: string) => string;
@@ -100,7 +101,7 @@ function tableFrame(input: FrameInput, now: Sample): Frame {
   const rows = screenRows(state.screen, now, before, state.sort[state.screen], state.expanded);
   const index = selectedIndex(rows, state.selected);
   const placed = placeColumns(SCREENS[state.screen].columns, rows, width);
-  const above = [...headerLines(state.screen, now, before, input.speed, width), messageLine(input)];
+  const above = [...headerLines(state.screen, now, before, input.speed, width, input.engine), messageLine(input)];
   above.push(theme.heading(headingLine(placed, width)));
   const selected = rows[index];
   const below = [selected ? detailLine(selected.vm.name, now, before, width) : '', footer(input)];
@@ -119,7 +120,7 @@ function tableFrame(input: FrameInput, now: Sample): Frame {
 
 function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {
   const { state, before, columns: width, theme } = input;
-  const above = [...headerLines(state.screen, now, before, input.speed, width), messageLine(input)];
+  const above = [...headerLines(state.screen, now, before, input.speed, width, input.engine), messageLine(input)];
   above.push(theme.heading(left(` ${menu.title}`, width)), '');
   const below = [
     left(`${theme.key('up down')}:select  ${theme.key('Enter 1-9')}:choose  ${theme.key('Esc')}:close`, width),

@@ -2,7 +2,7 @@
  * The lines above the table, in the manner of esxtop 3.5. Only figures that samples hold: no console OS, no page sharing, no
  * swap and no balloon yet, hence no CCPU, COSMEM, PSHARE, SWAP and MEMCTL lines.
  */
-import type { Sample } from '../hypervisor/index.js';
+import type { EngineState, Sample } from '../hypervisor/index.js';
 import type { ScreenId } from './columns.js';
 import { clock, left, megabytes, short, uptime } from './format.js';
 import { elapsedCycles, rise, vmGroups } from './rows.js';
@@ -86,6 +86,19 @@ export function memoryLines(now: Sample, width: number): string[] {
   ].map(pieces => left(pieces.join(''), width));
 }
 
+/** Memory of the computer, not of the host: what the simulation keeps compiled of the guests' code. */
+export function engineLine(
+  { compiledBytes, compiledBytesMax, regions, compilations }: EngineState,
+  width: number,
+): string {
+  return left(
+    labelled('ENGINE/MB:', compiledBytes / 1024, '   code:') +
+      figure(compiledBytesMax / 1024, '    max,') +
+      `  ${regions} regions, ${compilations} compiled`,
+    width,
+  );
+}
+
 /** Sums over the VMs that are on. */
 export function timerLines(now: Sample, before: Sample | undefined, width: number): string[] {
   const rows = vmGroups(now, before, new Set()).map(group => group.row);
@@ -108,13 +121,14 @@ export function headerLines(
   before: Sample | undefined,
   speed: number,
   width: number,
+  engine?: EngineState,
 ): string[] {
   const first = firstLine(now, speed, width);
   switch (screen) {
     case 'cpu':
       return [first, ...pcpuLines(now, before, width)];
     case 'memory':
-      return [first, ...memoryLines(now, width)];
+      return [first, ...memoryLines(now, width), ...(engine === undefined ? [] : [engineLine(engine, width)])];
     case 'timer':
       return [first, ...timerLines(now, before, width)];
   }

@@ -2,7 +2,7 @@
  * What the console knows of a running host: the newest samples, the events, and a way to send commands. The console never
  * touches a `Host`; whoever runs one (in a worker thread, or a script in a test) implements this interface.
  */
-import type { Command, CommandResult, HostEvent, Sample } from '../hypervisor/index.js';
+import type { Command, CommandResult, EngineState, HostEvent, Sample } from '../hypervisor/index.js';
 
 export interface Session {
   /** The newest sample; undefined until the first one arrives. The same object until a newer one replaces it. */
@@ -20,6 +20,8 @@ export interface Session {
   consoleText(vm: string): string;
   /** Virtual seconds per real second, measured over the last moments; 0 while nothing moves. */
   speed(): number;
+  /** What simulating the host takes; undefined before the first message, or where nobody knows. */
+  engine?(): EngineState | undefined;
   /** Sends a command; resolves when it took effect or was refused. Rejects only when the host itself is gone. */
   execute(command: Command): Promise<CommandResult>;
   /** Takes a sample now, outside the interval; it arrives through `subscribe`. */

@@ -102,8 +102,8 @@ export class VmHost implements Host {
   }
 
   get engine(): EngineState {
-    const { bytes, regions, compiled } = this.#hardware.codeCache.compiler;
-    return { compiledBytes: bytes, regions, compilations: compiled };
+    const { bytes, bytesMax, regions, compiled } = this.#hardware.codeCache.compiler;
+    return { compiledBytes: bytes, compiledBytesMax: bytesMax, regions, compilations: compiled };
   }
 
   /** The cost profile with the user's replacements. */

@@ -93,7 +93,7 @@ export class Compiler implements CompiledCode {
     /** Executions after which a block is compiled. */
     readonly threshold: number,
     /** Bound of `bytes`. */
-    private readonly bytesMax: number,
+    readonly bytesMax: number,
   ) {
     const { memory } = cache;
     this.#jumpCache = new JumpCache(memory);
