@@ -2,7 +2,7 @@
 import { FlagOp } from '../flags.js';
 import { type Frame, Import, L } from './frame.js';
 import { UNKNOWN_KIND } from './op-facts.js';
-import { W } from './wasm-writer.js';
+import { Type, W } from './wasm-writer.js';
 
 function pushState(f: Frame): void {
   const { w } = f;
@@ -43,8 +43,18 @@ export function pushCarry(f: Frame): void {
       w.get(L.FLAG_B);
       return;
     default:
+      // A loop that counts with INC or DEC and sets no other flags passes the carry on, time after time.
+      w.get(L.FLAG_OP);
+      w.i32(FlagOp.INC);
+      w.op(W.I32_SUB);
+      w.i32(2);
+      w.op(W.I32_LT_U);
+      f.if(Type.I32);
+      w.get(L.FLAG_B);
+      f.else();
       pushState(f);
       w.call(Import.CARRY);
+      f.end();
   }
 }
 
