@@ -74,7 +74,7 @@ const [AT_READABLE, AT_WRITABLE, AT_FETCH_PAGE, AT_FETCH_SAFE] = [READABLE, WRIT
 const [AT_SHAPE, AT_FLAT_LIMIT] = [SHAPE, FLAT_LIMIT];
 const { CODE, DOWN_CONFORMING, WRITE_READ, DB } = Attr;
 const PLAIN = Attr.P | Attr.S;
-const [CS_BASE, CS_ATTR] = [segBase(Seg.CS), segAttr(Seg.CS)];
+const [CS_BASE, CS_ATTR, SS_ATTR] = [segBase(Seg.CS), segAttr(Seg.CS), segAttr(Seg.SS)];
 const [ES_BASE, SS_BASE, DS_BASE] = [segBase(Seg.ES), segBase(Seg.SS), segBase(Seg.DS)];
 const [SHAPE_USER, SHAPE_FLAT, SHAPE_WHOLE] = [Shape.USER, Shape.FLAT, Shape.WHOLE];
 /** `READABLE` of a segment that ends at 4 GiB. */
@@ -258,7 +258,7 @@ export class Core {
   /** Which compiled code fits: see `SHAPE`. For whoever writes CPL or segment words directly. */
   updateShape(): void {
     const s = this.s;
-    if (s[CS_BASE] !== 0 || s[AT_FETCH_SAFE] === 0 || (s[CS_ATTR]! & DB) === 0) {
+    if (s[CS_BASE] !== 0 || s[AT_FETCH_SAFE] === 0 || (s[CS_ATTR]! & s[SS_ATTR]! & DB) === 0) {
       s[AT_SHAPE] = -1;
       return;
     }

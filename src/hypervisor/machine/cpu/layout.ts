@@ -21,7 +21,7 @@ export const FETCH_MACHINE = 117;
 export const NO_PAGE = 1;
 /** So many leading EIPs of the code segment are sure to have a whole block behind them within its limit. */
 export const FETCH_SAFE = 118;
-/** What compiled code takes for granted about segments and CPL: `Shape` bits, or -1 where none can run. */
+/** What compiled code takes for granted about segments and CPL: `Shape` bits, or -1 where none can run (narrow code or stack). */
 export const SHAPE = 119;
 /** Least of `READABLE` and `WRITABLE` of ES, SS and DS: meaningful where `SHAPE` has `FLAT`. */
 export const FLAT_LIMIT = 120;

@@ -58,16 +58,17 @@ export function run(cpu: Context): Exit {
       s[S.INTERRUPT_SHADOW] = 0;
       from = null;
     }
-    const block = cpu.find(single || alone);
-    if (block === null) {
+    let why: number = single || alone || from !== null ? Leave.UNKNOWN : compiler.runHere(cpu);
+    const block = why === Leave.UNKNOWN ? cpu.find(single || alone) : null;
+    if (why !== Leave.UNKNOWN) {
+      s[STATUS] = 0;
+    } else if (block === null) {
       alone = false;
       trap = false;
       event = true;
       if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
       continue;
-    }
-    let why: number;
-    if (single || alone || (block.mode & Mode.SINGLE) !== 0) {
+    } else if (single || alone || (block.mode & Mode.SINGLE) !== 0) {
       alone = false;
       from = null;
       why = interpretBlock(cpu, block);
@@ -94,7 +95,7 @@ export function run(cpu: Context): Exit {
         }
       }
     }
-    if (why === Leave.GOTO) continue;
+    if (why === Leave.GOTO || why === Leave.UNKNOWN) continue;
     from = null;
     if (why === Leave.INTERPRET) {
       alone = true;

@@ -10,6 +10,7 @@ import type { Block, CodeCache } from '../code-cache.js';
 import type { Context } from '../context.js';
 import { LIMIT } from '../layout.js';
 import { S } from '../state.js';
+import { type Dispatch, makeDispatch } from './dispatch.js';
 import { RegionEmitter } from './emit-region.js';
 import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
@@ -78,6 +79,7 @@ export class Compiler implements CompiledCode {
   readonly #table: WebAssembly.Table;
   readonly #imports: Record<string, unknown>;
   readonly #enter: Enter;
+  readonly #dispatch: Dispatch;
   readonly #free: number[] = [];
   #next = 0;
   #live = new Set<Region>();
@@ -99,9 +101,11 @@ export class Compiler implements CompiledCode {
     this.#jumpCache = new JumpCache(memory);
     this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
+    this.#dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
     this.#imports = {
       memory: memory.wasm,
       table: this.#table,
+      dispatch: this.#dispatch,
       ...makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.holdsCode.byteOffset, {
         load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
         store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
@@ -121,6 +125,12 @@ export class Compiler implements CompiledCode {
 
   #cpu(): Context {
     return this.current as Context;
+  }
+
+  /** Runs the compiled code at EIP, if it is at hand. Answers why it returned, or `Leave.UNKNOWN` with nothing changed. */
+  runHere(cpu: Context): number {
+    cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
+    return this.#dispatch(cpu.s.byteOffset);
   }
 
   /** Runs compiled code from a block that has some. Answers why it returned (`Leave`). */

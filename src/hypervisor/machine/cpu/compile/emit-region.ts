@@ -35,7 +35,7 @@ import {
   storeFlags,
   storeRegisters,
 } from './emit-ops.js';
-import { Frame, Global, Import, L, Leave } from './frame.js';
+import { ELSEWHERE, Frame, Global, Import, L, Leave } from './frame.js';
 import { JUMP_CACHE_SLOTS, type JumpCacheAt } from './jump-cache.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
@@ -232,6 +232,14 @@ export class RegionEmitter {
     w.tee(L.CODE);
     f.if();
     // Everything is in the state words already.
+    w.get(L.CODE);
+    w.i32(ELSEWHERE);
+    w.op(W.I32_EQ);
+    f.if();
+    w.get(L.CPU);
+    w.op(W.RETURN_CALL);
+    w.u(Import.DISPATCH);
+    f.end();
     w.get(L.CODE);
     w.op(W.RETURN);
     f.end();

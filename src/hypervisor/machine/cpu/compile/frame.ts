@@ -71,7 +71,11 @@ export const Leave = {
   SYSTEM: 4,
   /** `run` returns; the thread has the exit. */
   EXIT: 5,
+  /** EIP is the next instruction and no event is due; there was no compiled code at hand for it. */
+  UNKNOWN: 6,
 } as const;
+/** What the helper of a SYSTEM op answers for "go on at EIP, wherever that is: no event is due". */
+export const ELSEWHERE = -1;
 
 /** Imported functions, in index order. */
 export const IMPORTS = [
@@ -83,6 +87,7 @@ export const IMPORTS = [
   { name: 'image', type: 3 },
   { name: 'system', type: 5 },
   { name: 'repeat', type: 4 },
+  { name: 'dispatch', type: 6 },
 ] as const;
 const I = Type.I32;
 export const TYPES = [
@@ -92,6 +97,7 @@ export const TYPES = [
   { parameters: [I, I, I, I], results: [I] },
   { parameters: [I, I, I, I, I], results: [I] },
   { parameters: [I, I], results: [I] },
+  { parameters: [I], results: [I] },
 ] as const;
 export const Import = {
   LOAD: 0,
@@ -102,6 +108,7 @@ export const Import = {
   IMAGE: 5,
   SYSTEM: 6,
   REPEAT: 7,
+  DISPATCH: 8,
 } as const;
 
 /** Imported globals: the machine address of the page, and the region's own index in the table. */

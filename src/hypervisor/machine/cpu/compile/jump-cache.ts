@@ -10,6 +10,8 @@ export const JUMP_CACHE_SLOTS = 4096;
 /** Words of a slot: machine address (or -1), table index, entry number, unused. */
 const SLOT_WORDS = 4;
 
+export const JUMP_CACHE_BYTES = JUMP_CACHE_SLOTS * SLOT_WORDS * 4;
+
 /** Machine address of the table of a shape. */
 export type JumpCacheAt = (shape: number) => number;
 

@@ -24,7 +24,7 @@ import { RARE_OPS } from '../rare-ops.js';
 import { Flag, S, segBase } from '../state.js';
 import { HELPER_LIST } from '../system.js';
 import { Access } from './emit-memory.js';
-import { Leave } from './frame.js';
+import { ELSEWHERE, Leave } from './frame.js';
 
 /**
  * Compiled code returns after so many cycles even if no event is due: the optimizer replaces code only where it is entered
@@ -163,19 +163,25 @@ export function system(cpu: Context, compiled: CompiledCode, at: number, page: n
   } while (result === Result.AGAIN && clock[CYCLES]! < clock[POLL_AT]! && compiled.drops === drops);
   if (result === Result.FAULT) return Leave.FAULT;
   if (result === Result.EXIT) return Leave.EXIT;
-  if (result !== Result.DONE) return Leave.EVENT;
+  if (result !== Result.DONE) return result === Result.DELIVERED ? elsewhere(cpu) : Leave.EVENT;
   s[S.EIP] = cpu.nextEip;
   clock[INSTRUCTIONS]! += 1;
-  if (cpu.nextEip !== next || s[SHAPE] !== shape || compiled.drops !== drops || clock[CYCLES]! >= clock[POLL_AT]!) {
-    return Leave.EVENT;
-  }
-  if ((s[S.INTERRUPT_SHADOW]! | (s[S.EFLAGS]! & Flag.TF)) !== 0 || (s[S.DR7]! & 0xff) !== 0) return Leave.EVENT;
+  const stays = cpu.nextEip === next && s[SHAPE] === shape && compiled.drops === drops;
+  if (!stays) return elsewhere(cpu);
+  if (elsewhere(cpu) === Leave.EVENT || next >>> 0 >= s[FETCH_SAFE]! >>> 0) return Leave.EVENT;
   // The next instruction is fetched as `Context.find` would fetch it.
-  if (next >>> 0 >= s[FETCH_SAFE]! >>> 0) return Leave.EVENT;
   if ((next & -4096) !== s[FETCH_PAGE] && !cpu.fetch(next)) return Leave.FAULT;
-  if (s[FETCH_MACHINE] !== page || ((next - 1) & -4096) !== (next & -4096)) return Leave.EVENT;
-  s[LIMIT] = cyclesToPoll(clock);
+  if (s[FETCH_MACHINE] !== page || ((next - 1) & -4096) !== (next & -4096)) return ELSEWHERE;
   return 0;
+}
+
+/** At an event point: `Leave.EVENT` where the run loop has something to do, else `ELSEWHERE` with the limit noted. */
+function elsewhere(cpu: Context): number {
+  const { s, clock } = cpu;
+  if (clock[CYCLES]! >= clock[POLL_AT]!) return Leave.EVENT;
+  if ((s[S.INTERRUPT_SHADOW]! | (s[S.EFLAGS]! & Flag.TF)) !== 0 || (s[S.DR7]! & 0xff) !== 0) return Leave.EVENT;
+  s[LIMIT] = cyclesToPoll(clock);
+  return ELSEWHERE;
 }
 
 // ---- flags of a kind that is known only when the code runs

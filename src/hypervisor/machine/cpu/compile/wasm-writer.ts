@@ -19,6 +19,7 @@ export const W = {
   RETURN: 0x0f,
   CALL: 0x10,
   CALL_INDIRECT: 0x11,
+  RETURN_CALL: 0x12,
   RETURN_CALL_INDIRECT: 0x13,
   DROP: 0x1a,
   SELECT: 0x1b,

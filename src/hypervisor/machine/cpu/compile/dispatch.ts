@@ -1,0 +1,136 @@
+/**
+ * From wherever EIP is into the compiled code that is there, without TypeScript: the fetch page as `Core.fetch` has it on a hit,
+ * then the jump cache of the thread's shape.
+ *
+ *     dispatch(cpu) -> exit code, or `Leave.UNKNOWN` with nothing changed
+ *
+ * No event may be due, and `LIMIT` must be up to date.
+ */
+import { FETCH_PLACES, FETCH_MACHINE as PLACE_MACHINE } from '../../mmu/tlb.js';
+import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, SHAPE } from '../layout.js';
+import { S } from '../state.js';
+import { Leave, REGION_TYPE } from './frame.js';
+import { JUMP_CACHE_BYTES, JUMP_CACHE_SLOTS } from './jump-cache.js';
+import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
+
+export type Dispatch = (cpu: number) => number;
+
+const CPU = 0;
+const EIP = 1;
+const PAGE = 2;
+const MACHINE = 3;
+const SLOT = 4;
+
+export function makeDispatch(
+  memory: WebAssembly.Memory,
+  memoryPages: number,
+  table: WebAssembly.Table,
+  jumpCacheAt: number,
+): Dispatch {
+  const wasm = assembleModule({
+    types: [REGION_TYPE, { parameters: [Type.I32], results: [Type.I32] }],
+    imports: [],
+    memoryPages,
+    functions: [{ type: 1, locals: [{ count: 4, type: Type.I32 }], code: dispatchCode(jumpCacheAt) }],
+  });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table } });
+  return exports['0'] as Dispatch;
+}
+
+function dispatchCode(jumpCacheAt: number): Uint8Array {
+  const w = new WasmWriter(256);
+  const state = (word: number) => {
+    w.get(CPU);
+    w.memory(W.I32_LOAD, word * 4, 2);
+  };
+  const setState = (word: number, local: number) => {
+    w.get(CPU);
+    w.get(local);
+    w.memory(W.I32_STORE, word * 4, 2);
+  };
+  const unknownIf = () => {
+    w.if();
+    w.i32(Leave.UNKNOWN);
+    w.op(W.RETURN);
+    w.end();
+  };
+  state(SHAPE);
+  w.i32(0);
+  w.op(W.I32_LT_S);
+  unknownIf();
+  state(S.EIP);
+  w.tee(EIP);
+  state(FETCH_SAFE);
+  w.op(W.I32_GE_U);
+  unknownIf();
+  w.get(EIP);
+  w.i32(-4096);
+  w.op(W.I32_AND);
+  w.tee(PAGE);
+  state(FETCH_PAGE);
+  w.op(W.I32_EQ);
+  w.if();
+  state(FETCH_MACHINE);
+  w.set(MACHINE);
+  w.else();
+  // The tag of supervisor fetches, or of CPL 3.
+  w.get(EIP);
+  w.i32(7);
+  w.op(W.I32_SHR_U);
+  w.i32((FETCH_PLACES - 1) << 5);
+  w.op(W.I32_AND);
+  w.get(CPU);
+  w.op(W.I32_ADD);
+  w.tee(SLOT);
+  state(S.CPL);
+  w.i32(3);
+  w.op(W.I32_EQ);
+  w.i32(2);
+  w.op(W.I32_SHL);
+  w.op(W.I32_ADD);
+  w.memory(W.I32_LOAD, FETCH_AT, 2);
+  w.get(PAGE);
+  w.op(W.I32_NE);
+  unknownIf();
+  w.get(SLOT);
+  w.memory(W.I32_LOAD, FETCH_AT + PLACE_MACHINE * 4, 2);
+  w.set(MACHINE);
+  setState(FETCH_PAGE, PAGE);
+  setState(FETCH_MACHINE, MACHINE);
+  w.end();
+  w.get(MACHINE);
+  w.get(EIP);
+  w.i32(4095);
+  w.op(W.I32_AND);
+  w.op(W.I32_OR);
+  w.tee(MACHINE);
+  w.get(MACHINE);
+  w.i32(12);
+  w.op(W.I32_SHR_U);
+  w.op(W.I32_XOR);
+  w.i32(JUMP_CACHE_SLOTS - 1);
+  w.op(W.I32_AND);
+  w.i32(4);
+  w.op(W.I32_SHL);
+  state(SHAPE);
+  w.i32(JUMP_CACHE_BYTES);
+  w.op(W.I32_MUL);
+  w.op(W.I32_ADD);
+  w.tee(SLOT);
+  w.memory(W.I32_LOAD, jumpCacheAt, 2);
+  w.get(MACHINE);
+  w.op(W.I32_NE);
+  unknownIf();
+  w.get(CPU);
+  w.get(SLOT);
+  w.memory(W.I32_LOAD, jumpCacheAt + 8, 2);
+  w.get(EIP);
+  w.i64(0, 0);
+  state(LIMIT);
+  w.get(SLOT);
+  w.memory(W.I32_LOAD, jumpCacheAt + 4, 2);
+  w.op(W.RETURN_CALL_INDIRECT);
+  w.u(0);
+  w.u(0);
+  return w.done();
+}
