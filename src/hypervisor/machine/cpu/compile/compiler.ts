@@ -31,7 +31,7 @@ import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
 /** Executions after which a block is compiled; `never` for interpreters alone. */
 export const Tiering = {
-  normal: 120,
+  normal: 1000,
   always: 1,
   never: Number.POSITIVE_INFINITY,
   reference: Number.POSITIVE_INFINITY,

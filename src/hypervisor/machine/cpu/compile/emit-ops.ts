@@ -205,64 +205,91 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
       return;
 
     case Op.LOAD32:
-      return emitLoad(f, at, 4, true);
+      emitLoad(f, at, 4, true);
+      return;
     case Op.LOAD16:
-      return emitLoad(f, at, 2, true);
+      emitLoad(f, at, 2, true);
+      return;
     case Op.LOAD8:
-      return emitLoad(f, at, 1, true);
+      emitLoad(f, at, 1, true);
+      return;
     case Op.LOAD16Z:
-      return emitLoad(f, at, 2, false);
+      emitLoad(f, at, 2, false);
+      return;
     case Op.LOAD8Z:
-      return emitLoad(f, at, 1, false);
+      emitLoad(f, at, 1, false);
+      return;
     case Op.STORE32:
-      return emitStore(f, at, 4);
+      emitStore(f, at, 4);
+      return;
     case Op.STORE16:
-      return emitStore(f, at, 2);
+      emitStore(f, at, 2);
+      return;
     case Op.STORE8:
-      return emitStore(f, at, 1);
+      emitStore(f, at, 1);
+      return;
     case Op.LOAD_FOR_STORE:
-      return emitLoadForStore(f, at);
+      emitLoadForStore(f, at);
+      return;
     case Op.STORE_CHECKED:
-      return emitCheckedStore(f, at);
+      emitCheckedStore(f, at);
+      return;
 
     case Op.ADD32:
-      return binary(W.I32_ADD, FlagOp.ADD, word, 0, true);
+      binary(W.I32_ADD, FlagOp.ADD, word, 0, true);
+      return;
     case Op.ADD32I:
-      return binary(W.I32_ADD, FlagOp.ADD, immediate, 0, true);
+      binary(W.I32_ADD, FlagOp.ADD, immediate, 0, true);
+      return;
     case Op.ADD:
-      return binary(W.I32_ADD, FlagOp.ADD, word, c, true);
+      binary(W.I32_ADD, FlagOp.ADD, word, c, true);
+      return;
     case Op.SUB32:
-      return binary(W.I32_SUB, FlagOp.SUB, word, 0, true);
+      binary(W.I32_SUB, FlagOp.SUB, word, 0, true);
+      return;
     case Op.SUB32I:
-      return binary(W.I32_SUB, FlagOp.SUB, immediate, 0, true);
+      binary(W.I32_SUB, FlagOp.SUB, immediate, 0, true);
+      return;
     case Op.SUB:
-      return binary(W.I32_SUB, FlagOp.SUB, word, c, true);
+      binary(W.I32_SUB, FlagOp.SUB, word, c, true);
+      return;
     case Op.CMP32:
-      return binary(W.I32_SUB, FlagOp.SUB, word, 0, false);
+      binary(W.I32_SUB, FlagOp.SUB, word, 0, false);
+      return;
     case Op.CMP32I:
-      return binary(W.I32_SUB, FlagOp.SUB, immediate, 0, false);
+      binary(W.I32_SUB, FlagOp.SUB, immediate, 0, false);
+      return;
     case Op.CMP:
-      return binary(W.I32_SUB, FlagOp.SUB, word, c, false);
+      binary(W.I32_SUB, FlagOp.SUB, word, c, false);
+      return;
     case Op.AND32:
     case Op.AND:
-      return binary(W.I32_AND, FlagOp.LOGIC, word, 0, true);
+      binary(W.I32_AND, FlagOp.LOGIC, word, 0, true);
+      return;
     case Op.AND32I:
-      return binary(W.I32_AND, FlagOp.LOGIC, immediate, 0, true);
+      binary(W.I32_AND, FlagOp.LOGIC, immediate, 0, true);
+      return;
     case Op.OR32:
     case Op.OR:
-      return binary(W.I32_OR, FlagOp.LOGIC, word, 0, true);
+      binary(W.I32_OR, FlagOp.LOGIC, word, 0, true);
+      return;
     case Op.OR32I:
-      return binary(W.I32_OR, FlagOp.LOGIC, immediate, 0, true);
+      binary(W.I32_OR, FlagOp.LOGIC, immediate, 0, true);
+      return;
     case Op.XOR32:
     case Op.XOR:
-      return binary(W.I32_XOR, FlagOp.LOGIC, word, 0, true);
+      binary(W.I32_XOR, FlagOp.LOGIC, word, 0, true);
+      return;
     case Op.XOR32I:
-      return binary(W.I32_XOR, FlagOp.LOGIC, immediate, 0, true);
+      binary(W.I32_XOR, FlagOp.LOGIC, immediate, 0, true);
+      return;
     case Op.TEST32:
     case Op.TEST:
-      return binary(W.I32_AND, FlagOp.LOGIC, word, 0, false);
+      binary(W.I32_AND, FlagOp.LOGIC, word, 0, false);
+      return;
     case Op.TEST32I:
-      return binary(W.I32_AND, FlagOp.LOGIC, immediate, 0, false);
+      binary(W.I32_AND, FlagOp.LOGIC, immediate, 0, false);
+      return;
     case Op.INC32:
     case Op.INC:
     case Op.DEC32:
@@ -327,7 +354,8 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
     case Op.SHL32I:
     case Op.SHR32I:
     case Op.SAR32I:
-      return shiftBy(f, op, d, a, b, 0, live);
+      shiftBy(f, op, d, a, b, 0, live);
+      return;
     case Op.SHL:
     case Op.SHR:
     case Op.SAR: {
@@ -339,19 +367,25 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
           return;
         }
         const fixed = op === Op.SHL ? Op.SHL32I : op === Op.SHR ? Op.SHR32I : Op.SAR32I;
-        return shiftBy(f, fixed, d, a, count & 31, c, live);
+        shiftBy(f, fixed, d, a, count & 31, c, live);
+        return;
       }
-      return shiftVariable(f, op, d, a, b, c, live);
+      shiftVariable(f, op, d, a, b, c, live);
+      return;
     }
     case Op.ROL:
     case Op.ROR:
-      return rotate(f, op === Op.ROL, d, a, b, c, live);
+      rotate(f, op === Op.ROL, d, a, b, c, live);
+      return;
     case Op.IMUL:
-      return imul(f, d, a, b, c, live);
+      imul(f, d, a, b, c, live);
+      return;
     case Op.MULTIPLY:
-      return multiply(f, a, code[at + 5] !== 0, live);
+      multiply(f, a, code[at + 5] !== 0, live);
+      return;
     case Op.DIVIDE:
-      return divide(f, a, code[at + 5] !== 0);
+      divide(f, a, code[at + 5] !== 0);
+      return;
     case Op.BIT: {
       const kind = code[at + 5]!;
       f.push(b);

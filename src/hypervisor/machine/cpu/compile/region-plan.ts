@@ -195,7 +195,8 @@ function loopAt(header: Node, wanted: ReadonlySet<Node>): Loop | null {
   const forward = [header];
   for (const node of forward) {
     for (const to of [node.taken, node.fall]) {
-      if (to === null || reachable.has(to)) continue;
+      // Beyond another entry it is another loop, perhaps the one around this.
+      if (to === null || reachable.has(to) || wanted.has(to)) continue;
       reachable.add(to);
       forward.push(to);
     }
