@@ -49,7 +49,8 @@ function revive(failed: Failed): Error {
 /** Node 20 cannot load TypeScript into a worker by itself: from sources, a bootstrap registers the loader first. */
 function startWorker(start: WorkerStart): Worker {
   const here = import.meta.url;
-  if (!here.endsWith('.ts')) return new Worker(new URL('./worker.js', here), { workerData: start });
+  // Built, this may be a file of another folder: the build puts the worker where it is in the sources.
+  if (!here.endsWith('.ts')) return new Worker(new URL('../session/worker.js', here), { workerData: start });
   const url = JSON.stringify(new URL('./worker.ts', here).href);
   const code = `import('tsx/esm/api').then(({ register }) => { register(); return import(${url}); });`;
   return new Worker(code, { eval: true, workerData: start });
