@@ -4,6 +4,7 @@
  */
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { LOAD_ADDRESS, multiboot, RESULTS, writeResults } from './oracle-image.js';
+import { descriptor } from './protection-image.js';
 
 /** The frame of the event that ended the case (`esp` as it was before it in the same ring), then registers as its handler saw them. */
 export const DELIVERY_FIELDS = ['vector', 'error', 'eip', 'cs', 'eflags', 'dr6', 'tr', 'ts'] as const;
@@ -76,30 +77,18 @@ export const DELIVERY_SNIPPETS = [
   'pushfd\nor dword [esp], 0x100\nmov eax, 0x2000\npopfd\nmov eax, cr3\nnop',
 ] as const;
 
-const entry = (base: number, limit: number, access: number, flags: number): string =>
-  [
-    limit & 255,
-    (limit >> 8) & 255,
-    base & 255,
-    (base >> 8) & 255,
-    (base >> 16) & 255,
-    access,
-    ((limit >> 16) & 15) | (flags << 4),
-    base >>> 24,
-  ].join(', ');
-
 /** 08 code, 10 data, 18 and 20 data and code of ring 3, 28 the running task, 30 another, 38 a 16-bit one, 40 a gate to 30, 48 conforming. */
 const GDT_ENTRIES = [
-  entry(0, 0, 0, 0),
-  entry(0, 0xfffff, 0x9b, 0xc),
-  entry(0, 0xfffff, 0x93, 0xc),
-  entry(0, 0xfffff, 0xf3, 0xc),
-  entry(0, 0xfffff, 0xfb, 0xc),
-  entry(TSS, 0x67, 0x89, 0),
-  entry(TASK, 0x67, 0x89, 0),
-  entry(NARROW, 0x2b, 0x81, 0),
+  descriptor(0, 0, 0, 0),
+  descriptor(0, 0xfffff, 0x9b, 0xc),
+  descriptor(0, 0xfffff, 0x93, 0xc),
+  descriptor(0, 0xfffff, 0xf3, 0xc),
+  descriptor(0, 0xfffff, 0xfb, 0xc),
+  descriptor(TSS, 0x67, 0x89, 0),
+  descriptor(TASK, 0x67, 0x89, 0),
+  descriptor(NARROW, 0x2b, 0x81, 0),
   '0, 0, 0x30, 0, 0, 0xe5, 0, 0',
-  entry(0, 0xfffff, 0x9f, 0xc),
+  descriptor(0, 0xfffff, 0x9f, 0xc),
 ];
 
 export function buildDeliveryImage(): Uint8Array {

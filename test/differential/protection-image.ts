@@ -95,7 +95,8 @@ const TSS = 0x230000;
 const USER_STACK = 0x240000;
 const KERNEL_STACK = 0x250000;
 
-const descriptor = (base: number, limit: number, access: number, flags: number): string =>
+/** The eight bytes of a descriptor as operands of DB. `limit` in its own units, `flags` G, D/B, L, AVL. */
+export const descriptor = (base: number, limit: number, access: number, flags: number): string =>
   [
     limit & 255,
     (limit >> 8) & 255,

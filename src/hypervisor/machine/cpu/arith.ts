@@ -155,15 +155,15 @@ export function shrd(s: Int32Array, a: number, b: number, by: number, up: number
 }
 
 /** High word of an unsigned 32 x 32 product. */
-function highUnsigned(a: number, b: number): number {
+export function highUnsigned(a: number, b: number): number {
   const a0 = a & 0xffff;
   const a1 = a >>> 16;
   const b0 = b & 0xffff;
   const b1 = b >>> 16;
-  const low = a0 * b0;
-  const middle = a1 * b0 + (low >>> 16);
-  const other = a0 * b1 + (middle % 0x10000);
-  return (a1 * b1 + Math.floor(middle / 0x10000) + Math.floor(other / 0x10000)) | 0;
+  // No sum reaches 2^32.
+  const middle = a1 * b0 + ((a0 * b0) >>> 16);
+  const other = a0 * b1 + (middle & 0xffff);
+  return (a1 * b1 + (middle >>> 16) + (other >>> 16)) | 0;
 }
 
 /** High word of a signed product. */

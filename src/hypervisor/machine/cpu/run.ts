@@ -8,9 +8,9 @@ import type { Context } from './context.js';
 import { Result } from './core.js';
 import { deliver, deliverFault, Source } from './exceptions.js';
 import { interpretBlock } from './interpret.js';
-import { CYCLES, EXIT_OP, INSTRUCTIONS, POLL_AT, SHAPE, STATUS } from './layout.js';
+import { CYCLES, EXIT_OP, POLL_AT, SHAPE, STATUS } from './layout.js';
 import { type Exit, Flag, S, Vector } from './state.js';
-import { HELPER_LIST } from './system.js';
+import { executeSystem } from './system.js';
 
 const STEPPED: Exit = { kind: 'stepped' };
 
@@ -104,13 +104,8 @@ export function run(cpu: Context): Exit {
     if (why === Leave.EXIT) return cpu.takeExit();
     event = true;
     if (why === Leave.SYSTEM) {
-      const at = s[EXIT_OP]!;
-      cpu.nextEip = (s[S.EIP]! + code[at + 7]!) | 0;
-      const result = HELPER_LIST[code[at + 1]!]!(cpu, code[at + 2]!, code[at + 3]!, code[at + 4]!, code[at + 5]!);
-      if (result === Result.DONE) {
-        s[S.EIP] = cpu.nextEip;
-        clock[INSTRUCTIONS]! += 1;
-      } else if (result === Result.FAULT) {
+      const result = executeSystem(cpu, code, s[EXIT_OP]!);
+      if (result === Result.FAULT) {
         trap = false;
         if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
       } else if (result === Result.EXIT) {

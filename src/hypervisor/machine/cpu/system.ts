@@ -587,7 +587,22 @@ const HELPERS = {
 
 export type HelperName = keyof typeof HELPERS;
 export const HELPER_NAMES = Object.keys(HELPERS) as HelperName[];
-export const HELPER_LIST: readonly Helper[] = Object.values(HELPERS);
+const HELPER_LIST: readonly Helper[] = Object.values(HELPERS);
+/**
+ * Executes the SYSTEM op at `at`, EIP being at its instruction; a complete instruction is committed (EIP, count). Answers the
+ * helper's `Result`.
+ */
+export function executeSystem(cpu: Core, code: Int32Array, at: number): number {
+  const { s } = cpu;
+  cpu.nextEip = (s[S.EIP]! + code[at + 7]!) | 0;
+  const result = HELPER_LIST[code[at + 1]!]!(cpu, code[at + 2]!, code[at + 3]!, code[at + 4]!, code[at + 5]!);
+  if (result === Result.DONE) {
+    s[S.EIP] = cpu.nextEip;
+    cpu.clock[INSTRUCTIONS]! += 1;
+  }
+  return result;
+}
+
 export const helperNumber = Object.fromEntries(HELPER_NAMES.map((name, index) => [name, index])) as Record<
   HelperName,
   number

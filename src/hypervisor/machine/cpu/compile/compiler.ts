@@ -110,7 +110,7 @@ export class Compiler implements CompiledCode {
         load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
         store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
       }),
-      generic: (_cpu: number, at: number) => generic(this.#cpu(), this, at),
+      generic: (at: number) => generic(this.#cpu(), this, at),
       system: (at: number, page: number) => system(this.#cpu(), this, at, page),
       carry: carryOf,
       condition: conditionOf,

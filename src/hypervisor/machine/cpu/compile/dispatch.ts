@@ -6,11 +6,12 @@
  *
  * No event may be due, and `LIMIT` must be up to date.
  */
-import { FETCH_PLACES, FETCH_MACHINE as PLACE_MACHINE } from '../../mmu/tlb.js';
+import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, SHAPE } from '../layout.js';
 import { S } from '../state.js';
+import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { Leave, REGION_TYPE } from './frame.js';
-import { JUMP_CACHE_BYTES, JUMP_CACHE_SLOTS } from './jump-cache.js';
+import { JUMP_CACHE_BYTES, pushJumpSlot } from './jump-cache.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
 export type Dispatch = (cpu: number) => number;
@@ -75,10 +76,7 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.else();
   // The tag of supervisor fetches, or of CPL 3.
   w.get(EIP);
-  w.i32(7);
-  w.op(W.I32_SHR_U);
-  w.i32((FETCH_PLACES - 1) << 5);
-  w.op(W.I32_AND);
+  placeOffset(w, FETCH_PLACES);
   w.get(CPU);
   w.op(W.I32_ADD);
   w.tee(SLOT);
@@ -93,7 +91,7 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.op(W.I32_NE);
   unknownIf();
   w.get(SLOT);
-  w.memory(W.I32_LOAD, FETCH_AT + PLACE_MACHINE * 4, 2);
+  w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
   w.set(MACHINE);
   setState(FETCH_PAGE, PAGE);
   setState(FETCH_MACHINE, MACHINE);
@@ -103,15 +101,8 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.i32(4095);
   w.op(W.I32_AND);
   w.op(W.I32_OR);
-  w.tee(MACHINE);
-  w.get(MACHINE);
-  w.i32(12);
-  w.op(W.I32_SHR_U);
-  w.op(W.I32_XOR);
-  w.i32(JUMP_CACHE_SLOTS - 1);
-  w.op(W.I32_AND);
-  w.i32(4);
-  w.op(W.I32_SHL);
+  w.set(MACHINE);
+  pushJumpSlot(w, MACHINE);
   state(SHAPE);
   w.i32(JUMP_CACHE_BYTES);
   w.op(W.I32_MUL);

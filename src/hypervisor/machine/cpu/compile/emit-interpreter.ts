@@ -21,12 +21,13 @@
  * in compiled code. What an op means is said in `interpret.ts` and `rare-ops.ts`; whatever is not worth a case here, or turns
  * out to be awkward, goes to `execute`, which calls those.
  */
-import { DATA_PLACES, FETCH_PLACES, FETCH_MACHINE as LINE_MACHINE } from '../../mmu/tlb.js';
+import { DATA_PLACES, FETCH_PLACES } from '../../mmu/tlb.js';
 import { Header } from '../code-cache.js';
 import { FlagOp } from '../flags.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { CLOCK_AT, FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, READABLE, TLB_AT, WRITABLE } from '../layout.js';
 import { Flag, S, Seg, segBase, segLimit } from '../state.js';
+import { ADDEND, MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { Leave } from './frame.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
@@ -441,10 +442,7 @@ class InterpreterEmitter {
     n.memory(W.I32_LOAD, segBase(0) * 4, 2);
     op(W.I32_ADD);
     n.tee(P.LINEAR);
-    n.i32(7);
-    op(W.I32_SHR_U);
-    n.i32((DATA_PLACES - 1) << 5);
-    op(W.I32_AND);
+    placeOffset(n, DATA_PLACES);
     n.tee(P.LINE);
     n.get(P.TAGS);
     op(W.I32_ADD);
@@ -469,7 +467,7 @@ class InterpreterEmitter {
     n.get(P.LINE);
     n.get(P.CPU);
     op(W.I32_ADD);
-    n.memory(W.I32_LOAD, TLB_AT + 16, 2);
+    n.memory(W.I32_LOAD, ADDEND, 2);
     op(W.I32_ADD);
   }
 
@@ -1021,10 +1019,7 @@ class InterpreterEmitter {
     op(W.I32_NE);
     n.opensIf();
     n.get(P.A);
-    n.i32(7);
-    op(W.I32_SHR_U);
-    n.i32((FETCH_PLACES - 1) << 5);
-    op(W.I32_AND);
+    placeOffset(n, FETCH_PLACES);
     n.tee(P.LINE);
     // The tag for user fetches is one word behind.
     n.get(P.CPU);
@@ -1044,7 +1039,7 @@ class InterpreterEmitter {
       n.get(P.LINE);
       n.get(P.CPU);
       op(W.I32_ADD);
-      n.memory(W.I32_LOAD, FETCH_AT + LINE_MACHINE * 4, 2);
+      n.memory(W.I32_LOAD, MACHINE_PAGE, 2);
     });
     n.close();
     // B: machine address. The slot: see `CodeCache.slotOf`.

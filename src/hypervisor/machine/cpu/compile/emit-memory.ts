@@ -6,15 +6,11 @@
 import { DATA_PLACES } from '../../mmu/tlb.js';
 import { FLAT_LIMIT, LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
 import { Seg, segBase } from '../state.js';
+import { ADDEND, placeOffset } from './emit-places.js';
 import { type Frame, Import, L } from './frame.js';
 import { Type, W } from './wasm-writer.js';
 
 const WORD = 4;
-/** Byte offset of a line's addend from the line. */
-const ADDEND = TLB_AT + 4 * WORD;
-/** (linear >>> 12 & DATA_PLACES - 1) * 32, with fewer instructions. */
-const LINE_SHIFT = 7;
-const LINE_MASK = (DATA_PLACES - 1) << 5;
 
 /** How a slow path is asked: segment in bits 0..3, size in bits 4..7, and these. */
 export const Access = {
@@ -86,10 +82,7 @@ function pushHit(f: Frame, at: number, size: number, write: boolean): number {
     w.op(W.I32_ADD);
     w.tee(linear);
   }
-  w.i32(LINE_SHIFT);
-  w.op(W.I32_SHR_U);
-  w.i32(LINE_MASK);
-  w.op(W.I32_AND);
+  placeOffset(w, DATA_PLACES);
   w.get(L.CPU);
   w.op(W.I32_ADD);
   w.tee(L.LINE);

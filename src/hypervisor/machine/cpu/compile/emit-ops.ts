@@ -878,7 +878,6 @@ function emitGeneric(f: Frame, at: number): void {
   storeFlags(f);
   f.storeState(S.EIP, () => f.pushEip(f.blockOffset));
   flushClock(f);
-  w.get(L.CPU);
   w.i32(at);
   w.call(Import.GENERIC);
   w.set(L.CODE);

@@ -35,8 +35,9 @@ import {
   storeFlags,
   storeRegisters,
 } from './emit-ops.js';
+import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { ELSEWHERE, Frame, Global, Import, L, Leave } from './frame.js';
-import { JUMP_CACHE_SLOTS, type JumpCacheAt } from './jump-cache.js';
+import { type JumpCacheAt, pushJumpSlot } from './jump-cache.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
 import { usage } from './register-use.js';
@@ -446,10 +447,7 @@ export class RegionEmitter {
     w.op(W.I32_GE_U);
     f.brIf(f.exitDepth);
     w.get(L.Y);
-    w.i32(7);
-    w.op(W.I32_SHR_U);
-    w.i32((FETCH_PLACES - 1) << 5);
-    w.op(W.I32_AND);
+    placeOffset(w, FETCH_PLACES);
     w.get(L.CPU);
     w.op(W.I32_ADD);
     w.tee(L.LINE);
@@ -458,7 +456,7 @@ export class RegionEmitter {
     w.op(W.I32_NE);
     f.brIf(f.exitDepth);
     w.get(L.LINE);
-    w.memory(W.I32_LOAD, FETCH_AT + 16, 2);
+    w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
     w.set(L.X);
     f.storeState(FETCH_PAGE, () => w.get(L.Y));
     f.storeState(FETCH_MACHINE, () => w.get(L.X));
@@ -469,15 +467,8 @@ export class RegionEmitter {
     w.i32(4095);
     w.op(W.I32_AND);
     w.op(W.I32_OR);
-    w.tee(L.X);
-    w.get(L.X);
-    w.i32(12);
-    w.op(W.I32_SHR_U);
-    w.op(W.I32_XOR);
-    w.i32(JUMP_CACHE_SLOTS - 1);
-    w.op(W.I32_AND);
-    w.i32(4);
-    w.op(W.I32_SHL);
+    w.set(L.X);
+    pushJumpSlot(w, L.X);
     w.tee(L.Z);
     const at = this.jumpCache(plan.shape);
     w.memory(W.I32_LOAD, at, 2);

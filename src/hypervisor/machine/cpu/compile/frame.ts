@@ -81,7 +81,7 @@ export const ELSEWHERE = -1;
 export const IMPORTS = [
   { name: 'load', type: 1 },
   { name: 'store', type: 2 },
-  { name: 'generic', type: 5 },
+  { name: 'generic', type: 6 },
   { name: 'carry', type: 3 },
   { name: 'condition', type: 4 },
   { name: 'image', type: 3 },

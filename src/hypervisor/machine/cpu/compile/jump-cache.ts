@@ -5,8 +5,9 @@
  */
 import type { MachineMemory } from '../../memory.js';
 import { SHAPES } from '../layout.js';
+import { W, type WasmWriter } from './wasm-writer.js';
 
-export const JUMP_CACHE_SLOTS = 4096;
+const JUMP_CACHE_SLOTS = 4096;
 /** Words of a slot: machine address (or -1), table index, entry number, unused. */
 const SLOT_WORDS = 4;
 
@@ -15,19 +16,31 @@ export const JUMP_CACHE_BYTES = JUMP_CACHE_SLOTS * SLOT_WORDS * 4;
 /** Machine address of the table of a shape. */
 export type JumpCacheAt = (shape: number) => number;
 
+/** Pushes the byte offset of the slot for the machine address in a local: `JumpCache.#slot` in generated code. */
+export function pushJumpSlot(w: WasmWriter, machine: number): void {
+  w.get(machine);
+  w.get(machine);
+  w.i32(12);
+  w.op(W.I32_SHR_U);
+  w.op(W.I32_XOR);
+  w.i32(JUMP_CACHE_SLOTS - 1);
+  w.op(W.I32_AND);
+  w.i32(31 - Math.clz32(SLOT_WORDS * 4));
+  w.op(W.I32_SHL);
+}
+
 export class JumpCache {
   readonly #words: Int32Array;
   readonly #base: number;
 
   constructor(memory: MachineMemory) {
-    const bytes = JUMP_CACHE_SLOTS * SLOT_WORDS * 4;
-    this.#base = memory.reserve(bytes * SHAPES);
-    this.#words = new Int32Array(memory.wasm.buffer, this.#base, (bytes / 4) * SHAPES);
+    this.#base = memory.reserve(JUMP_CACHE_BYTES * SHAPES);
+    this.#words = new Int32Array(memory.wasm.buffer, this.#base, (JUMP_CACHE_BYTES / 4) * SHAPES);
     this.#words.fill(-1);
   }
 
   at(shape: number): number {
-    return this.#base + shape * JUMP_CACHE_SLOTS * SLOT_WORDS * 4;
+    return this.#base + shape * JUMP_CACHE_BYTES;
   }
 
   add(shape: number, machine: number, index: number, entry: number): void {

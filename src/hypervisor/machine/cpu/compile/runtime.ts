@@ -35,6 +35,7 @@ import {
 } from '../layout.js';
 import { Cr0, Cr4, Flag, S, Seg } from '../state.js';
 import { Access } from './emit-memory.js';
+import { ADDEND as PLACE_ADDEND, placeOffset } from './emit-places.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
@@ -158,8 +159,7 @@ function findCode(holdsCodeAt: number): Uint8Array {
   /** Address relative to the thread of the place of a page or address. */
   const placeOf = (local: number) => {
     w.get(local);
-    right(7);
-    and((DATA_PLACES - 1) << 5);
+    placeOffset(w, DATA_PLACES);
     w.get(CPU);
     add();
   };
@@ -235,7 +235,7 @@ function findCode(holdsCodeAt: number): Uint8Array {
   w.op(W.I32_EQ);
   w.if();
   w.get(LINEAR);
-  load(PLACE, TLB_AT + 16);
+  load(PLACE, PLACE_ADDEND);
   add();
   w.op(W.RETURN);
   w.end();
@@ -289,7 +289,7 @@ function findCode(holdsCodeAt: number): Uint8Array {
     and(TlbInfo.USER);
   });
   store(PLACE, TLB_AT + 12, () => w.i32(NO_TAG));
-  store(PLACE, TLB_AT + 16, () => w.get(ADDEND));
+  store(PLACE, PLACE_ADDEND, () => w.get(ADDEND));
   store(PLACE, TLB_AT + LINE_PAGE * 4, () => w.get(PAGE));
   store(PLACE, TLB_AT + LINE_INFO * 4, () => w.get(INFO));
   w.get(LINEAR);
@@ -574,7 +574,7 @@ function findCode(holdsCodeAt: number): Uint8Array {
     w.get(QUIET);
     w.op(W.SELECT);
   });
-  store(PLACE, TLB_AT + 16, () => w.get(ADDEND));
+  store(PLACE, PLACE_ADDEND, () => w.get(ADDEND));
   store(PLACE, TLB_AT + LINE_PAGE * 4, () => w.get(PAGE));
   store(PLACE, TLB_AT + LINE_INFO * 4, () => w.get(INFO));
   // A page with code has no write tag: the store itself is for TypeScript, and does not miss again.
@@ -680,9 +680,7 @@ function repeatCode(): Uint8Array {
     w.memory(W.I32_LOAD, (S.SEG + 1) * 4, 2);
     w.op(W.I32_ADD);
     w.tee(into);
-    w.i32(7);
-    w.op(W.I32_SHR_U);
-    and((DATA_PLACES - 1) << 5);
+    placeOffset(w, DATA_PLACES);
     w.get(CPU);
     w.op(W.I32_ADD);
     w.tee(LINE);
@@ -709,7 +707,7 @@ function repeatCode(): Uint8Array {
     w.set(N);
     w.get(into);
     w.get(LINE);
-    w.memory(W.I32_LOAD, TLB_AT + 16, 2);
+    w.memory(W.I32_LOAD, PLACE_ADDEND, 2);
     w.op(W.I32_ADD);
     w.set(into);
   };

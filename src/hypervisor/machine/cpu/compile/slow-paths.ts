@@ -9,20 +9,10 @@ import type { Context } from '../context.js';
 import { Result } from '../core.js';
 import { arithmeticFlags, carryFlag, condition, FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
-import {
-  CYCLES,
-  FETCH_MACHINE,
-  FETCH_PAGE,
-  FETCH_SAFE,
-  INSTRUCTIONS,
-  LIMIT,
-  POLL_AT,
-  SHAPE,
-  STATUS,
-} from '../layout.js';
+import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, POLL_AT, SHAPE, STATUS } from '../layout.js';
 import { RARE_OPS } from '../rare-ops.js';
 import { Flag, S, segBase } from '../state.js';
-import { HELPER_LIST } from '../system.js';
+import { executeSystem } from '../system.js';
 import { Access } from './emit-memory.js';
 import { ELSEWHERE, Leave } from './frame.js';
 
@@ -51,7 +41,7 @@ function leave(cpu: Context, status: number): number {
   return 0;
 }
 
-/** Translates an access; the status is 0 where it may go on. For one that crosses a page, `secondMachine` is set. */
+/** Translates an access: `first` is its machine address, `second` that of the part behind a page end, else equal. */
 class Slow {
   first = 0;
   second = 0;
@@ -154,18 +144,14 @@ export function system(cpu: Context, compiled: CompiledCode, at: number, page: n
   const code = cpu.codeCache.code;
   const drops = compiled.drops;
   const shape = s[SHAPE];
-  const helper = HELPER_LIST[code[at + 1]!]!;
   const next = (s[S.EIP]! + code[at + 7]!) | 0;
   let result: number;
   do {
-    cpu.nextEip = next;
-    result = helper(cpu, code[at + 2]!, code[at + 3]!, code[at + 4]!, code[at + 5]!);
+    result = executeSystem(cpu, code, at);
   } while (result === Result.AGAIN && clock[CYCLES]! < clock[POLL_AT]! && compiled.drops === drops);
   if (result === Result.FAULT) return Leave.FAULT;
   if (result === Result.EXIT) return Leave.EXIT;
   if (result !== Result.DONE) return result === Result.DELIVERED ? elsewhere(cpu) : Leave.EVENT;
-  s[S.EIP] = cpu.nextEip;
-  clock[INSTRUCTIONS]! += 1;
   const stays = cpu.nextEip === next && s[SHAPE] === shape && compiled.drops === drops;
   if (!stays) return elsewhere(cpu);
   if (elsewhere(cpu) === Leave.EVENT || next >>> 0 >= s[FETCH_SAFE]! >>> 0) return Leave.EVENT;

@@ -8,6 +8,7 @@
  * `mode` holds the six exception masks, rounding control from bit 6 on, and `FLUSH`. A masked overflow or underflow delivers
  * what the manual says; an unmasked one delivers the result with its exponent wrapped by `Format.wrap`.
  */
+import { highUnsigned } from '../arith.js';
 import { Raise } from './state.js';
 
 export class Extended {
@@ -439,13 +440,7 @@ let productLow = 0;
 
 /** 32 x 32 bits unsigned, into `productHigh` and `productLow`, both unsigned. */
 function multiply32(a: number, b: number): void {
-  const al = a & 0xffff;
-  const ah = a >>> 16;
-  const bl = b & 0xffff;
-  const bh = b >>> 16;
-  const middle = ah * bl + ((al * bl) >>> 16);
-  const middle2 = al * bh + (middle & 0xffff);
-  productHigh = (ah * bh + (middle >>> 16) + (middle2 >>> 16)) >>> 0;
+  productHigh = highUnsigned(a, b) >>> 0;
   productLow = Math.imul(a, b) >>> 0;
 }
 
