@@ -12,21 +12,12 @@ import { LIMIT } from '../layout.js';
 import { S } from '../state.js';
 import { type Dispatch, makeDispatch } from './dispatch.js';
 import { RegionEmitter } from './emit-region.js';
+import { makeFlagFunctions } from './flag-functions.js';
 import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
 import { planRegion } from './region-plan.js';
 import { makeRuntime } from './runtime.js';
-import {
-  type CompiledCode,
-  carryOf,
-  conditionOf,
-  cyclesToPoll,
-  generic,
-  imageOf,
-  slowLoad,
-  slowStore,
-  system,
-} from './slow-paths.js';
+import { type CompiledCode, cyclesToPoll, generic, slowLoad, slowStore, system } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
 /** Executions after which a block is compiled; `never` for interpreters alone. */
@@ -112,9 +103,7 @@ export class Compiler implements CompiledCode {
       }),
       generic: (at: number) => generic(this.#cpu(), this, at),
       system: (at: number, page: number) => system(this.#cpu(), this, at, page),
-      carry: carryOf,
-      condition: conditionOf,
-      image: imageOf,
+      ...makeFlagFunctions(memory.wasm, memory.sizeBytes >>> 16),
     };
     this.#enter = this.#trampoline();
   }

@@ -3,10 +3,11 @@
  * emitters share (open blocks, where the guest is, which kind the lazy flags are of).
  */
 import { type Block, MARK_WORDS } from '../code-cache.js';
-import { CLOCK_AT, TEMPS } from '../layout.js';
+import { TEMPS } from '../layout.js';
 import { S } from '../state.js';
+import { Nest } from './nest.js';
 import { UNKNOWN_KIND } from './op-facts.js';
-import { Type, W, WasmWriter } from './wasm-writer.js';
+import { Type, W } from './wasm-writer.js';
 
 /** Parameters of a region, then its locals. */
 export const L = {
@@ -115,11 +116,8 @@ export const Import = {
 export const GLOBALS = ['page', 'self'] as const;
 export const Global = { PAGE: 0, SELF: 1 } as const;
 
-export class Frame {
-  readonly w = new WasmWriter(16384);
+export class Frame extends Nest {
   code: Int32Array = new Int32Array(0);
-  /** Open wasm blocks. */
-  depth = 0;
   /** Depth of the blocks that lead to the common ends. */
   exitDepth = 0;
   transferDepth = 0;
@@ -149,63 +147,8 @@ export class Frame {
   /** Temporaries that the current instruction has defined. */
   readonly defined = new Set<number>();
 
-  open(type: number = Type.VOID): number {
-    this.w.block(type);
-    return ++this.depth;
-  }
-
-  openLoop(): number {
-    this.w.loop();
-    return ++this.depth;
-  }
-
-  if(type: number = Type.VOID): void {
-    this.w.if(type);
-    this.depth += 1;
-  }
-
-  else(): void {
-    this.w.else();
-  }
-
-  end(): void {
-    this.w.end();
-    this.depth -= 1;
-  }
-
-  /** Branch to (or, for a loop, to the start of) the block opened as `depth`. */
-  br(depth: number): void {
-    this.w.br(this.depth - depth);
-  }
-
-  brIf(depth: number): void {
-    this.w.brIf(this.depth - depth);
-  }
-
-  // ---- state words
-
-  loadState(word: number): void {
-    this.w.get(L.CPU);
-    this.w.memory(W.I32_LOAD, word * 4, 2);
-  }
-
-  /** Stores what `value` pushes. */
-  storeState(word: number, value: () => void): void {
-    this.w.get(L.CPU);
-    value();
-    this.w.memory(W.I32_STORE, word * 4, 2);
-  }
-
-  /** clock[index] += what `value` pushes as i32. */
-  addToClock(index: number, value: () => void): void {
-    const at = CLOCK_AT + index * 8;
-    this.w.get(L.CPU);
-    this.w.get(L.CPU);
-    this.w.memory(W.F64_LOAD, at, 3);
-    value();
-    this.w.op(W.F64_CONVERT_I32_S);
-    this.w.op(W.F64_ADD);
-    this.w.memory(W.F64_STORE, at, 3);
+  constructor() {
+    super(16384);
   }
 
   // ---- leaving
