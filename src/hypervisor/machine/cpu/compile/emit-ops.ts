@@ -6,11 +6,28 @@ import { FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
 import { FETCH_SAFE, LIMIT, ZERO } from '../layout.js';
 import { Flag, S, segSelector } from '../state.js';
+import {
+  type ArithmeticFrame,
+  constantCount,
+  emitBit,
+  emitBitScan,
+  emitByteSwap,
+  emitCarry,
+  emitDivide,
+  emitDoubleShift,
+  emitImul,
+  emitMultiply,
+  emitReadFlags,
+  emitRotate,
+  emitShift,
+  emitShiftVariable,
+  narrow,
+} from './emit-arithmetic.js';
 import { pushCarry, pushCondition, pushImage } from './emit-flags.js';
 import { emitCheckedStore, emitLoad, emitLoadForStore, emitStore, pushAddress } from './emit-memory.js';
 import { type Frame, Import, L, Leave, localOf } from './frame.js';
 import { isGeneric, isNarrowArithmetic, UNKNOWN_KIND } from './op-facts.js';
-import { Type, W } from './wasm-writer.js';
+import { W } from './wasm-writer.js';
 
 /** Emits one op that is no terminator. `live`: the flags that it leaves may be wanted. */
 export function emitOp(f: Frame, at: number, live: boolean): void {
@@ -24,17 +41,6 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
     emitGeneric(f, at);
     return;
   }
-  const shiftUp = (up: number) => {
-    if (up === 0) return;
-    if (up === 16 || up === 24) {
-      w.op(up === 16 ? W.I32_EXTEND16_S : W.I32_EXTEND8_S);
-      return;
-    }
-    w.i32(up);
-    w.op(W.I32_SHL);
-    w.i32(up);
-    w.op(W.I32_SHR_S);
-  };
   /** d = a operation b, with flags of `kind`. */
   const binary = (operation: number, kind: number, right: () => void, up: number, store: boolean) => {
     if (live) {
@@ -52,7 +58,7 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
         w.tee(L.FLAG_A);
         w.get(L.FLAG_B);
         w.op(operation);
-        shiftUp(up);
+        narrow(w, up);
         w.set(L.FLAG_RESULT);
         f.kind = kind;
       }
@@ -66,7 +72,7 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
     f.push(a);
     right();
     w.op(operation);
-    shiftUp(up);
+    narrow(w, up);
     f.pop(d);
   };
   const word = () => f.push(b);
@@ -88,8 +94,8 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
       return;
     case Op.SIGN:
       f.push(a);
-      if (b === c) {
-        shiftUp(b);
+      if (b === c && (b === 16 || b === 24)) {
+        narrow(w, b);
       } else {
         w.i32(b);
         w.op(W.I32_SHL);
@@ -162,18 +168,7 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
       f.pop(d);
       return;
     case Op.BSWAP:
-      f.push(a);
-      w.i32(8);
-      w.op(W.I32_ROTL);
-      w.i32(0x00ff00ff);
-      w.op(W.I32_AND);
-      f.push(a);
-      w.i32(8);
-      w.op(W.I32_ROTR);
-      w.i32(0xff00ff00);
-      w.op(W.I32_AND);
-      w.op(W.I32_OR);
-      f.pop(d);
+      emitByteSwap(arithmetic(f), d, a);
       return;
     case Op.AND_MASK:
       f.push(a);
@@ -306,7 +301,7 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
       f.push(a);
       w.i32(down ? -1 : 1);
       w.op(W.I32_ADD);
-      shiftUp(up);
+      narrow(w, up);
       if (live) w.tee(L.FLAG_RESULT);
       f.pop(d);
       return;
@@ -322,7 +317,7 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
       w.i32(0);
       f.push(a);
       w.op(W.I32_SUB);
-      shiftUp(c);
+      narrow(w, c);
       if (live) w.tee(L.FLAG_RESULT);
       f.pop(d);
       return;
@@ -339,7 +334,7 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
       w.op(add ? W.I32_ADD : W.I32_SUB);
       w.get(L.X);
       w.op(add ? W.I32_ADD : W.I32_SUB);
-      shiftUp(c);
+      narrow(w, c);
       w.set(L.FLAG_RESULT);
       w.i32(add ? FlagOp.ADD_CARRY : FlagOp.SUB_BORROW);
       w.i32(add ? FlagOp.ADD : FlagOp.SUB);
@@ -354,117 +349,66 @@ export function emitOp(f: Frame, at: number, live: boolean): void {
     case Op.SHL32I:
     case Op.SHR32I:
     case Op.SAR32I:
-      shiftBy(f, op, d, a, b, 0, live);
+      emitShift(arithmetic(f), VARIABLE_SHIFT[op], d, a, constantCount(w, b), 0, live);
       return;
     case Op.SHL:
     case Op.SHR:
     case Op.SAR: {
       const count = f.constants.get(b);
-      if (count !== undefined) {
-        if ((count & 31) === 0) {
-          f.push(a);
-          f.pop(d);
-          return;
-        }
-        const fixed = op === Op.SHL ? Op.SHL32I : op === Op.SHR ? Op.SHR32I : Op.SAR32I;
-        shiftBy(f, fixed, d, a, count & 31, c, live);
-        return;
+      if (count === undefined) {
+        emitShiftVariable(arithmetic(f), op, d, a, b, c, live);
+      } else if ((count & 31) !== 0) {
+        emitShift(arithmetic(f), op, d, a, constantCount(w, count & 31), c, live);
+      } else {
+        f.push(a);
+        f.pop(d);
       }
-      shiftVariable(f, op, d, a, b, c, live);
       return;
     }
     case Op.ROL:
-    case Op.ROR:
-      rotate(f, op === Op.ROL, d, a, b, c, live);
+    case Op.ROR: {
+      const count = f.constants.get(b);
+      if (count === undefined || (count & 31) !== 0) {
+        emitRotate(arithmetic(f), op === Op.ROL, d, a, b, c, count !== undefined, live);
+      } else {
+        f.push(a);
+        f.pop(d);
+      }
+      return;
+    }
+    case Op.SHLD:
+    case Op.SHRD:
+      emitDoubleShift(arithmetic(f), op === Op.SHLD, d, a, b, code[at + 5]!, live);
       return;
     case Op.IMUL:
-      imul(f, d, a, b, c, live);
+      emitImul(arithmetic(f), d, a, b, () => narrow(w, c), live);
       return;
     case Op.MULTIPLY:
-      multiply(f, a, code[at + 5] !== 0, live);
+      emitMultiply(arithmetic(f), a, code[at + 5] !== 0, live);
       return;
     case Op.DIVIDE:
-      divide(f, a, code[at + 5] !== 0);
+      emitDivide(arithmetic(f), a, code[at + 5] !== 0);
       return;
     case Op.BIT: {
       const kind = code[at + 5]!;
-      f.push(b);
-      w.i32(31 - c);
-      w.op(W.I32_AND);
-      w.set(L.X);
-      f.push(a);
-      w.set(L.Y);
-      if (live) {
-        pushImage(f);
-        w.i32(~Flag.CF);
-        w.op(W.I32_AND);
-        w.get(L.Y);
-        w.get(L.X);
-        w.op(W.I32_SHR_U);
-        w.i32(1);
-        w.op(W.I32_AND);
-        w.op(W.I32_OR);
-        w.set(L.FLAG_RESULT);
-        f.kind = FlagOp.IMAGE;
-      }
-      w.get(L.Y);
-      if (kind !== 0) {
-        w.i32(1);
-        w.get(L.X);
-        w.op(W.I32_SHL);
-        if (kind === 2) {
-          w.i32(-1);
-          w.op(W.I32_XOR);
-        }
-        w.op(kind === 1 ? W.I32_OR : kind === 2 ? W.I32_AND : W.I32_XOR);
-      }
-      f.pop(d);
+      const one = () => w.i32(1);
+      const sets = kind === 1 || kind === 2 ? one : null;
+      emitBit(arithmetic(f), d, a, b, () => w.i32(31 - c), sets, kind >= 2 ? one : null, live);
       return;
     }
     case Op.BSF:
     case Op.BSR:
-      f.push(a);
-      w.set(L.X);
-      f.push(b);
-      if (op === Op.BSF) {
-        w.get(L.X);
-        w.op(W.I32_CTZ);
-      } else {
-        w.i32(31);
-        w.get(L.X);
-        if (c !== 0) {
-          w.i32(c === 16 ? 0xffff : 0xff);
-          w.op(W.I32_AND);
-        }
-        w.op(W.I32_CLZ);
-        w.op(W.I32_SUB);
-      }
-      w.get(L.X);
-      w.op(W.I32_EQZ);
-      w.op(W.SELECT);
-      if (live) {
-        w.get(L.X);
-        w.set(L.FLAG_RESULT);
-        f.kind = FlagOp.LOGIC;
-      }
-      f.pop(d);
+      emitBitScan(arithmetic(f), op === Op.BSR, d, a, b, c === 0 ? null : () => w.i32(-1 >>> c), live);
       return;
     case Op.SET_CONDITION:
       pushCondition(f, a);
       f.pop(d);
       return;
     case Op.CARRY:
-      if (!live) return;
-      pushImage(f);
-      if (d === 2) {
-        w.i32(Flag.CF);
-        w.op(W.I32_XOR);
-      } else {
-        w.i32(d === 0 ? ~Flag.CF : Flag.CF);
-        w.op(d === 0 ? W.I32_AND : W.I32_OR);
-      }
-      w.set(L.FLAG_RESULT);
-      f.kind = FlagOp.IMAGE;
+      if (live) emitCarry(arithmetic(f), d);
+      return;
+    case Op.READ_FLAGS:
+      emitReadFlags(arithmetic(f), d);
       return;
     case Op.CHECK_TARGET:
       f.push(a);
@@ -491,383 +435,48 @@ export function checkTarget(f: Frame): void {
   f.end();
 }
 
-/** A shift by 1..31; `up` is 32 minus the operand's bits. */
-function shiftBy(f: Frame, op: number, d: number, a: number, count: number, up: number, live: boolean): void {
-  const { w } = f;
-  const bits = 32 - up;
-  const narrow = () => {
-    if (up !== 0) w.op(up === 16 ? W.I32_EXTEND16_S : W.I32_EXTEND8_S);
-  };
-  const unsigned = () => {
-    w.get(L.X);
-    if (up !== 0) {
-      w.i32(up === 16 ? 0xffff : 0xff);
-      w.op(W.I32_AND);
-    }
-  };
-  f.push(a);
-  w.set(L.X);
-  if (op === Op.SHL32I) {
-    w.get(L.X);
-    w.i32(count);
-    w.op(W.I32_SHL);
-    narrow();
-  } else if (op === Op.SHR32I) {
-    unsigned();
-    w.i32(count);
-    w.op(W.I32_SHR_U);
-    narrow();
-  } else {
-    w.get(L.X);
-    w.i32(count);
-    w.op(W.I32_SHR_S);
-  }
-  if (!live) {
-    f.pop(d);
-    return;
-  }
-  w.set(L.FLAG_RESULT);
-  // CF: the last bit shifted out.
-  if (op === Op.SHL32I) {
-    if (count > bits) {
-      w.i32(0);
-    } else {
-      w.get(L.X);
-      w.i32(bits - count);
-      w.op(W.I32_SHR_U);
-      w.i32(1);
-      w.op(W.I32_AND);
-    }
-  } else {
-    if (op === Op.SHR32I) unsigned();
-    else w.get(L.X);
-    w.i32(count - 1);
-    w.op(op === Op.SHR32I ? W.I32_SHR_U : W.I32_SHR_S);
-    w.i32(1);
-    w.op(W.I32_AND);
-  }
-  w.set(L.FLAG_A);
-  if (op === Op.SHL32I) {
-    w.get(L.FLAG_RESULT);
-    w.i32(31);
-    w.op(W.I32_SHR_U);
-    w.get(L.FLAG_A);
-    w.op(W.I32_XOR);
-  } else if (op === Op.SHR32I) {
-    unsigned();
-    w.i32(count - 1);
-    w.op(W.I32_SHR_U);
-    w.i32(up);
-    w.op(W.I32_SHL);
-    w.i32(31);
-    w.op(W.I32_SHR_U);
-  } else {
-    w.i32(0);
-  }
-  w.set(L.FLAG_B);
-  f.kind = FlagOp.CARRY_OVERFLOW;
-  w.get(L.FLAG_RESULT);
-  f.pop(d);
-}
+const VARIABLE_SHIFT = { [Op.SHL32I]: Op.SHL, [Op.SHR32I]: Op.SHR, [Op.SAR32I]: Op.SAR } as const;
 
-/** A shift by the low five bits of a register; a count of 0 changes nothing. */
-function shiftVariable(f: Frame, op: number, d: number, a: number, b: number, up: number, live: boolean): void {
-  const { w } = f;
-  const bits = 32 - up;
-  const mask = up === 16 ? 0xffff : 0xff;
-  f.push(b);
-  w.i32(31);
-  w.op(W.I32_AND);
-  w.set(L.Y);
-  f.push(a);
-  w.set(L.X);
-  const unsigned = () => {
-    w.get(L.X);
-    if (up !== 0) {
-      w.i32(mask);
-      w.op(W.I32_AND);
-    }
-  };
-  const shifted = () => {
-    if (op === Op.SHR) unsigned();
-    else w.get(L.X);
-    w.get(L.Y);
-    w.op(op === Op.SHL ? W.I32_SHL : op === Op.SHR ? W.I32_SHR_U : W.I32_SHR_S);
-    if (up !== 0 && op !== Op.SAR) w.op(up === 16 ? W.I32_EXTEND16_S : W.I32_EXTEND8_S);
-  };
-  if (!live) {
-    shifted();
-    f.pop(d);
-    return;
-  }
-  f.settleKind();
-  f.kind = UNKNOWN_KIND;
-  w.get(L.Y);
-  f.if(Type.I32);
-  shifted();
-  w.set(L.FLAG_RESULT);
-  if (op === Op.SHL) {
-    // Bits beyond the operand's are 0 once the count is larger: shift the operand as the upper half of 64 bits.
-    unsigned();
-    w.op(W.I64_EXTEND_I32_U);
-    w.get(L.Y);
-    w.op(W.I64_EXTEND_I32_U);
-    w.op(W.I64_SHL);
-    w.i64(0, bits);
-    w.op(W.I64_SHR_U);
-    w.op(W.I32_WRAP_I64);
-  } else {
-    if (op === Op.SHR) unsigned();
-    else w.get(L.X);
-    w.get(L.Y);
-    w.i32(1);
-    w.op(W.I32_SUB);
-    w.op(op === Op.SHR ? W.I32_SHR_U : W.I32_SHR_S);
-  }
-  w.i32(1);
-  w.op(W.I32_AND);
-  w.set(L.FLAG_A);
-  if (op === Op.SHL) {
-    w.get(L.FLAG_RESULT);
-    w.i32(31);
-    w.op(W.I32_SHR_U);
-    w.get(L.FLAG_A);
-    w.op(W.I32_XOR);
-  } else if (op === Op.SHR) {
-    unsigned();
-    w.get(L.Y);
-    w.i32(1);
-    w.op(W.I32_SUB);
-    w.op(W.I32_SHR_U);
-    w.i32(up);
-    w.op(W.I32_SHL);
-    w.i32(31);
-    w.op(W.I32_SHR_U);
-  } else {
-    w.i32(0);
-  }
-  w.set(L.FLAG_B);
-  w.i32(FlagOp.CARRY_OVERFLOW);
-  w.set(L.FLAG_OP);
-  w.get(L.FLAG_RESULT);
-  f.else();
-  w.get(L.X);
-  f.end();
-  f.pop(d);
-}
+const ARITHMETIC_LOCALS = {
+  RESULT: L.FLAG_RESULT,
+  A: L.FLAG_A,
+  B: L.FLAG_B,
+  X: L.X,
+  Y: L.Y,
+  Z: L.Z,
+  WIDE: L.WIDE,
+} as const;
 
-function rotate(f: Frame, left: boolean, d: number, a: number, b: number, up: number, live: boolean): void {
-  const { w } = f;
-  const bits = 32 - up;
-  const constant = f.constants.get(b);
-  if (constant !== undefined && (constant & 31) === 0) {
-    f.push(a);
-    f.pop(d);
-    return;
-  }
-  f.push(a);
-  w.set(L.X);
-  f.push(b);
-  w.i32(31);
-  w.op(W.I32_AND);
-  w.set(L.Y);
-  const rotated = () => {
-    if (up === 0) {
-      w.get(L.X);
-      w.get(L.Y);
-      w.op(left ? W.I32_ROTL : W.I32_ROTR);
-      return;
-    }
-    // The operand twice (16 bits) or four times (8 bits) in a word: rotating that leaves the result in the low bits.
-    w.get(L.X);
-    w.i32(up === 16 ? 0xffff : 0xff);
-    w.op(W.I32_AND);
-    w.i32(up === 16 ? 0x10001 : 0x1010101);
-    w.op(W.I32_MUL);
-    w.get(L.Y);
-    w.i32(bits - 1);
-    w.op(W.I32_AND);
-    w.op(left ? W.I32_ROTL : W.I32_ROTR);
-    w.op(up === 16 ? W.I32_EXTEND16_S : W.I32_EXTEND8_S);
-  };
-  if (!live) {
-    rotated();
-    f.pop(d);
-    return;
-  }
-  const flags = () => {
-    rotated();
-    w.set(L.Z);
-    pushImage(f);
-    w.i32(~(Flag.CF | Flag.OF));
-    w.op(W.I32_AND);
-    // CF
-    w.get(L.Z);
-    if (left) {
-      w.i32(1);
-      w.op(W.I32_AND);
-    } else {
-      w.i32(31);
-      w.op(W.I32_SHR_U);
-    }
-    w.tee(L.VALUE);
-    w.op(W.I32_OR);
-    // OF: CF xor the top bit; to the right, the two top bits.
-    w.get(L.Z);
-    if (!left) {
-      w.i32(up + 1);
-      w.op(W.I32_SHL);
-    }
-    w.i32(31);
-    w.op(W.I32_SHR_U);
-    w.get(L.VALUE);
-    w.op(W.I32_XOR);
-    w.i32(11);
-    w.op(W.I32_SHL);
-    w.op(W.I32_OR);
-    w.set(L.FLAG_RESULT);
-    w.i32(FlagOp.IMAGE);
-    w.set(L.FLAG_OP);
-  };
-  if (constant !== undefined) {
-    flags();
+/** Operands, registers and flags are locals. */
+const arithmetic = (f: Frame): ArithmeticFrame => ({
+  w: f.w,
+  locals: ARITHMETIC_LOCALS,
+  if: type => f.if(type),
+  else: () => f.else(),
+  end: () => f.end(),
+  push: word => f.push(word),
+  pop: word => f.pop(word),
+  loadState: word => f.loadState(word),
+  pushRegister: register => f.push(register),
+  popRegister: register => f.pop(register),
+  pushImage: () => pushImage(f),
+  setFlags: kind => {
+    f.kind = kind;
+  },
+  maySetFlags: () => {
+    f.settleKind();
     f.kind = UNKNOWN_KIND;
-    w.get(L.Z);
-    f.pop(d);
-    return;
-  }
-  f.settleKind();
-  w.get(L.X);
-  w.set(L.Z);
-  w.get(L.Y);
-  f.if();
-  flags();
-  f.end();
-  f.kind = UNKNOWN_KIND;
-  w.get(L.Z);
-  f.pop(d);
-}
-
-function imul(f: Frame, d: number, a: number, b: number, up: number, live: boolean): void {
-  const { w } = f;
-  if (!live) {
-    f.push(a);
-    f.push(b);
-    w.op(W.I32_MUL);
-    if (up !== 0) w.op(up === 16 ? W.I32_EXTEND16_S : W.I32_EXTEND8_S);
-    f.pop(d);
-    return;
-  }
-  f.push(a);
-  w.op(W.I64_EXTEND_I32_S);
-  f.push(b);
-  w.op(W.I64_EXTEND_I32_S);
-  w.op(W.I64_MUL);
-  w.tee(L.WIDE);
-  w.op(W.I32_WRAP_I64);
-  if (up !== 0) w.op(up === 16 ? W.I32_EXTEND16_S : W.I32_EXTEND8_S);
-  w.tee(L.FLAG_RESULT);
-  w.op(W.I64_EXTEND_I32_S);
-  w.get(L.WIDE);
-  w.op(W.I64_NE);
-  w.tee(L.FLAG_A);
-  w.set(L.FLAG_B);
-  f.kind = FlagOp.CARRY_OVERFLOW;
-  w.get(L.FLAG_RESULT);
-  f.pop(d);
-}
-
-/** EDX:EAX = EAX * a. */
-function multiply(f: Frame, a: number, signed: boolean, live: boolean): void {
-  const { w } = f;
-  const extend = signed ? W.I64_EXTEND_I32_S : W.I64_EXTEND_I32_U;
-  f.push(S.EAX);
-  w.op(extend);
-  f.push(a);
-  w.op(extend);
-  w.op(W.I64_MUL);
-  w.set(L.WIDE);
-  w.get(L.WIDE);
-  w.op(W.I32_WRAP_I64);
-  f.pop(S.EAX);
-  w.get(L.WIDE);
-  w.i64(0, 32);
-  w.op(W.I64_SHR_U);
-  w.op(W.I32_WRAP_I64);
-  f.pop(S.EDX);
-  if (!live) return;
-  f.push(S.EAX);
-  w.set(L.FLAG_RESULT);
-  f.push(S.EDX);
-  if (signed) {
-    f.push(S.EAX);
-    w.i32(31);
-    w.op(W.I32_SHR_S);
-  } else {
-    w.i32(0);
-  }
-  w.op(W.I32_NE);
-  w.tee(L.FLAG_A);
-  w.set(L.FLAG_B);
-  f.kind = FlagOp.CARRY_OVERFLOW;
-}
-
-/** EAX, EDX = EDX:EAX / a. What would fault is the interpreter's. */
-function divide(f: Frame, a: number, signed: boolean): void {
-  const { w } = f;
-  const extend = signed ? W.I64_EXTEND_I32_S : W.I64_EXTEND_I32_U;
-  const dividend = () => {
-    f.push(S.EDX);
-    w.op(W.I64_EXTEND_I32_U);
-    w.i64(0, 32);
-    w.op(W.I64_SHL);
-    f.push(S.EAX);
-    w.op(W.I64_EXTEND_I32_U);
-    w.op(W.I64_OR);
-  };
-  f.push(a);
-  w.tee(L.X);
-  if (signed) {
-    // 0 would trap, and so would -1 with the smallest 64-bit dividend: both are in 0..-1 shifted to 0..1.
-    w.i32(1);
-    w.op(W.I32_ADD);
-    w.i32(2);
-    w.op(W.I32_LT_U);
-  } else {
-    // Too large a quotient, or a division by zero: no quotient fits 32 bits if EDX >= the divisor.
-    f.push(S.EDX);
-    w.op(W.I32_LE_U);
-  }
-  f.if();
-  f.leaveHere(Leave.INTERPRET);
-  f.end();
-  dividend();
-  w.get(L.X);
-  w.op(extend);
-  w.op(signed ? W.I64_DIV_S : W.I64_DIV_U);
-  w.set(L.WIDE);
-  w.get(L.WIDE);
-  w.op(W.I32_WRAP_I64);
-  w.set(L.Y);
-  if (signed) {
-    w.get(L.Y);
-    w.op(W.I64_EXTEND_I32_S);
-    w.get(L.WIDE);
-    w.op(W.I64_NE);
+  },
+  setFlagsHere: kind => {
+    f.w.i32(kind);
+    f.w.set(L.FLAG_OP);
+  },
+  giveUpIf: () => {
     f.if();
     f.leaveHere(Leave.INTERPRET);
     f.end();
-  }
-  // The remainder fits 32 bits, so its low word is enough.
-  f.push(S.EAX);
-  w.get(L.Y);
-  w.get(L.X);
-  w.op(W.I32_MUL);
-  w.op(W.I32_SUB);
-  f.pop(S.EDX);
-  w.get(L.Y);
-  f.pop(S.EAX);
-}
+  },
+});
 
 /** An op that the interpreter's own function executes on the state words: everything goes there and comes back. */
 function emitGeneric(f: Frame, at: number): void {
@@ -914,7 +523,7 @@ export function spillTemps(f: Frame): void {
 function reloadTemp(f: Frame, at: number): void {
   const op = f.code[at]!;
   const d = f.code[at + 1]!;
-  const writes = op === Op.RCL || op === Op.RCR || op === Op.SHLD || op === Op.SHRD || op === Op.READ_FLAGS;
+  const writes = op === Op.RCL || op === Op.RCR || op === Op.SHLD || op === Op.SHRD;
   if (!writes || d < S.TEMP || d === ZERO) return;
   f.loadState(d);
   f.pop(d);

@@ -54,11 +54,12 @@ facts([Op.SHL32I, Op.SHR32I, Op.SAR32I, Op.IMUL, Op.MULTIPLY], FlagUse.REPLACES,
 facts([Op.ADC, Op.SBB], FlagUse.WANTS, UNKNOWN_KIND);
 // A count of zero leaves the flags alone, so their kind is known only when the code runs.
 facts([Op.SHL, Op.SHR, Op.SAR], FlagUse.PASSES, UNKNOWN_KIND);
-facts([Op.ROL, Op.ROR], FlagUse.PASSES, UNKNOWN_KIND);
+facts([Op.ROL, Op.ROR, Op.SHLD, Op.SHRD], FlagUse.PASSES, UNKNOWN_KIND);
+facts([Op.READ_FLAGS], FlagUse.WANTS);
 facts([Op.BIT, Op.CARRY], FlagUse.PASSES, FlagOp.IMAGE);
 facts([Op.DIVIDE], FlagUse.WANTS);
 // Done by the interpreter's own function, with the state spilled around it.
-for (const op of [Op.RCL, Op.RCR, Op.SHLD, Op.SHRD, Op.LAHF, Op.SAHF, Op.READ_FLAGS, Op.DECIMAL, Op.HELPER]) {
+for (const op of [Op.RCL, Op.RCR, Op.LAHF, Op.SAHF, Op.DECIMAL, Op.HELPER]) {
   uses[op] = FlagUse.WANTS;
   kinds[op] = UNKNOWN_KIND;
   generic[op] = 1;
@@ -66,9 +67,9 @@ for (const op of [Op.RCL, Op.RCR, Op.SHLD, Op.SHRD, Op.LAHF, Op.SAHF, Op.READ_FL
 
 export const isCompilable = (op: number): boolean => native[op] === 1 || generic[op] === 1;
 export const isGeneric = (op: number): boolean => generic[op] === 1;
-/** Sizes of MULTIPLY and DIVIDE other than 32 bits are generic too. */
+/** Sizes of some ops other than 32 bits are generic too. */
 export const isNarrowArithmetic = (op: number, up: number): boolean =>
-  (op === Op.MULTIPLY || op === Op.DIVIDE) && up !== 0;
+  up !== 0 && (op === Op.MULTIPLY || op === Op.DIVIDE || op === Op.SHLD || op === Op.SHRD);
 
 /** Are the flags wanted before the ops from `start` to `end`, if they are (not) wanted behind them? */
 export function flagsLiveBefore(code: Int32Array, start: number, end: number, liveOut: boolean): boolean {
