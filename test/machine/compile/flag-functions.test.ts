@@ -6,7 +6,7 @@ import { arithmeticFlags, carryFlag, condition, FlagOp } from '../../../src/hype
 import { Flag, S } from '../../../src/hypervisor/machine/cpu/state.js';
 
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-const functions = makeFlagFunctions(memory, 1) as {
+const functions = makeFlagFunctions(memory) as {
   carry(kind: number, result: number, a: number, b: number): number;
   image(kind: number, result: number, a: number, b: number): number;
   condition(kind: number, result: number, a: number, b: number, cc: number): number;

@@ -16,7 +16,7 @@ import { makeFlagFunctions } from './flag-functions.js';
 import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
 import { planRegion } from './region-plan.js';
-import { makeRuntime } from './runtime.js';
+import { makeRuntime, type Runtime } from './runtime.js';
 import { type CompiledCode, cyclesToPoll, generic, slowLoad, slowStore, system } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
@@ -65,6 +65,8 @@ export class Compiler implements CompiledCode {
   bytes = 0;
   /** The thread that runs now. */
   current: Context | null = null;
+  /** What generated code calls for memory. */
+  readonly runtime: Runtime;
   readonly #jumpCache: JumpCache;
   readonly #emitter: RegionEmitter;
   readonly #table: WebAssembly.Table;
@@ -93,17 +95,18 @@ export class Compiler implements CompiledCode {
     this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
     this.#dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
+    this.runtime = makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.holdsCode.byteOffset, {
+      load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
+      store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
+    });
     this.#imports = {
       memory: memory.wasm,
       table: this.#table,
       dispatch: this.#dispatch,
-      ...makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.holdsCode.byteOffset, {
-        load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
-        store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
-      }),
+      ...this.runtime,
       generic: (at: number) => generic(this.#cpu(), this, at),
       system: (at: number, page: number) => system(this.#cpu(), this, at, page),
-      ...makeFlagFunctions(memory.wasm, memory.sizeBytes >>> 16),
+      ...makeFlagFunctions(memory.wasm),
     };
     this.#enter = this.#trampoline();
   }

@@ -8,7 +8,7 @@
  */
 import { FlagOp } from '../flags.js';
 import { Flag } from '../state.js';
-import { Nest } from './nest.js';
+import { ANY_MEMORY, Nest } from './nest.js';
 import { assembleModule, type FunctionBody, Type, W } from './wasm-writer.js';
 
 const [KIND, RESULT, A, B, CC] = [0, 1, 2, 3, 4];
@@ -28,16 +28,20 @@ export interface FlagFunctions {
   readonly condition: unknown;
 }
 
+let module: WebAssembly.Module | undefined;
+
 /** The functions alone, for compiled code. */
-export function makeFlagFunctions(memory: WebAssembly.Memory, memoryPages: number): FlagFunctions {
-  const wasm = assembleModule({
-    types: [FLAG_TYPE, CONDITION_TYPE],
-    imports: [],
-    memoryPages,
-    table: false,
-    functions: flagFunctions(0, 0, 1),
-  });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory } });
+export function makeFlagFunctions(memory: WebAssembly.Memory): FlagFunctions {
+  module ??= new WebAssembly.Module(
+    assembleModule({
+      ...ANY_MEMORY,
+      types: [FLAG_TYPE, CONDITION_TYPE],
+      imports: [],
+      table: false,
+      functions: flagFunctions(0, 0, 1),
+    }),
+  );
+  const { exports } = new WebAssembly.Instance(module, { m: { memory } });
   return {
     carry: exports[FlagFunction.CARRY],
     image: exports[FlagFunction.IMAGE],

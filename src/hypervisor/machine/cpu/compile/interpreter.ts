@@ -3,19 +3,19 @@
  * It is good from its first call, and V8 compiles it once for all hosts of a process.
  *
  * It follows links between blocks by itself. It is left where the run loop has something to do: at event points, for SYSTEM
- * ops, for faults, and for blocks that are hot, retired, or not known yet. Ops that it has no code for, and accesses that miss
- * the TLB, are the reference interpreter's functions, on the same state words.
+ * ops, for faults, and for blocks that are hot, retired, or not known yet. Accesses that miss the TLB are `runtime.ts`'s; ops that it has no
+ * code for, and what that does not cover, are the reference interpreter's functions, on the same state words.
  */
 import { type Block, type CodeCache, Header, MAILBOX_WORDS, Mode, RETIRED, SLOTS } from '../code-cache.js';
 import type { Context } from '../context.js';
 import { OPS, retreat } from '../interpret.js';
 import { OP_WORDS } from '../ir.js';
-import { EXIT_OP } from '../layout.js';
+import { EXIT_OP, LIMIT } from '../layout.js';
 import { emitInterpreter, Mail } from './emit-interpreter.js';
 import { Leave } from './frame.js';
-import { conditionOf, cyclesToPoll } from './slow-paths.js';
+import { cyclesToPoll } from './slow-paths.js';
 
-type Enter = (cpu: number, header: number, limit: number, hot: number) => number;
+type Enter = (cpu: number, header: number, hot: number) => number;
 
 /** Modules by the address of the code cache, on which alone their bytes depend: nearly always the same. */
 const modules = new Map<number, WebAssembly.Module>();
@@ -45,7 +45,7 @@ export class WasmInterpreter {
       m: {
         memory: memory.wasm,
         execute: (header: number, pc: number) => this.#execute(compiler.current as Context, header, pc),
-        condition: conditionOf,
+        find: compiler.runtime.find,
       },
     });
     this.#enter = instance.exports['1'] as Enter;
@@ -55,8 +55,8 @@ export class WasmInterpreter {
   run(cpu: Context, block: Block, compilable: boolean): number {
     const { cache } = this;
     const mail = this.#mail;
-    const limit = cyclesToPoll(cpu.clock);
-    const why = this.#enter(cpu.s.byteOffset, cache.addressOf(block), limit, compilable ? this.#hot : RETIRED);
+    cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
+    const why = this.#enter(cpu.s.byteOffset, cache.addressOf(block), compilable ? this.#hot : RETIRED);
     this.from = null;
     if (why === Leave.GOTO) {
       if (mail[Mail.LINK] !== 0) this.from = cache.blockAt(mail[Mail.HEADER]!);
@@ -92,7 +92,7 @@ export class WasmInterpreter {
     const { code } = cache;
     const at = this.#indexOf(pc);
     const good = OPS[code[at]!]!(cpu, cpu.s, code, at, cache.blockAt(header));
-    this.#mail[Mail.LIMIT] = cyclesToPoll(cpu.clock);
+    cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
     return good ? 1 : 0;
   }
 }

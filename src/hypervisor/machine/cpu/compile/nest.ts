@@ -8,6 +8,9 @@ import { Type, W, WasmWriter } from './wasm-writer.js';
 /** Local that holds the address of the thread's state words. */
 const CPU = 0;
 
+/** Least and greatest size, in WebAssembly pages, of a memory that a module made once for all hosts may be given. */
+export const ANY_MEMORY = { memoryPages: 1, memoryPagesMax: 0x8000 } as const;
+
 export class Nest {
   readonly w: WasmWriter;
   /** Open wasm blocks. */

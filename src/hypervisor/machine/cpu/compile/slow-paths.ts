@@ -7,7 +7,6 @@
 
 import type { Context } from '../context.js';
 import { Result } from '../core.js';
-import { arithmeticFlags, carryFlag, condition, FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
 import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, POLL_AT, SHAPE, STATUS } from '../layout.js';
 import { RARE_OPS } from '../rare-ops.js';
@@ -168,31 +167,4 @@ function elsewhere(cpu: Context): number {
   if ((s[S.INTERRUPT_SHADOW]! | (s[S.EFLAGS]! & Flag.TF)) !== 0 || (s[S.DR7]! & 0xff) !== 0) return Leave.EVENT;
   s[LIMIT] = cyclesToPoll(clock);
   return ELSEWHERE;
-}
-
-// ---- flags of a kind that is known only when the code runs
-
-const words = new Int32Array(S.WORDS);
-
-function asState(op: number, result: number, a: number, b: number): Int32Array {
-  words[S.FLAG_OP] = op;
-  words[S.FLAG_RESULT] = result;
-  words[S.FLAG_A] = a;
-  words[S.FLAG_B] = b;
-  return words;
-}
-
-export function carryOf(op: number, result: number, a: number, b: number): number {
-  // The commonest first: a call of a call is what makes this slow.
-  if (op === FlagOp.SUB) return a >>> 0 < b >>> 0 ? 1 : 0;
-  if (op === FlagOp.LOGIC) return 0;
-  return carryFlag(asState(op, result, a, b));
-}
-
-export function conditionOf(op: number, result: number, a: number, b: number, cc: number): number {
-  return condition(asState(op, result, a, b), cc) ? 1 : 0;
-}
-
-export function imageOf(op: number, result: number, a: number, b: number): number {
-  return arithmeticFlags(asState(op, result, a, b));
 }
