@@ -40,10 +40,19 @@ const PLACE_WORDS = 8;
 const WAYS = 4;
 export const DATA_BYTES = DATA_PLACES * PLACE_WORDS * 4;
 const PLACES_BYTES = DATA_BYTES + FETCH_PLACES * PLACE_WORDS * 4;
-/** Of lines: four words each, as four arrays (page, information, machine, number of the fill); the next number; `Filled`. */
-const setsBytes = (lines: number): number => lines * 16 + 64;
+/**
+ * A set is 64 bytes, four words of each kind: pages (`NO_TAG` where a line is free), information, `machine - linear` or machine
+ * pages, and numbers of the fills. Behind the sets of a TLB: the number of the last fill, and `Filled`.
+ */
+export const SET_WORDS = 16;
+export const SetWord = { PAGE: 0, INFO: 4, MACHINE: 8, FILL: 12 } as const;
+const setsBytes = (lines: number): number => (lines / WAYS) * SET_WORDS * 4 + 64;
+/** Distances in bytes from the end of the sets. */
+export const FILLS_AT = 0;
+export const FILLED_AT = 16;
 /** Distances from the start of the data places. */
 export const DATA_SETS_AT = PLACES_BYTES;
+export const DATA_SETS_BYTES = (DATA_LINES / WAYS) * SET_WORDS * 4;
 const FETCH_SETS_AT = DATA_SETS_AT + setsBytes(DATA_LINES);
 export const LARGE_AT = FETCH_SETS_AT + setsBytes(FETCH_LINES);
 export const TLB_BYTES = LARGE_AT + 1024;
@@ -95,56 +104,61 @@ class Filled {
 
 /**
  * The lines of one TLB: sets of four ways with the page, its information and where it is in machine memory. They are in linear
- * memory because compiled code fills lines too (`cpu/compile/runtime.ts`).
+ * memory because generated code fills lines too (`cpu/compile/find-page.ts`). A line is the index of its page's word.
  */
 class Sets {
-  readonly page: Int32Array;
-  readonly info: Int32Array;
-  /** Addend or machine page: word 4 of the place. */
-  readonly machine: Int32Array;
-  readonly #fill: Int32Array;
+  readonly words: Int32Array;
   /** Number of the last fill; wraps around. */
   readonly #fills: Int32Array;
   readonly filled: Filled;
   readonly #mask: number;
 
   constructor(memory: MachineMemory, at: number, lines: number) {
-    const array = (number: number, length = lines) =>
-      new Int32Array(memory.wasm.buffer, at + number * lines * 4, length);
-    this.page = array(0).fill(NO_TAG);
-    this.info = array(1);
-    this.machine = array(2);
-    this.#fill = array(3);
-    this.#fills = array(4, 1);
-    this.filled = new Filled(memory, at + lines * 16 + 16, lines / WAYS);
-    this.#mask = lines / WAYS - 1;
-  }
-
-  firstOf(page: number): number {
-    return ((page >>> 12) & this.#mask) * WAYS;
+    const sets = lines / WAYS;
+    this.words = new Int32Array(memory.wasm.buffer, at, sets * SET_WORDS);
+    const end = at + this.words.byteLength;
+    this.#fills = new Int32Array(memory.wasm.buffer, end + FILLS_AT, 1);
+    this.filled = new Filled(memory, end + FILLED_AT, sets);
+    this.#mask = sets - 1;
+    for (let set = 0; set < sets; set++) this.words.fill(NO_TAG, set * SET_WORDS, set * SET_WORDS + WAYS);
   }
 
   /** The line that holds a page, or -1. */
   find(page: number): number {
-    const first = this.firstOf(page);
-    for (let line = first; line < first + WAYS; line++) if (this.page[line] === page) return line;
+    const { words } = this;
+    const first = ((page >>> 12) & this.#mask) * SET_WORDS;
+    for (let line = first; line < first + WAYS; line++) if (words[line] === page) return line;
     return -1;
   }
 
   /** The line where a page that is in none goes: a free one, else the one filled first, whose page the caller drops. */
   choose(page: number): number {
-    const first = this.firstOf(page);
+    const { words } = this;
+    const first = ((page >>> 12) & this.#mask) * SET_WORDS;
+    const number = (this.#fills[0]! + 1) | 0;
     let victim = first;
+    let age = -1;
     for (let line = first; line < first + WAYS; line++) {
-      if (this.page[line] === NO_TAG) {
+      if (words[line] === NO_TAG) {
         victim = line;
         break;
       }
-      if (((this.#fill[line]! - this.#fill[victim]!) | 0) < 0) victim = line;
+      const other = (number - words[line + SetWord.FILL]!) >>> 0;
+      if (other <= age) continue;
+      age = other;
+      victim = line;
     }
-    this.#fills[0] = this.#fills[0]! + 1;
-    this.#fill[victim] = this.#fills[0]!;
+    this.#fills[0] = number;
+    words[victim + SetWord.FILL] = number;
     return victim;
+  }
+
+  /** Empties a line; answers the page that it held. */
+  empty(line: number): number {
+    const page = this.words[line]!;
+    this.words[line] = NO_TAG;
+    this.words[line + SetWord.INFO] = 0;
+    return page;
   }
 }
 
@@ -178,14 +192,14 @@ export class Tlb {
   bringDataHome(place: number, page: number): boolean {
     const line = this.#dataSets.find(page);
     if (line < 0) return false;
-    const info = this.#dataSets.info[line]!;
+    const info = this.#dataSets.words[line + SetWord.INFO]!;
     const data = this.data;
     const ram = (info & TlbInfo.DEVICE) === 0 && !this.#watched.includes(page);
     data[place] = ram ? page : NO_TAG;
     data[place + 1] = NO_TAG;
     data[place + 2] = ram && (info & TlbInfo.USER) !== 0 ? page : NO_TAG;
     data[place + 3] = NO_TAG;
-    data[place + DATA_ADDEND] = this.#dataSets.machine[line]!;
+    data[place + DATA_ADDEND] = this.#dataSets.words[line + SetWord.MACHINE]!;
     data[place + LINE_PAGE] = page;
     data[place + LINE_INFO] = info;
     return true;
@@ -200,7 +214,8 @@ export class Tlb {
   bringFetchHome(place: number, page: number): boolean {
     const line = this.#fetchSets.find(page);
     if (line < 0) return false;
-    this.#placeFetch(place, page, this.#fetchSets.info[line]!, this.#fetchSets.machine[line]!);
+    const { words } = this.#fetchSets;
+    this.#placeFetch(place, page, words[line + SetWord.INFO]!, words[line + SetWord.MACHINE]!);
     return true;
   }
 
@@ -219,10 +234,10 @@ export class Tlb {
     if (line < 0) {
       line = sets.choose(page);
       this.#drop(sets, places, line);
-      sets.page[line] = page;
+      sets.words[line] = page;
     }
-    sets.info[line] = info;
-    sets.machine[line] = machine;
+    sets.words[line + SetWord.INFO] = info;
+    sets.words[line + SetWord.MACHINE] = machine;
     sets.filled.add(page >>> 12, (info & TlbInfo.GLOBAL) !== 0);
     if ((info & TlbInfo.LARGE) !== 0) this.#large[page >>> 22] = 1;
   }
@@ -274,11 +289,11 @@ export class Tlb {
   /** The page begins to hold decoded code: stores must be seen from now on. */
   dropWriteTags(machinePage: number): void {
     const { data } = this;
-    const sets = this.#dataSets;
-    for (let set = sets.filled.next(0, true); set >= 0; set = sets.filled.next(set + 1, true)) {
-      for (let line = set * WAYS; line < (set + 1) * WAYS; line++) {
-        const page = sets.page[line]!;
-        if (page === NO_TAG || ((page + sets.machine[line]!) & -4096) !== machinePage) continue;
+    const { words, filled } = this.#dataSets;
+    for (let set = filled.next(0, true); set >= 0; set = filled.next(set + 1, true)) {
+      for (let line = set * SET_WORDS; line < set * SET_WORDS + WAYS; line++) {
+        const page = words[line]!;
+        if (page === NO_TAG || ((page + words[line + SetWord.MACHINE]!) & -4096) !== machinePage) continue;
         const place = dataLine(page);
         if (data[place + LINE_PAGE] !== page) continue;
         data[place + 1] = NO_TAG;
@@ -301,10 +316,11 @@ export class Tlb {
 
   /** Costs as much as was filled since the last time. */
   #flush(sets: Sets, places: Int32Array, globalToo: boolean): void {
-    const { filled, info } = sets;
+    const { filled, words } = sets;
     for (let set = filled.next(0, globalToo); set >= 0; set = filled.next(set + 1, globalToo)) {
-      for (let line = set * WAYS; line < (set + 1) * WAYS; line++) {
-        if (globalToo || (info[line]! & TlbInfo.GLOBAL) === 0) this.#drop(sets, places, line);
+      for (let line = set * SET_WORDS; line < set * SET_WORDS + WAYS; line++) {
+        if (words[line] === NO_TAG) continue;
+        if (globalToo || (words[line + SetWord.INFO]! & TlbInfo.GLOBAL) === 0) this.#drop(sets, places, line);
       }
     }
     filled.clear(globalToo);
@@ -324,24 +340,23 @@ export class Tlb {
     if (line >= 0) this.#drop(sets, places, line);
     if (!large) return;
     const region = linear & -0x400000;
-    for (let other = 0; other < sets.page.length; other++) {
-      const page = sets.page[other]!;
-      if (page === NO_TAG || (sets.info[other]! & TlbInfo.LARGE) === 0) continue;
-      if ((page & -0x400000) === region) this.#drop(sets, places, other);
+    for (const other of linesOf(sets)) {
+      if ((sets.words[other + SetWord.INFO]! & TlbInfo.LARGE) === 0) continue;
+      if ((sets.words[other]! & -0x400000) === region) this.#drop(sets, places, other);
     }
   }
 
   entries(): TlbEntry[] {
     const found: TlbEntry[] = [];
-    for (const { page, info } of [this.#dataSets, this.#fetchSets]) {
-      for (let line = 0; line < page.length; line++) {
-        if (page[line] === NO_TAG) continue;
+    for (const sets of [this.#dataSets, this.#fetchSets]) {
+      for (const line of linesOf(sets)) {
+        const info = sets.words[line + SetWord.INFO]!;
         found.push({
-          linearPage: page[line]! >>> 12,
-          physicalPage: info[line]! >>> 12,
-          writable: (info[line]! & TlbInfo.WRITABLE) !== 0,
-          user: (info[line]! & TlbInfo.USER) !== 0,
-          global: (info[line]! & TlbInfo.GLOBAL) !== 0,
+          linearPage: sets.words[line]! >>> 12,
+          physicalPage: info >>> 12,
+          writable: (info & TlbInfo.WRITABLE) !== 0,
+          user: (info & TlbInfo.USER) !== 0,
+          global: (info & TlbInfo.GLOBAL) !== 0,
         });
       }
     }
@@ -350,13 +365,20 @@ export class Tlb {
 
   /** Empties a line, and its page's place where that holds it. */
   #drop(sets: Sets, places: Int32Array, line: number): void {
-    const page = sets.page[line]!;
+    const page = sets.empty(line);
     if (page === NO_TAG) return;
-    sets.page[line] = NO_TAG;
-    sets.info[line] = 0;
     const place = ((page >>> 12) & (places.length / PLACE_WORDS - 1)) * PLACE_WORDS;
     if (places[place + LINE_PAGE] === page) dropPlace(places, place);
   }
+}
+
+/** Lines that hold a page. */
+function linesOf({ words }: Sets): number[] {
+  const lines: number[] = [];
+  for (let first = 0; first < words.length; first += SET_WORDS) {
+    for (let line = first; line < first + WAYS; line++) if (words[line] !== NO_TAG) lines.push(line);
+  }
+  return lines;
 }
 
 function dropPlace(places: Int32Array, place: number): void {

@@ -41,7 +41,7 @@ import { type JumpCacheAt, pushJumpSlot } from './jump-cache.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
 import { usage } from './register-use.js';
-import { Repeated } from './runtime.js';
+import { Repeated } from './repeat.js';
 import { W } from './wasm-writer.js';
 
 export class RegionEmitter {

@@ -3,7 +3,7 @@
  * Names and numbers are those of the WebAssembly core specification, 5 (binary format).
  */
 
-export const Type = { I32: 0x7f, I64: 0x7e, F64: 0x7c, VOID: 0x40 } as const;
+export const Type = { I32: 0x7f, I64: 0x7e, F64: 0x7c, V128: 0x7b, VOID: 0x40 } as const;
 
 /** Opcodes (core specification, 5.4). */
 export const W = {
@@ -91,6 +91,9 @@ export const W = {
   I32_EXTEND8_S: 0xc0,
   I32_EXTEND16_S: 0xc1,
 } as const;
+
+/** Opcodes of vectors, behind the prefix 0xfd (core specification, 5.4.9); arithmetic is on four words. */
+export const V = { LOAD: 0, STORE: 11, SHUFFLE: 13, SPLAT: 17, EQ: 55, BITMASK: 164, SUB: 177, MAX_U: 185 } as const;
 
 /** A growing sequence of bytes. */
 export class WasmWriter {
@@ -207,6 +210,24 @@ export class WasmWriter {
     this.byte(code);
     this.u(align);
     this.u(offset);
+  }
+
+  simd(code: number): void {
+    this.byte(0xfd);
+    this.u(code);
+  }
+
+  /** A load or store of a vector. */
+  vector(code: number, offset: number): void {
+    this.simd(code);
+    this.u(2);
+    this.u(offset);
+  }
+
+  /** Pops two vectors; the words of the result are those of these numbers, 0 to 3 of the first, 4 to 7 of the second. */
+  shuffleWords(numbers: readonly number[]): void {
+    this.simd(V.SHUFFLE);
+    for (const number of numbers) for (let byte = 0; byte < 4; byte++) this.byte(number * 4 + byte);
   }
 
   block(type: number = Type.VOID): void {

@@ -1,0 +1,251 @@
+/**
+ * The common case of REP MOVS and REP STOS (`strings.ts`), chunk by chunk with the same price and the same event points: upwards,
+ * with 32-bit registers, between pages that are at hand.
+ *
+ *     repeat(cpu, kind | size << 4, seg, start, step) -> `Repeated`
+ */
+import { DATA_PLACES } from '../../mmu/tlb.js';
+import { CLOCK_AT, CYCLES, LIMIT, POLL_AT, READABLE, TLB_AT } from '../layout.js';
+import { Flag, S, Seg } from '../state.js';
+import { ADDEND, placeOffset } from './emit-places.js';
+import { STRETCH_CYCLES } from './slow-paths.js';
+import { type Local, Type, W, type WasmWriter } from './wasm-writer.js';
+import { Words } from './words.js';
+
+const CPU = 0;
+/** Behind the five parameters. */
+export const REPEAT_LOCALS: readonly Local[] = [{ count: 8, type: Type.I32 }];
+
+/** What `repeat` answers. The registers and the clock are as of the last chunk that it did. */
+export const Repeated = {
+  /** The next chunk is for TypeScript. */
+  REST: 0,
+  /** The instruction is done. */
+  DONE: 1,
+  /** An event is due between two chunks. */
+  EVENT: 2,
+} as const;
+
+/** `cyclesToPoll` into its state word. */
+function noteLimit(w: WasmWriter): void {
+  const clock = (index: number) => {
+    w.get(CPU);
+    w.memory(W.F64_LOAD, CLOCK_AT + index * 8, 3);
+  };
+  w.get(CPU);
+  clock(POLL_AT);
+  clock(CYCLES);
+  w.op(W.F64_SUB);
+  w.op(W.F64_CEIL);
+  w.i32(STRETCH_CYCLES);
+  w.op(W.F64_CONVERT_I32_S);
+  w.op(W.F64_MIN);
+  w.i32(-STRETCH_CYCLES);
+  w.op(W.F64_CONVERT_I32_S);
+  w.op(W.F64_MAX);
+  w.truncate();
+  w.memory(W.I32_STORE, LIMIT * 4, 2);
+}
+
+/** Code of `repeat`, with `REPEAT_LOCALS`. */
+export function repeatCode(): Uint8Array {
+  const words = new Words(1024);
+  const { w } = words;
+  const [PACKED, SEG, START, STEP] = [1, 2, 3, 4];
+  const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER] = [5, 6, 7, 8, 9, 10, 11, 12];
+  const state = (word: number) => words.loadState(word);
+  const restIf = () => words.answerIf(Repeated.REST);
+  const isStore = () => {
+    w.get(PACKED);
+    words.and(15);
+  };
+  const spend = (value: () => void) => words.addToClock(CYCLES, value);
+  /** Host address of the string at `register` into `into`; bytes left in its page bound N. */
+  const locate = (register: number, segment: () => void, write: boolean, into: number) => {
+    // A whole page from here on must lie within the segment.
+    state(register);
+    w.i32(-4096);
+    w.op(W.I32_GE_U);
+    restIf();
+    state(register);
+    w.i32(4096);
+    words.add();
+    segment();
+    words.left(2);
+    w.get(CPU);
+    words.add();
+    w.memory(W.I32_LOAD, (READABLE + (write ? 8 : 0)) * 4, 2);
+    w.op(W.I32_GT_U);
+    restIf();
+    state(register);
+    segment();
+    words.left(4);
+    w.get(CPU);
+    words.add();
+    w.memory(W.I32_LOAD, (S.SEG + 1) * 4, 2);
+    words.add();
+    w.tee(into);
+    placeOffset(w, DATA_PLACES);
+    w.get(CPU);
+    words.add();
+    w.tee(LINE);
+    w.get(USER);
+    words.add();
+    w.memory(W.I32_LOAD, TLB_AT + (write ? 4 : 0), 2);
+    w.get(into);
+    words.and(-4096);
+    w.op(W.I32_NE);
+    restIf();
+    // N = min(N, (4096 - offset) >> shift)
+    w.i32(4096);
+    w.get(into);
+    words.and(4095);
+    w.op(W.I32_SUB);
+    w.get(SHIFT);
+    w.op(W.I32_SHR_U);
+    w.tee(BYTES);
+    w.get(N);
+    w.get(BYTES);
+    w.get(N);
+    w.op(W.I32_LT_U);
+    w.op(W.SELECT);
+    w.set(N);
+    w.get(into);
+    w.get(LINE);
+    w.memory(W.I32_LOAD, ADDEND, 2);
+    words.add();
+    w.set(into);
+  };
+
+  state(S.EFLAGS);
+  words.and(Flag.DF);
+  restIf();
+  // 1, 2, 4 bytes: 0, 1, 2.
+  w.get(PACKED);
+  words.right(5);
+  w.set(SHIFT);
+  state(S.CPL);
+  w.i32(3);
+  w.op(W.I32_EQ);
+  words.left(3);
+  w.set(USER);
+  state(S.ECX);
+  w.tee(COUNT);
+  w.op(W.I32_EQZ);
+  w.if();
+  spend(() => w.get(START));
+  noteLimit(w);
+  words.answer(Repeated.DONE);
+  w.end();
+  w.loop();
+  w.get(COUNT);
+  w.set(N);
+  isStore();
+  w.op(W.I32_EQZ);
+  w.if();
+  locate(S.ESI, () => w.get(SEG), false, FROM);
+  w.end();
+  locate(S.EDI, () => w.i32(Seg.ES), true, TO);
+  // An element that straddles its page's end.
+  w.get(N);
+  w.op(W.I32_EQZ);
+  restIf();
+  w.get(N);
+  w.get(SHIFT);
+  w.op(W.I32_SHL);
+  w.set(BYTES);
+  isStore();
+  w.if();
+  // A whole word of the value, then words, then what is left of bytes: element sizes divide 4.
+  w.get(TO);
+  w.get(BYTES);
+  words.add();
+  w.set(LINE);
+  w.get(SHIFT);
+  w.op(W.I32_EQZ);
+  w.if();
+  w.get(TO);
+  state(S.EAX);
+  w.get(BYTES);
+  w.fillMemory();
+  w.else();
+  w.loop();
+  w.get(SHIFT);
+  w.i32(2);
+  w.op(W.I32_EQ);
+  w.if();
+  w.get(TO);
+  state(S.EAX);
+  w.memory(W.I32_STORE, 0);
+  w.else();
+  w.get(TO);
+  state(S.EAX);
+  w.memory(W.I32_STORE16, 0);
+  w.end();
+  w.get(TO);
+  w.i32(1);
+  w.get(SHIFT);
+  w.op(W.I32_SHL);
+  words.add();
+  w.tee(TO);
+  w.get(LINE);
+  w.op(W.I32_LT_U);
+  w.brIf(0);
+  w.end();
+  w.end();
+  w.else();
+  // What was just written would be read again: element by element, in TypeScript.
+  w.get(TO);
+  w.get(FROM);
+  w.op(W.I32_SUB);
+  w.i32(1);
+  w.op(W.I32_SUB);
+  w.get(BYTES);
+  w.i32(1);
+  w.op(W.I32_SUB);
+  w.op(W.I32_LT_U);
+  restIf();
+  w.get(TO);
+  w.get(FROM);
+  w.get(BYTES);
+  w.copyMemory();
+  words.storeState(S.ESI, () => {
+    state(S.ESI);
+    w.get(BYTES);
+    words.add();
+  });
+  w.end();
+  words.storeState(S.EDI, () => {
+    state(S.EDI);
+    w.get(BYTES);
+    words.add();
+  });
+  spend(() => {
+    w.get(N);
+    w.get(STEP);
+    w.op(W.I32_MUL);
+    w.get(START);
+    words.add();
+  });
+  w.get(COUNT);
+  w.get(N);
+  w.op(W.I32_SUB);
+  w.set(COUNT);
+  words.storeState(S.ECX, () => w.get(COUNT));
+  noteLimit(w);
+  w.get(COUNT);
+  w.op(W.I32_EQZ);
+  w.if();
+  words.answer(Repeated.DONE);
+  w.end();
+  state(LIMIT);
+  w.i32(0);
+  w.op(W.I32_LE_S);
+  w.if();
+  words.answer(Repeated.EVENT);
+  w.end();
+  w.br(0);
+  w.end();
+  w.op(W.UNREACHABLE);
+  return w.done();
+}
