@@ -351,7 +351,8 @@ export class Descriptors {
     if (isFault(low)) return low;
     const high = vcpu.memory.read((at + 4) >>> 0, 4, false);
     if (isFault(high)) return high;
-    return { ...unpackDescriptor(low, high), low: low | 0, high: high | 0, at };
+    const parts = unpackDescriptor(low, high);
+    return { base: parts.base, limit: parts.limit, attr: parts.attr, low: low | 0, high: high | 0, at };
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Decoding and operands of instructions that the monitor carries out for the guest, by iced-x86. The guest must be out. */
-import { Decoder, DecoderOptions, type Instruction, OpKind, Register } from 'iced-x86';
+import { OpKind, Register } from 'iced-x86';
 import { Attr, Seg, Vector } from '../machine/cpu/state.js';
+import { type Decoded, decode } from './decoded.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import type { Width } from './guest-memory.js';
 import { roomFor } from './guest-segments.js';
@@ -34,10 +35,10 @@ export const numberIn = (register: Register, first: Register): number => registe
 const MAX_INSTRUCTION = 15;
 
 /**
- * Decodes the instruction at the guest's EIP. The caller frees it. #PF of the fetch, #UD where the bytes are none, #GP beyond the
+ * Decodes the instruction at the guest's EIP. #PF of the fetch, #UD where the bytes are none, #GP beyond the
  * end of the code segment. Charges `decode` and the fetch.
  */
-export function decodeAt(vcpu: VirtualCpu): Instruction | GuestFault {
+export function decodeAt(vcpu: VirtualCpu): Decoded | GuestFault {
   vcpu.thread.charge(vcpu.costs.decode);
   const room = vcpu.limit(Seg.CS) - (vcpu.eip >>> 0) + 1;
   if (room <= 0) return fault(Vector.GP, 0);
@@ -45,21 +46,14 @@ export function decodeAt(vcpu: VirtualCpu): Instruction | GuestFault {
   const wanted = Math.min(MAX_INSTRUCTION, room);
   const bytes = vcpu.memory.fetch(linear, wanted, vcpu.isUser);
   if (isFault(bytes)) return bytes;
-  const decoder = new Decoder(32, bytes, DecoderOptions.None);
-  try {
-    decoder.ip = BigInt(vcpu.eip >>> 0);
-    const instruction = decoder.decode();
-    if (!instruction.isInvalid) return instruction;
-    instruction.free();
-    // Too few bytes: the rest of the instruction is on a page that is not there, or behind the segment's end.
-    if (bytes.length < wanted) {
-      const next = vcpu.memory.fetch((linear + bytes.length) >>> 0, 1, vcpu.isUser);
-      if (isFault(next)) return next;
-    }
-    return wanted < MAX_INSTRUCTION && bytes.length === wanted ? fault(Vector.GP, 0) : fault(Vector.UD);
-  } finally {
-    decoder.free();
+  const instruction = decode(bytes, vcpu.eip);
+  if (instruction !== undefined) return instruction;
+  // Too few bytes: the rest of the instruction is on a page that is not there, or behind the segment's end.
+  if (bytes.length < wanted) {
+    const next = vcpu.memory.fetch((linear + bytes.length) >>> 0, 1, vcpu.isUser);
+    if (isFault(next)) return next;
   }
+  return wanted < MAX_INSTRUCTION && bytes.length === wanted ? fault(Vector.GP, 0) : fault(Vector.UD);
 }
 
 export function readRegister(vcpu: VirtualCpu, register: Register): number {
@@ -78,14 +72,13 @@ export function writeRegister(vcpu: VirtualCpu, register: Register, value: numbe
 }
 
 /** Segment and offset of the memory operand. */
-export function addressOf(
-  vcpu: VirtualCpu,
-  instruction: Instruction,
-): { readonly seg: number; readonly offset: number } {
+export function addressOf(vcpu: VirtualCpu, instruction: Decoded): { readonly seg: number; readonly offset: number } {
   const base = instruction.memoryBase;
   const index = instruction.memoryIndex;
-  const displacement = Number(BigInt.asIntN(32, instruction.memoryDisplacement));
-  const offset = readRegister(vcpu, base) + readRegister(vcpu, index) * instruction.memoryIndexScale + displacement;
+  const offset =
+    readRegister(vcpu, base) +
+    readRegister(vcpu, index) * instruction.memoryIndexScale +
+    instruction.memoryDisplacement;
   const narrow = GENERAL.get(base)?.bytes === 2 || GENERAL.get(index)?.bytes === 2 || instruction.memoryDisplSize === 2;
   return { seg: SEGMENTS.get(instruction.memorySegment) ?? Seg.DS, offset: (narrow ? offset & 0xffff : offset) | 0 };
 }
@@ -135,10 +128,14 @@ export function store(
   return isFault(linear) ? linear : vcpu.memory.write(linear, bytes, value >>> 0, vcpu.isUser);
 }
 
+const opKind = ({ op0Kind, op1Kind }: Decoded, at: 0 | 1): OpKind => (at === 0 ? op0Kind : op1Kind);
+const opRegister = ({ op0Register, op1Register }: Decoded, at: 0 | 1): Register =>
+  at === 0 ? op0Register : op1Register;
+
 /** Reads a register or memory operand of `bytes` bytes, zero-extended. */
-export function readOperand(vcpu: VirtualCpu, instruction: Instruction, at: number, bytes: Width): number | GuestFault {
-  if (instruction.opKind(at) === OpKind.Register) {
-    const value = readRegister(vcpu, instruction.opRegister(at));
+export function readOperand(vcpu: VirtualCpu, instruction: Decoded, at: 0 | 1, bytes: Width): number | GuestFault {
+  if (opKind(instruction, at) === OpKind.Register) {
+    const value = readRegister(vcpu, opRegister(instruction, at));
     return bytes === 4 ? value : value & (bytes === 2 ? 0xffff : 0xff);
   }
   const { seg, offset } = addressOf(vcpu, instruction);
@@ -148,12 +145,12 @@ export function readOperand(vcpu: VirtualCpu, instruction: Instruction, at: numb
 /** Writes a 16-bit result: memory takes a word, a 32-bit register the zero-extended value. */
 export function writeWordOperand(
   vcpu: VirtualCpu,
-  instruction: Instruction,
-  at: number,
+  instruction: Decoded,
+  at: 0 | 1,
   value: number,
 ): GuestFault | undefined {
-  if (instruction.opKind(at) === OpKind.Register) {
-    writeRegister(vcpu, instruction.opRegister(at), value);
+  if (opKind(instruction, at) === OpKind.Register) {
+    writeRegister(vcpu, opRegister(instruction, at), value);
     return undefined;
   }
   const { seg, offset } = addressOf(vcpu, instruction);

@@ -5,8 +5,9 @@
  * All need the guest out (captured). Semantics are those of the processor (`machine/cpu/system.ts`, `far.ts`) at the guest's
  * own privilege level. Nothing is changed by an instruction that faults.
  */
-import { type Instruction, Mnemonic, OpKind, Register } from 'iced-x86';
+import { Mnemonic, OpKind, Register } from 'iced-x86';
 import { Attr, Cr0, Cr4, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
+import type { Decoded } from './decoded.js';
 import { type Effect, HALT, JUMPED, NEXT } from './effect.js';
 import { callFar, iret, jumpFar, returnFar, sysenter, sysexit } from './far-transfer.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
@@ -52,7 +53,7 @@ const gp = (code = 0): GuestFault => fault(Vector.GP, code);
 const effectOf = (broken: GuestFault | undefined): Effect => broken ?? NEXT;
 const isKernel = (vcpu: VirtualCpu): boolean => vcpu.cpl === vcpu.kernelCpl;
 
-type Handler = (vcpu: VirtualCpu, instruction: Instruction) => Effect | undefined;
+type Handler = (vcpu: VirtualCpu, instruction: Decoded) => Effect | undefined;
 
 /** The handler runs only at the guest's kernel level; else #GP(0). */
 const privileged =
@@ -60,19 +61,18 @@ const privileged =
   (vcpu, instruction) =>
     isKernel(vcpu) ? handler(vcpu, instruction) : gp();
 
-const behind = (vcpu: VirtualCpu, instruction: Instruction): number => (vcpu.eip + instruction.length) | 0;
+const behind = (vcpu: VirtualCpu, instruction: Decoded): number => (vcpu.eip + instruction.length) | 0;
 
 /** INT n, INT3, INTO: EIP moves behind the instruction and the event goes through the guest's IDT. */
-function softwareInterrupt(vcpu: VirtualCpu, instruction: Instruction, vector: number): Effect {
+function softwareInterrupt(vcpu: VirtualCpu, instruction: Decoded, vector: number): Effect {
   vcpu.eip = behind(vcpu, instruction);
   const event: Event = { kind: 'software', vector, instructionBytes: instruction.length };
   const delivery = deliver(vcpu, event);
   return delivery.kind === 'stopped' ? delivery : JUMPED;
 }
 
-function mov(vcpu: VirtualCpu, instruction: Instruction): Effect | undefined {
-  const to = instruction.opKind(0) === OpKind.Register ? instruction.op0Register : Register.None;
-  const from = instruction.opKind(1) === OpKind.Register ? instruction.op1Register : Register.None;
+function mov(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
+  const { op0Register: to, op1Register: from } = instruction;
   const toSegment = segmentOf(to);
   if (toSegment !== undefined) {
     if (toSegment === Seg.CS) return fault(Vector.UD);
@@ -102,7 +102,7 @@ function mov(vcpu: VirtualCpu, instruction: Instruction): Effect | undefined {
 }
 
 /** LGDT and LIDT. */
-function loadTable(vcpu: VirtualCpu, instruction: Instruction, which: 'gdt' | 'idt'): Effect {
+function loadTable(vcpu: VirtualCpu, instruction: Decoded, which: 'gdt' | 'idt'): Effect {
   const { seg, offset } = addressOf(vcpu, instruction);
   const limit = load(vcpu, seg, offset, 2);
   if (isFault(limit)) return limit;
@@ -120,7 +120,7 @@ function loadTable(vcpu: VirtualCpu, instruction: Instruction, which: 'gdt' | 'i
 }
 
 /** SGDT and SIDT. */
-function storeTable(vcpu: VirtualCpu, instruction: Instruction, limit: number, base: number): Effect {
+function storeTable(vcpu: VirtualCpu, instruction: Decoded, limit: number, base: number): Effect {
   const { seg, offset } = addressOf(vcpu, instruction);
   const last = linearOf(vcpu, seg, (offset + 2) | 0, 4, true);
   if (isFault(last)) return last;
@@ -130,16 +130,16 @@ function storeTable(vcpu: VirtualCpu, instruction: Instruction, limit: number, b
 }
 
 /** PUSH and POP of segment registers; with 16-bit operands the stack moves by 2. */
-function pushSegment(vcpu: VirtualCpu, instruction: Instruction): Effect | undefined {
+function pushSegment(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
   const seg = segmentOf(instruction.op0Register);
-  if (instruction.opKind(0) !== OpKind.Register || seg === undefined) return undefined;
+  if (instruction.op0Kind !== OpKind.Register || seg === undefined) return undefined;
   const width = instruction.stackPointerIncrement === -2 ? 2 : 4;
   return effectOf(push(vcpu, width, vcpu.selector(seg) & 0xffff));
 }
 
-function popSegment(vcpu: VirtualCpu, instruction: Instruction): Effect | undefined {
+function popSegment(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
   const seg = segmentOf(instruction.op0Register);
-  if (instruction.opKind(0) !== OpKind.Register || seg === undefined) return undefined;
+  if (instruction.op0Kind !== OpKind.Register || seg === undefined) return undefined;
   const width = instruction.stackPointerIncrement === 2 ? 2 : 4;
   const selector = peekStack(vcpu, 0, 2);
   if (isFault(selector)) return selector;
@@ -182,14 +182,14 @@ function popFlagsFrom(vcpu: VirtualCpu, width: 2 | 4): Effect {
 }
 
 /** Direct and indirect far CALL and JMP; near forms are no business of the monitor. */
-function farBranch(vcpu: VirtualCpu, instruction: Instruction, call: boolean): Effect | undefined {
+function farBranch(vcpu: VirtualCpu, instruction: Decoded, call: boolean): Effect | undefined {
   let selector: number | GuestFault;
   let offset: number | GuestFault;
-  if (instruction.opKind(0) === OpKind.FarBranch32) {
+  if (instruction.op0Kind === OpKind.FarBranch32) {
     selector = instruction.farBranchSelector;
     offset = instruction.farBranch32;
   } else if (
-    instruction.opKind(0) === OpKind.Memory &&
+    instruction.op0Kind === OpKind.Memory &&
     (call ? instruction.isCallFarIndirect : instruction.isJmpFarIndirect)
   ) {
     const at = addressOf(vcpu, instruction);
@@ -256,8 +256,8 @@ function readTimeStamp(vcpu: VirtualCpu): Effect {
 }
 
 /** Port operand of IN and OUT: an immediate or DX. */
-function portOf(vcpu: VirtualCpu, instruction: Instruction, at: number): number {
-  return instruction.opKind(at) === OpKind.Register ? vcpu.thread.s[S.EDX]! & 0xffff : instruction.immediate8;
+function portOf(vcpu: VirtualCpu, instruction: Decoded, kind: OpKind): number {
+  return kind === OpKind.Register ? vcpu.thread.s[S.EDX]! & 0xffff : instruction.immediate8;
 }
 
 const widthOf = (register: Register): Width => (register === Register.AL ? 1 : register === Register.AX ? 2 : 4);
@@ -265,7 +265,7 @@ const widthOf = (register: Register): Width => (register === Register.AL ? 1 : r
 const strings = (input: boolean, width: Width): Handler => {
   return (vcpu, instruction) => {
     const seg = segmentOf(instruction.memorySegment) ?? Seg.DS;
-    return stringPort(vcpu, input, width, seg, instruction.hasRepPrefix || instruction.hasRepnePrefix);
+    return stringPort(vcpu, input, width, seg, instruction.hasRepeatPrefix);
   };
 };
 
@@ -276,7 +276,7 @@ const selectorLoad =
     return isFault(selector) ? selector : effectOf(loader(vcpu, selector));
   };
 
-const leave = (vcpu: VirtualCpu, instruction: Instruction): Effect =>
+const leave = (vcpu: VirtualCpu, instruction: Decoded): Effect =>
   returnFar(vcpu, instruction.opCount === 0 ? 0 : instruction.immediate16);
 
 /** Every instruction that the monitor can carry out, by mnemonic. */
@@ -293,7 +293,7 @@ const HANDLERS: ReadonlyMap<Mnemonic, Handler> = new Map<Mnemonic, Handler>([
   [
     Mnemonic.Smsw,
     (vcpu, i) => {
-      const wide = i.opKind(0) === OpKind.Register;
+      const wide = i.op0Kind === OpKind.Register;
       return effectOf(writeWordOperand(vcpu, i, 0, wide ? vcpu.cr0 : vcpu.cr0 & 0xffff));
     },
   ],
@@ -319,8 +319,8 @@ const HANDLERS: ReadonlyMap<Mnemonic, Handler> = new Map<Mnemonic, Handler>([
   [Mnemonic.Wrmsr, privileged(writeMsr)],
   [Mnemonic.Cpuid, cpuid],
   [Mnemonic.Rdtsc, readTimeStamp],
-  [Mnemonic.In, (vcpu, i) => portIn(vcpu, portOf(vcpu, i, 1), widthOf(i.op0Register))],
-  [Mnemonic.Out, (vcpu, i) => portOut(vcpu, portOf(vcpu, i, 0), widthOf(i.op1Register))],
+  [Mnemonic.In, (vcpu, i) => portIn(vcpu, portOf(vcpu, i, i.op1Kind), widthOf(i.op0Register))],
+  [Mnemonic.Out, (vcpu, i) => portOut(vcpu, portOf(vcpu, i, i.op0Kind), widthOf(i.op1Register))],
   [Mnemonic.Insb, strings(true, 1)],
   [Mnemonic.Insw, strings(true, 2)],
   [Mnemonic.Insd, strings(true, 4)],
@@ -363,15 +363,11 @@ const HANDLERS: ReadonlyMap<Mnemonic, Handler> = new Map<Mnemonic, Handler>([
 export function emulate(vcpu: VirtualCpu): Effect | undefined {
   const instruction = decodeAt(vcpu);
   if (isFault(instruction)) return instruction;
-  try {
-    return emulateDecoded(vcpu, instruction);
-  } finally {
-    instruction.free();
-  }
+  return emulateDecoded(vcpu, instruction);
 }
 
 /** As `emulate`, for an instruction at `vcpu.eip` that the caller has decoded. Charges `emulate` only. */
-export function emulateDecoded(vcpu: VirtualCpu, instruction: Instruction): Effect | undefined {
+export function emulateDecoded(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
   const handler = HANDLERS.get(instruction.mnemonic);
   if (handler === undefined) return undefined;
   vcpu.thread.charge(vcpu.costs.emulate);

@@ -213,23 +213,35 @@ export class VirtualCpu {
 
   /** Copies segment registers of hardware here, as they are. SS loses the RPL by which hardware differs from the guest. */
   pullSegments(segs: readonly number[]): void {
-    const s = this.thread.s;
-    for (const seg of segs) {
-      const at = S.SEG + seg * 4;
-      for (let word = 0; word < 4; word++) this.segments[seg * 4 + word] = s[at + word]!;
-      if (seg === Seg.SS && this.cpl === 0) this.segments[seg * 4]! &= ~3;
+    const { segments } = this;
+    const { s } = this.thread;
+    for (let i = 0; i < segs.length; i++) {
+      const seg = segs[i]!;
+      const from = S.SEG + seg * 4;
+      const to = seg * 4;
+      const keep = seg === Seg.SS && this.cpl === 0 ? ~3 : -1;
+      segments[to] = s[from]! & keep;
+      segments[to + 1] = s[from + 1]!;
+      segments[to + 2] = s[from + 2]!;
+      segments[to + 3] = s[from + 3]!;
     }
   }
 
   /** Loads segment registers into hardware: limits truncated, DPL 0 and the RPL of CS and SS raised to 1. */
   pushSegments(segs: readonly number[]): void {
-    for (const seg of segs) {
+    const { segments, thread } = this;
+    const { s } = thread;
+    for (let i = 0; i < segs.length; i++) {
+      const seg = segs[i]!;
       const at = seg * 4;
-      const hard = this.descriptors.harden(this.segments[at + 1]!, this.segments[at + 2]!, this.segments[at + 3]!);
-      let selector = this.segments[at]!;
+      const { base, limit, attr } = this.descriptors.harden(segments[at + 1]!, segments[at + 2]!, segments[at + 3]!);
+      let selector = segments[at]!;
       if ((seg === Seg.CS || seg === Seg.SS) && (selector & 0xfffc) !== 0 && this.cpl < 3)
         selector = (selector & ~3) | 1;
-      this.thread.setSegment(seg, selector, hard.base, hard.limit, hard.attr);
+      // Most of the time the guest comes back with the segments that it left with.
+      const now = S.SEG + at;
+      const same = s[now] === selector && s[now + 1] === base && s[now + 2] === limit && s[now + 3] === attr;
+      if (!same) thread.setSegment(seg, selector, base, limit, attr);
     }
   }
 

@@ -58,11 +58,16 @@ class Pcpu {
 
 export class Scheduler {
   readonly #pcpus: readonly Pcpu[];
-  readonly #worlds: World[] = [];
+  readonly #worlds = new Set<World>();
+  /** Idle worlds that will wake by themselves, soonest first; of equal times, in the order of the worlds. */
+  readonly #sleepers: World[] = [];
+  /** Ready worlds that are on no pCPU yet, in no order. */
+  readonly #waiting: World[] = [];
   readonly #sliceCycles: number;
   readonly #startCycles: number;
   /** Smallest pass of the worlds that want to run, only rising: where worlds that come back from idling queue up. */
   #virtualTime = 0;
+  #added = 0;
 
   constructor(pcpuCount: number, cyclesPerSecond: number, nowCycles: number) {
     this.#pcpus = Array.from({ length: pcpuCount }, (_, id) => new Pcpu(id, nowCycles));
@@ -72,15 +77,17 @@ export class Scheduler {
 
   /** Makes a world runnable. Its state must be 'off'. */
   add(world: World, nowCycles: number): void {
-    this.#worlds.push(world);
+    this.#worlds.add(world);
+    world.order = this.#added;
+    this.#added += 1;
     this.#ready(world, nowCycles);
   }
 
   /** Takes a world off for good. */
   remove(world: World, nowCycles: number): void {
-    const index = this.#worlds.indexOf(world);
-    if (index < 0) return;
-    this.#worlds.splice(index, 1);
+    if (!this.#worlds.delete(world)) return;
+    take(this.#sleepers, world);
+    take(this.#waiting, world);
     const pcpu = this.#pcpus.find(candidate => candidate.world === world);
     if (pcpu !== undefined) pcpu.release(nowCycles);
     world.enter('off', nowCycles);
@@ -96,7 +103,7 @@ export class Scheduler {
   /** Runs every pCPU up to `endCycles`. */
   advance(endCycles: number): void {
     for (;;) {
-      const sleeper = this.#nextSleeper();
+      const sleeper = this.#sleepers[0];
       const wakeAt = sleeper === undefined ? Infinity : Math.max(sleeper.wakeAtCycles, sleeper.sinceCycles);
       const busy = this.#furthestBehind();
       const runAt = busy?.nowCycles ?? Infinity;
@@ -135,6 +142,7 @@ export class Scheduler {
     if (displaced && pcpu.started) {
       if (sliceOver) world.quantumExpiries += 1;
       world.enter('ready', pcpu.nowCycles);
+      this.#waiting.push(world);
       pcpu.release(pcpu.nowCycles);
       return;
     }
@@ -154,6 +162,7 @@ export class Scheduler {
       world.enter('idle', pcpu.nowCycles);
       world.wakeAtCycles = result.wakeAtCycles;
       if (world.inputPending) this.#wakeUp(world, pcpu.nowCycles);
+      else if (world.wakeAtCycles !== Infinity) this.#sleep(world);
     } else {
       // The owner takes the world off, or makes a new start with another one.
       world.enter('wait', pcpu.nowCycles);
@@ -161,7 +170,15 @@ export class Scheduler {
     }
   }
 
+  #sleep(world: World): void {
+    const sleepers = this.#sleepers;
+    let index = sleepers.length;
+    while (index > 0 && wakesBefore(world, sleepers[index - 1]!)) index -= 1;
+    sleepers.splice(index, 0, world);
+  }
+
   #assign(pcpu: Pcpu, world: World, atCycles: number): void {
+    take(this.#waiting, world);
     pcpu.idleCycles += atCycles - pcpu.nowCycles;
     pcpu.world = world;
     pcpu.switching = true;
@@ -181,23 +198,15 @@ export class Scheduler {
 
   /** Time that a world spent idle or off gives it no claim on the others' time. */
   #ready(world: World, atCycles: number): void {
+    take(this.#sleepers, world);
     let floor = Infinity;
-    for (const { state, pass } of this.#worlds) {
-      if (state === 'run' || state === 'ready') floor = Math.min(floor, pass);
-    }
+    for (const { pass } of this.#waiting) floor = Math.min(floor, pass);
+    for (const pcpu of this.#pcpus) floor = Math.min(floor, pcpu.world?.pass ?? Infinity);
     if (floor !== Infinity) this.#virtualTime = Math.max(this.#virtualTime, floor);
     world.pass = Math.max(world.pass, this.#virtualTime);
     world.wakeAtCycles = Infinity;
     world.enter('ready', atCycles);
-  }
-
-  #nextSleeper(): World | undefined {
-    let best: World | undefined;
-    for (const world of this.#worlds) {
-      if (world.state !== 'idle' || world.wakeAtCycles === Infinity) continue;
-      if (best === undefined || world.wakeAtCycles < best.wakeAtCycles) best = world;
-    }
-    return best;
+    this.#waiting.push(world);
   }
 
   #furthestBehind(): Pcpu | undefined {
@@ -211,9 +220,8 @@ export class Scheduler {
   /** The world with the best claim that is ready at `byCycles` and on no pCPU yet. */
   #nextReady(byCycles: number): World | undefined {
     let best: World | undefined;
-    for (const world of this.#worlds) {
-      if (world.state !== 'ready' || world.sinceCycles > byCycles) continue;
-      if (this.#pcpus.some(pcpu => pcpu.world === world)) continue;
+    for (const world of this.#waiting) {
+      if (world.sinceCycles > byCycles) continue;
       if (best === undefined || precedes(world, best)) best = world;
     }
     return best;
@@ -226,6 +234,15 @@ export class Scheduler {
     return this.#pcpus.find(pcpu => pcpu.world === undefined);
   }
 }
+
+/** Takes a world out of a list, if it is in there. */
+function take(list: World[], world: World): void {
+  const index = list.indexOf(world);
+  if (index >= 0) list.splice(index, 1);
+}
+
+const wakesBefore = (a: World, b: World): boolean =>
+  a.wakeAtCycles !== b.wakeAtCycles ? a.wakeAtCycles < b.wakeAtCycles : a.order < b.order;
 
 /** Less used goes first; then who has just woken, who has waited longer, and who was there first. */
 function precedes(a: World, b: World): boolean {

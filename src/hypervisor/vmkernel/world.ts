@@ -41,6 +41,8 @@ export class World {
   readonly shares: number;
   /** Charged time over shares: the ready world with the smallest one is next. */
   pass = 0;
+  /** Its place among the worlds of the host, by when they were added: decides between equals. */
+  order = 0;
   /** While idle: when it becomes ready by itself. */
   wakeAtCycles = Infinity;
   /** It has woken from a halt and did not run since. */

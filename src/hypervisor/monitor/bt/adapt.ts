@@ -5,8 +5,9 @@
  * Only stores whose meaning is stated here are adapted; other sites go on faulting. Where a store turns out not to be plain
  * (its segment, or a fault), the handler leaves it to the copy of the instruction behind the callout.
  */
-import { Decoder, type Instruction, MemorySize, Mnemonic, OpKind, RegisterExt } from 'iced-x86';
+import { MemorySize, Mnemonic, OpKind, RegisterExt } from 'iced-x86';
 import { Flag } from '../../machine/cpu/state.js';
+import { type Decoded, decode } from '../decoded.js';
 import { isFault } from '../guest-fault.js';
 import { addressOf, linearOf, readRegister, writeRegister } from '../operands.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
@@ -27,8 +28,6 @@ const BITS: ReadonlyMap<Mnemonic, (value: number, mask: number) => number> = new
   [Mnemonic.Btc, (value: number, mask: number) => value ^ mask],
 ]);
 const ADAPTABLE: ReadonlySet<Mnemonic> = new Set([Mnemonic.Mov, Mnemonic.Xchg, ...LOGIC.keys(), ...BITS.keys()]);
-
-const CODE_BYTES_MAX = 15;
 
 export class Adaptation {
   readonly #vcpu: VirtualCpu;
@@ -54,7 +53,9 @@ export class Adaptation {
     if (this.#adapted.has(linear)) return false;
     const hits = (this.#hits.get(linear) ?? 0) + 1;
     this.#hits.set(linear, hits);
-    if (hits < HITS_TO_ADAPT || !decoded(guest, isAdaptable)) return false;
+    if (hits < HITS_TO_ADAPT) return false;
+    const instruction = decode(guest.bytes, guest.eip);
+    if (instruction === undefined || !isAdaptable(instruction)) return false;
     this.#hits.delete(linear);
     this.#adapted.add(linear);
     return true;
@@ -64,11 +65,7 @@ export class Adaptation {
    * Performs the store; the guest must be out, at the instruction. False when nothing was done: the instruction has to run
    * by itself. Charges the walk and the accesses.
    */
-  perform(guest: GuestInstruction): boolean {
-    return decoded(guest, instruction => this.#store(instruction));
-  }
-
-  #store(instruction: Instruction): boolean {
+  perform(instruction: Decoded): boolean {
     const vcpu = this.#vcpu;
     // The code may have changed since the site was counted.
     if (!isAdaptable(instruction)) return false;
@@ -82,7 +79,7 @@ export class Adaptation {
     const source =
       instruction.op1Kind === OpKind.Register
         ? readRegister(vcpu, instruction.op1Register)
-        : Number(BigInt.asIntN(32, instruction.immediate(1)));
+        : instruction.secondImmediate;
     if (mnemonic === Mnemonic.Mov) return store(source);
     const before = vcpu.memory.read(linear, width, false);
     if (isFault(before)) return false;
@@ -102,8 +99,8 @@ export class Adaptation {
   }
 }
 
-/** A store that `#store` knows, with its destination in memory. */
-function isAdaptable(instruction: Instruction): boolean {
+/** A store that `perform` knows, with its destination in memory. */
+function isAdaptable(instruction: Decoded): boolean {
   if (!ADAPTABLE.has(instruction.mnemonic) || instruction.opCount !== 2) return false;
   if (instruction.op0Kind !== OpKind.Memory || operandBytes(instruction) === undefined) return false;
   const { op1Kind, mnemonic } = instruction;
@@ -117,7 +114,7 @@ function isAdaptable(instruction: Instruction): boolean {
 }
 
 /** 1, 2 or 4; undefined for anything else. */
-function operandBytes(instruction: Instruction): 1 | 2 | 4 | undefined {
+function operandBytes(instruction: Decoded): 1 | 2 | 4 | undefined {
   switch (instruction.memorySize) {
     case MemorySize.UInt8:
     case MemorySize.Int8:
@@ -146,15 +143,4 @@ function logicFlags(result: number, width: number): number {
 
 function setFlags(vcpu: VirtualCpu, mask: number, flags: number): void {
   vcpu.thread.writeEflags((vcpu.thread.readEflags() & ~mask) | flags);
-}
-
-function decoded(guest: GuestInstruction, use: (instruction: Instruction) => boolean): boolean {
-  const decoder = new Decoder(32, guest.bytes.subarray(0, CODE_BYTES_MAX), 0);
-  const instruction = decoder.decode();
-  try {
-    return use(instruction);
-  } finally {
-    instruction.free();
-    decoder.free();
-  }
 }

@@ -16,19 +16,42 @@
  */
 import { assert } from '../../base/assert.js';
 import { type Mpn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../base/pages.js';
+import { type Decoded, decode } from '../decoded.js';
 import { TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
 import type { MonitoredVm } from '../monitored-vm.js';
+import type { GuestInstruction } from './classify.js';
 import { EXIT_BYTES } from './emit.js';
 import { HASH_BYTES, HASH_ENTRY_BYTES, LOOKUP_CODE_BYTES, TU_BYTES_MAX } from './layout.js';
 import { lookupCode, type SharedCode } from './translate.js';
-import { type Callout, type Continuation, link, type SourceSpan, Tu, type TuCode, unlink } from './unit.js';
+import {
+  type Callout,
+  type Continuation,
+  link,
+  type SourceSpan,
+  type TcPoint,
+  Tu,
+  type TuCode,
+  unlink,
+} from './unit.js';
 
-export interface FoundCallout {
-  readonly callout: Callout;
-  /** Undefined for the shared lookup code. */
-  readonly tu: Tu | undefined;
-  /** TC address of the INT. */
-  readonly at: number;
+export class FoundCallout {
+  #decoded: Decoded | undefined;
+
+  constructor(
+    readonly callout: Callout,
+    /** Undefined for the shared lookup code. */
+    readonly tu: Tu | undefined,
+    /** TC address of the INT. */
+    readonly at: number,
+    /** The guest state there. */
+    readonly point: TcPoint,
+  ) {}
+
+  /** The instruction that this callout is for, decoded when it is first performed; undefined where it is none. */
+  decode({ bytes, eip }: GuestInstruction): Decoded | undefined {
+    this.#decoded ??= decode(bytes, eip);
+    return this.#decoded;
+  }
 }
 
 /** Maps one page of the hole for hardware. */
@@ -41,9 +64,15 @@ export class TranslationCache {
   readonly #hashPages: Mpn[] = [];
   /** Ascending by `tcStart`; retired units stay until the flush. */
   #placed: Tu[] = [];
+  /** Their places as offsets into the TC: what a search reads. */
+  readonly #starts: number[] = [];
+  /** The unit that was found last: most questions are about one unit several times over. */
+  #lastFound: Tu | undefined;
+  /** By linear address as an int32: V8 keeps larger numbers, and so keys, in objects of their own. */
   readonly #byLinear = new Map<number, Tu>();
   readonly #byPpn = new Map<number, Set<Tu>>();
   readonly #byLpn = new Map<number, Set<Tu>>();
+  /** By TC address, likewise as an int32. */
   readonly #callouts = new Map<number, FoundCallout>();
   /** Units that the hash leads to, by index. */
   readonly #hashed = new Map<number, Tu>();
@@ -110,27 +139,42 @@ export class TranslationCache {
   }
 
   get(linear: number): Tu | undefined {
-    return this.#byLinear.get(linear);
+    return this.#byLinear.get(linear | 0);
   }
 
   /** The unit, retired or not, that a TC address lies in. */
   find(tcAddress: number): Tu | undefined {
-    const placed = this.#placed;
+    const last = this.#lastFound;
+    if (last?.contains(tcAddress) === true) return last;
+    const starts = this.#starts;
+    const offset = tcAddress - TC_LINEAR;
     let low = 0;
-    let high = placed.length - 1;
-    while (low <= high) {
+    let high = starts.length;
+    while (low < high) {
       const middle = (low + high) >>> 1;
-      const tu = placed[middle]!;
-      if (tcAddress < tu.tcStart) high = middle - 1;
-      else if (tcAddress >= tu.tcEnd) low = middle + 1;
-      else return tu;
+      if (starts[middle]! <= offset) low = middle + 1;
+      else high = middle;
     }
-    return undefined;
+    const tu = low === 0 ? undefined : this.#placed[low - 1];
+    if (tu?.contains(tcAddress) !== true) return undefined;
+    this.#lastFound = tu;
+    return tu;
+  }
+
+  /** Hardware is about to be sent into `tu`: the next questions will be about it. */
+  expect(tu: Tu): void {
+    this.#lastFound = tu;
+  }
+
+  /** The guest state before the TC instruction at an address; undefined between instructions and outside of all code. */
+  pointAt(tcAddress: number): TcPoint | undefined {
+    if (tcAddress < this.lookupAt) return this.find(tcAddress)?.pointAt(tcAddress);
+    return this.shared.points.find(({ at }) => this.lookupAt + at === tcAddress);
   }
 
   /** The callout whose INT is at a TC address. */
   calloutAt(tcAddress: number): FoundCallout | undefined {
-    return this.#callouts.get(tcAddress);
+    return this.#callouts.get(tcAddress | 0);
   }
 
   /** Guest pages (LPN) that have units, with the frame that these were made from. */
@@ -152,17 +196,16 @@ export class TranslationCache {
 
   /** Puts a unit that was translated for `top` into the TC. */
   place(linear: number, code: TuCode, sources: readonly SourceSpan[]): Tu {
-    assert(this.#byLinear.get(linear) === undefined, 'an address is translated twice');
+    assert(this.#byLinear.get(linear | 0) === undefined, 'an address is translated twice');
     const tu = new Tu(this.#nextId++, linear, this.#top, code, sources);
     assert(tu.tcEnd <= this.lookupAt, 'the TC overran its arena');
     this.#store(tu.tcStart, code.bytes);
     this.#top = (tu.tcEnd + 15) & ~15;
     this.#top >>>= 0;
     this.#placed.push(tu);
-    this.#byLinear.set(linear, tu);
-    for (const site of code.callouts) {
-      this.#callouts.set(tu.tcStart + site.at, { callout: site.callout, tu, at: tu.tcStart + site.at });
-    }
+    this.#starts.push(tu.tcStart - TC_LINEAR);
+    this.#byLinear.set(linear | 0, tu);
+    for (const { at, callout } of code.callouts) this.#addCallout(tu.tcStart + at, callout, tu);
     for (const { linear: at } of sources) addTo(this.#byLpn, at >>> 12, tu);
     for (const ppn of tu.ppns) if (addTo(this.#byPpn, ppn, tu)) this.onFirstUnit(ppn);
     return tu;
@@ -207,7 +250,7 @@ export class TranslationCache {
     for (const from of [...tu.chainedFrom]) this.unchain(from);
     for (const continuation of tu.code.continuations) this.unchain(continuation);
     tu.retired = true;
-    this.#byLinear.delete(tu.linear);
+    this.#byLinear.delete(tu.linear | 0);
     if (tu.hashIndex !== undefined) this.#emptyHash(tu.hashIndex);
     for (const { linear } of tu.sources) removeFrom(this.#byLpn, linear >>> 12, tu);
     for (const ppn of tu.ppns) if (removeFrom(this.#byPpn, ppn, tu)) this.onLastUnit(ppn);
@@ -233,6 +276,8 @@ export class TranslationCache {
     for (const tu of this.#placed) tu.retired = true;
     for (const ppn of [...this.#byPpn.keys()]) this.onLastUnit(ppn);
     this.#placed = [];
+    this.#starts.length = 0;
+    this.#lastFound = undefined;
     this.#byLinear.clear();
     this.#byPpn.clear();
     this.#byLpn.clear();
@@ -261,9 +306,13 @@ export class TranslationCache {
   }
 
   #addSharedCallouts(): void {
-    for (const { at, callout } of this.shared.callouts) {
-      this.#callouts.set(this.lookupAt + at, { callout, tu: undefined, at: this.lookupAt + at });
-    }
+    for (const { at, callout } of this.shared.callouts) this.#addCallout(this.lookupAt + at, callout, undefined);
+  }
+
+  #addCallout(tcAddress: number, callout: Callout, tu: Tu | undefined): void {
+    const point = this.pointAt(tcAddress);
+    assert(point !== undefined, 'a callout without a guest state');
+    this.#callouts.set(tcAddress | 0, new FoundCallout(callout, tu, tcAddress, point));
   }
 
   #hashMachine(index: number): number {

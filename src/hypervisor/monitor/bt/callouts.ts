@@ -2,8 +2,9 @@
  * What the monitor does for each kind of callout. The general shape: take the guest out at the callout (its state is exact
  * there), do the work on the virtual CPU, and let translated code go on behind it.
  */
-import { Decoder, type Instruction, Mnemonic } from 'iced-x86';
+import { Mnemonic } from 'iced-x86';
 import { S, Vector } from '../../machine/cpu/state.js';
+import type { Decoded } from '../decoded.js';
 import { isFault } from '../guest-fault.js';
 import { HYPERCALL_VECTOR } from '../hole.js';
 import { deliver, eventOf } from '../inject.js';
@@ -26,7 +27,8 @@ export class Callouts {
     this.#bt = technique;
   }
 
-  handle({ callout, tu, at }: FoundCallout): Outcome {
+  handle(found: FoundCallout): Outcome {
+    const { callout, tu, at } = found;
     const bt = this.#bt;
     const { vcpu } = bt;
     vcpu.interruptShadow = false;
@@ -55,7 +57,8 @@ export class Callouts {
         bt.capture();
         const { instruction, plainAt } = callout;
         const plain = tu!.tcStart + plainAt;
-        if (bt.adaptation.perform(instruction)) {
+        const decoded = found.decode(instruction);
+        if (decoded !== undefined && bt.adaptation.perform(decoded)) {
           vcpu.eip = (vcpu.eip + instruction.bytes.length) >>> 0;
           bt.resumeAt(tu!, plain + instruction.bytes.length, vcpu.eip);
         } else bt.resumeAt(tu!, plain, vcpu.eip);
@@ -63,7 +66,7 @@ export class Callouts {
       }
       case 'instruction':
         bt.capture();
-        return this.#emulate(callout.instruction, tu!, at);
+        return this.#perform(callout.instruction, found.decode(callout.instruction), tu!, at);
     }
   }
 
@@ -94,19 +97,8 @@ export class Callouts {
     bt.resumeAt(target, target.tcStart, vcpu.eip);
   }
 
-  #emulate(guest: GuestInstruction, tu: Tu, at: number): Outcome {
-    const decoder = new Decoder(32, guest.bytes, 0);
-    decoder.ip = BigInt(guest.eip);
-    const instruction = decoder.decode();
-    try {
-      return this.#perform(guest, instruction, tu, at);
-    } finally {
-      instruction.free();
-      decoder.free();
-    }
-  }
-
-  #perform(guest: GuestInstruction, instruction: Instruction, tu: Tu, at: number): Outcome {
+  #perform(guest: GuestInstruction, instruction: Decoded | undefined, tu: Tu, at: number): Outcome {
+    if (instruction === undefined) return this.#unsupported(guest);
     const bt = this.#bt;
     const { vcpu } = bt;
     const next = (guest.eip + guest.bytes.length) >>> 0;
@@ -118,7 +110,7 @@ export class Callouts {
       if (outcome !== undefined) return outcome;
       vcpu.eip = guest.eip;
     }
-    if (isNarrowTransfer(guest)) return this.#unsupported(guest);
+    if (guest.leaves && isNarrowTransfer(guest)) return this.#unsupported(guest);
     const effect =
       instruction.mnemonic === Mnemonic.Invlpg
         ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), () => emulateDecoded(vcpu, instruction))
@@ -160,7 +152,7 @@ export class Callouts {
 }
 
 /** Linear address that INVLPG names. */
-function invalidatedPage(vcpu: VirtualCpu, instruction: Instruction): number {
+function invalidatedPage(vcpu: VirtualCpu, instruction: Decoded): number {
   const { seg, offset } = addressOf(vcpu, instruction);
   return (vcpu.base(seg) + offset) >>> 0;
 }

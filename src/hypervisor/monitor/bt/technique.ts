@@ -19,7 +19,7 @@
  * hardware). A kernel access between the monitor's hole and the guest's own segment limit raises #GP or #SS, where the guest's
  * tables might map memory. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows IOPL 0, whatever the virtual IOPL.
  */
-import { assert } from '../../base/assert.js';
+import { assert, MonitorBug } from '../../base/assert.js';
 import { Attr, type Exit, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
@@ -292,8 +292,10 @@ export class BtTechnique implements Technique {
     const resume = this.#resume;
     this.#resume = undefined;
     let tcAddress: number;
-    if (resume !== undefined && resume.eip === vcpu.eip && !resume.tu.retired) tcAddress = resume.tcAddress;
-    else {
+    if (resume !== undefined && resume.eip === vcpu.eip && !resume.tu.retired) {
+      this.cache.expect(resume.tu);
+      tcAddress = resume.tcAddress;
+    } else {
       const tu = this.unitFor(vcpu.eip);
       if (isFault(tu)) {
         if (tu.cr2 !== undefined) thread.s[S.CR2] = tu.cr2;
@@ -301,6 +303,7 @@ export class BtTechnique implements Technique {
         return { kind: 'monitor', vector, errorCode: errorCode ?? 0, hasErrorCode: true, software: false };
       }
       tu.entries += 1;
+      this.cache.expect(tu);
       tcAddress = tu.tcStart;
     }
     enterTc(vcpu, tcAddress);
@@ -412,12 +415,9 @@ export class BtTechnique implements Technique {
   /** The guest state at the hardware EIP. */
   #point(): TcPoint {
     const at = this.vcpu.thread.s[S.EIP]! >>> 0;
-    const { cache } = this;
-    const point =
-      at >= cache.lookupAt
-        ? cache.shared.points.find(shared => cache.lookupAt + shared.at === at)
-        : cache.find(at)?.pointAt(at);
-    assert(point !== undefined, `no guest state for TC address 0x${at.toString(16)}`);
+    if (this.#callout?.at === at) return this.#callout.point;
+    const point = this.cache.pointAt(at);
+    if (point === undefined) throw new MonitorBug(`no guest state for TC address 0x${at.toString(16)}`);
     return point;
   }
 }

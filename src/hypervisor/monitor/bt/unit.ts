@@ -108,6 +108,7 @@ export class Tu {
   hashIndex: number | undefined;
   /** The guest frames of `sources`, each once. */
   readonly ppns: ReadonlySet<number>;
+  readonly tcEnd: number;
 
   constructor(
     readonly id: number,
@@ -117,12 +118,13 @@ export class Tu {
     readonly code: TuCode,
     readonly sources: readonly SourceSpan[],
   ) {
+    this.tcEnd = tcStart + code.bytes.length;
     this.ppns = new Set(sources.map(source => source.ppn));
     for (const continuation of code.continuations) continuation.owner = this;
   }
 
-  get tcEnd(): number {
-    return this.tcStart + this.code.bytes.length;
+  contains(tcAddress: number): boolean {
+    return tcAddress >= this.tcStart && tcAddress < this.tcEnd;
   }
 
   /** The point at a TC address inside the unit; undefined between instructions. */
