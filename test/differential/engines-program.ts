@@ -82,7 +82,10 @@ class Generator {
   #narrow = false;
   readonly flat: boolean;
 
-  constructor(readonly prng: Prng) {
+  constructor(
+    readonly prng: Prng,
+    readonly short: boolean,
+  ) {
     this.flat = this.chance(60);
   }
 
@@ -747,7 +750,7 @@ class Generator {
   chunk(): void {
     this.chunks.push(this.#at);
     const { prng } = this;
-    this.body(0, 2 + prng.below(this.chance(8) ? 80 : 14));
+    this.body(0, 2 + prng.below(!this.short && this.chance(8) ? 80 : 14));
     const kind = prng.below(10);
     if (kind < 5) {
       this.ins(() => {
@@ -764,7 +767,7 @@ class Generator {
       });
     }
     // Else into the next chunk. Code that ends a page or begins one is worth more than chance gives it.
-    if (this.chance(30)) {
+    if (!this.short && this.chance(30)) {
       const gap = 4096 - (this.#at & 4095);
       if (gap < 1200) {
         const stop = Math.max(0, gap - prng.below(12));
@@ -776,7 +779,7 @@ class Generator {
 
   build(): void {
     this.#at = this.prng.below(4096);
-    const bytes = this.chance(20) ? 9000 : 400 + this.prng.below(2500);
+    const bytes = this.short ? 20 + this.prng.below(140) : this.chance(20) ? 9000 : 400 + this.prng.below(2500);
     const end = Math.min(this.code.length - 3000, this.#at + bytes);
     while (this.#at < end) this.chunk();
     this.ins(() => this.byte(0xf4));
@@ -787,15 +790,23 @@ class Generator {
   }
 }
 
+/** Of short programs, of which most are for the interpreter. */
+const COMPILED_PERCENT = 15;
+const NEVER = Number.POSITIVE_INFINITY;
+
 /** 64 code addresses. */
 export const TABLE_AT = DATA_AT + DATA_BYTES - 0x400;
 
-export function generate(seed: number): Program {
+/**
+ * A program and how it is to be run. `short`: some dozens of instructions, run for some hundreds of cycles, mostly by interpreters: a
+ * thousand of them take as long as ten others, and hit other corners.
+ */
+export function generate(seed: number, short = false): Program {
   const prng = new Prng(seed);
-  const g = new Generator(prng);
+  const g = new Generator(prng, short);
   g.build();
   const episodes: Episode[] = [];
-  const wish = 3 + prng.below(6);
+  const wish = short ? 1 + prng.below(2) : 3 + prng.below(6);
   for (let i = 0; i < wish; i++) episodes.push(episode(g));
   const permutation = Array.from({ length: CODE_PAGES }, (_, i) => i);
   for (let i = CODE_PAGES - 1; i > 0; i--) {
@@ -808,7 +819,7 @@ export function generate(seed: number): Program {
     spans: g.spans,
     chunks: g.chunks,
     episodes,
-    threshold: prng.pick([1, 1, 5, 5, 20, 20, Number.POSITIVE_INFINITY]),
+    threshold: short && !g.chance(COMPILED_PERCENT) ? NEVER : prng.pick([1, 1, 5, 5, 20, 20, NEVER]),
     permutation: g.chance(50) ? permutation : permutation.map((_, i) => i),
     divideHandlerSkips: g.chance(70),
     faultsGoOn: g.chance(85),
@@ -826,8 +837,9 @@ function episode(g: Generator): Episode {
   const type = () => (odd && g.chance(25) ? prng.pick([1, 7]) : 3);
   const slices = [];
   const many = g.chance(30);
-  for (let left = many ? 40 : 6; left > 0; left--) {
-    const cycles = many ? prng.below(400) : prng.below(6000);
+  const [count, most] = g.short ? (many ? [6, 60] : [2, 500]) : many ? [40, 400] : [6, 6000];
+  for (let left = count; left > 0; left--) {
+    const cycles = prng.below(most);
     slices.push({ cycles, interrupt: g.chance(25) });
   }
   const registers = [0, 1, 2, 3, 4, 5, 6, 7].map(() => (g.chance(60) ? g.pointer() : g.value()));

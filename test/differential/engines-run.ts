@@ -62,7 +62,9 @@ out: ${elsewhere(true)}`;
 
 export class Engine {
   readonly machine: Machine;
-  readonly #clean: Uint8Array;
+  readonly #ram: Float64Array;
+  /** What every program finds in memory. */
+  readonly #clean: Float64Array;
   readonly #state: Int32Array;
   readonly #fpu: Int32Array;
   /** Device accesses: what, where, value, when. */
@@ -101,7 +103,9 @@ export class Engine {
       compile(start, shape);
       if (start.region !== null) this.onRegion?.(start.region.blocks);
     };
-    this.#clean = machine.memory.bytes(machine.base, HANDLER_CODE).slice();
+    this.#fixedTables();
+    this.#ram = new Float64Array(machine.memory.wasm.buffer, machine.base, RAM / 8);
+    this.#clean = this.#ram.slice(0, BUSY_BYTES / 8);
     this.#state = machine.cpu.s.slice();
     this.#fpu = machine.cpu.fpu.w.slice();
   }
@@ -119,8 +123,10 @@ export class Engine {
     const { machine } = this;
     const { cpu, memory, base } = machine;
     machine.cache.clear();
-    memory.u8.fill(0, base, base + RAM);
-    machine.write(0, this.#clean);
+    // No page holds code now, so nobody has to be told of writes. In shared memory, fewer and larger elements are faster.
+    this.#ram.set(this.#clean);
+    this.#ram.fill(0, this.#clean.length);
+    memory.u8.set(program.code, base + CODE_AT);
     cpu.s.set(this.#state);
     cpu.clock.fill(0);
     cpu.fpu.w.set(this.#fpu);
@@ -130,61 +136,63 @@ export class Engine {
     cpu.faultVector = -1;
     this.log.length = 0;
     machine.reports.length = 0;
-    machine.write(CODE_AT, program.code);
     for (let i = 0; i < 64; i++) {
       machine.write32(TABLE_AT + i * 4, CODE_AT + program.chunks[i % program.chunks.length]!);
     }
-    this.#tables(program);
+    for (let i = 0; i < CODE_PAGES; i++) {
+      this.#entry(ALIAS_TABLE, ALIAS_CODE + i * 4096, (CODE_AT + program.permutation[i]! * 4096) | 7);
+    }
     this.#handlers(program);
   }
 
-  #tables(program: Program): void {
+  #entry(table: number, linear: number, value: number): void {
+    this.machine.write32(table + ((linear >>> 12) & 1023) * 4, value >>> 0);
+  }
+
+  /** Page tables, descriptors and handlers that are every program's. */
+  #fixedTables(): void {
     const { machine } = this;
-    const entry = (table: number, linear: number, value: number) =>
-      machine.write32(table + ((linear >>> 12) & 1023) * 4, value >>> 0);
-    for (let i = 0; i < 1024; i++) machine.write32(LOW_TABLE + i * 4, (i << 12) | 7);
+    for (let i = 0; i < 1024; i++) this.#entry(LOW_TABLE, i << 12, (i << 12) | 7);
     machine.write32(PAGE_DIRECTORY, LOW_TABLE | 7);
     machine.write32(PAGE_DIRECTORY + 8, ALIAS_TABLE | 7);
     machine.write32(PAGE_DIRECTORY + 12, CONFLICT_TABLE | 7);
-    for (let i = 0; i < CODE_PAGES; i++) {
-      entry(ALIAS_TABLE, ALIAS_CODE + i * 4096, (CODE_AT + program.permutation[i]! * 4096) | 7);
-    }
-    for (let i = 0; i < 8; i++) entry(CONFLICT_TABLE, CONFLICT_AT + i * CONFLICT_STRIDE, (DATA_AT + i * 4096) | 7);
+    for (let i = 0; i < 8; i++)
+      this.#entry(CONFLICT_TABLE, CONFLICT_AT + i * CONFLICT_STRIDE, (DATA_AT + i * 4096) | 7);
     // A code page and a device page among those that evict one another.
-    entry(CONFLICT_TABLE, CONFLICT_AT + 6 * CONFLICT_STRIDE, CODE_AT | 7);
-    entry(CONFLICT_TABLE, CONFLICT_AT + 7 * CONFLICT_STRIDE, 0xa0000 | 7);
+    this.#entry(CONFLICT_TABLE, CONFLICT_AT + 6 * CONFLICT_STRIDE, CODE_AT | 7);
+    this.#entry(CONFLICT_TABLE, CONFLICT_AT + 7 * CONFLICT_STRIDE, 0xa0000 | 7);
     const odd = [5, 3, 0, 1, 7, 7, 0x107, 7];
     for (let i = 0; i < ODD_PAGES; i++) {
       const kind = i & 7;
       const physical =
         kind === 4 ? 0xa0000 : kind === 5 ? CODE_AT + (i >> 3) * 4096 : kind === 7 ? 0x300000 : DATA_AT + i * 4096;
-      entry(ALIAS_TABLE, ODD_AT + i * 4096, physical | odd[kind]!);
+      this.#entry(ALIAS_TABLE, ODD_AT + i * 4096, physical | odd[kind]!);
     }
-    for (let i = 0; i < LAZY_PAGES; i++) entry(ALIAS_TABLE, LAZY_AT + i * 4096, DATA_AT + i * 4096);
-  }
-
-  #handlers(program: Program): void {
-    const { machine } = this;
-    const at = (vector: number, ...bytes: number[]) => machine.write(HANDLERS + vector * 16, bytes);
-    at(0x20, 0x40, 0xcf); // inc eax; iret
-    at(0x80, 0x83, 0xc1, 0x07, 0xcf); // add ecx, 7; iret
-    at(1, 0xcf);
-    at(3, 0xcf);
-    at(4, 0xcf);
-    // Divide errors go on two bytes further.
-    if (program.divideHandlerSkips) at(0, 0x36, 0x83, 0x04, 0x24, 0x02, 0xcf);
+    for (let i = 0; i < LAZY_PAGES; i++) this.#entry(ALIAS_TABLE, LAZY_AT + i * 4096, DATA_AT + i * 4096);
+    this.#handler(0x20, 0x40, 0xcf); // inc eax; iret
+    this.#handler(0x80, 0x83, 0xc1, 0x07, 0xcf); // add ecx, 7; iret
+    for (const vector of [1, 3, 4]) this.#handler(vector, 0xcf);
     const handlers = [PF_BYTES, CODE_BYTES, PLAIN_BYTES];
     for (const [i, bytes] of handlers.entries()) machine.write(HANDLER_CODE + i * 256, bytes);
     machine.gate(14, 0, HANDLER_CODE);
-    if (program.faultsGoOn) {
-      for (const vector of [11, 13, 17]) machine.gate(vector, 0, HANDLER_CODE + 256);
-      for (const vector of [5, 6, 7, 16]) machine.gate(vector, 0, HANDLER_CODE + 512);
-    }
     // Selectors for programs that load some: small, read-only, expand-down, based.
     machine.descriptor(0x43, 0x1000, 0x3ffff, Attr.P | Attr.S | Attr.DB | 0x63);
     machine.descriptor(0x4b, 0, 0xffffffff, Attr.P | Attr.S | Attr.DB | 0x61);
     machine.descriptor(0x53, 0, 0x2ffff, Attr.P | Attr.S | Attr.DB | 0x67);
     machine.descriptor(0x5b, DATA_AT, 0xffff, Attr.P | Attr.S | Attr.DB | 0x63);
+  }
+
+  #handler(vector: number, ...bytes: number[]): void {
+    this.machine.write(HANDLERS + vector * 16, bytes);
+  }
+
+  #handlers(program: Program): void {
+    const { machine } = this;
+    // Divide errors go on two bytes further.
+    if (program.divideHandlerSkips) this.#handler(0, 0x36, 0x83, 0x04, 0x24, 0x02, 0xcf);
+    if (!program.faultsGoOn) return;
+    for (const vector of [11, 13, 17]) machine.gate(vector, 0, HANDLER_CODE + 256);
+    for (const vector of [5, 6, 7, 16]) machine.gate(vector, 0, HANDLER_CODE + 512);
   }
 
   begin(episode: Episode): void {

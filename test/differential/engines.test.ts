@@ -8,7 +8,9 @@ import { Op } from '../../src/hypervisor/machine/cpu/ir.js';
 import { generate } from './engines-program.js';
 import { EnginePair, listing, type Tally } from './engines-run.js';
 
-const PROGRAMS = 80;
+/** Programs of hundreds of instructions, most of them compiled, and of some dozens, most of them interpreted. */
+const LONG = 30;
+const SHORT = 2000;
 
 /** Ops that blocks for the compiler never hold or that leave them to the interpreter. */
 const NEVER_COMPILED: ReadonlySet<number> = new Set([
@@ -26,21 +28,35 @@ describe('random programs', () => {
   const pair = new EnginePair();
   const tally: Tally = { instructions: 0, exceptions: 0, interrupts: 0, regions: 0, compiledOps: new Map() };
 
-  test(`both engines agree on ${PROGRAMS} of them`, () => {
-    for (let seed = 1; seed <= PROGRAMS; seed++) {
-      const program = generate(seed);
+  function agreeOn(count: number, short: boolean): void {
+    for (let seed = 1; seed <= count; seed++) {
+      const program = generate(seed, short);
       const failure = pair.check(program, tally);
       if (failure === null) continue;
       const small = new EnginePair().minimize(program);
       expect.fail(
-        `seed ${seed}: ${failure.differences.join('; ')}\nsmallest: ${small.failure.differences.join('; ')}\n${listing(small.program)}`,
+        `seed ${seed}${short ? ', short' : ''}: ${failure.differences.join('; ')}\n` +
+          `smallest: ${small.failure.differences.join('; ')}\n${listing(small.program)}`,
       );
     }
+  }
+
+  test(`both engines agree on ${LONG} long ones`, () => {
+    agreeOn(LONG, false);
     // Programs that do nothing would agree, too.
-    expect(tally.instructions).toBeGreaterThan(PROGRAMS * 2000);
-    expect(tally.exceptions).toBeGreaterThan(PROGRAMS * 10);
-    expect(tally.interrupts).toBeGreaterThan(PROGRAMS);
-    expect(tally.regions).toBeGreaterThan(PROGRAMS * 2);
+    expect(tally.instructions).toBeGreaterThan(LONG * 2000);
+    expect(tally.exceptions).toBeGreaterThan(LONG * 10);
+    expect(tally.interrupts).toBeGreaterThan(LONG);
+    expect(tally.regions).toBeGreaterThan(LONG * 2);
+  });
+
+  test(`both engines agree on ${SHORT} short ones`, () => {
+    const before = { ...tally };
+    agreeOn(SHORT, true);
+    expect(tally.instructions - before.instructions).toBeGreaterThan(SHORT * 200);
+    expect(tally.exceptions - before.exceptions).toBeGreaterThan(SHORT);
+    expect(tally.interrupts - before.interrupts).toBeGreaterThan(SHORT / 2);
+    expect(tally.regions - before.regions).toBeGreaterThan(SHORT / 20);
   });
 
   test('every op is for the compiler, or known not to be', () => {
