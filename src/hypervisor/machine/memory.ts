@@ -19,6 +19,9 @@ export const MACHINE_MEMORY_BYTES_MAX = 0x7fff0000;
 /** Low memory that belongs to the simulator (contexts, TLBs, decoded code), in bytes. */
 export const RESERVED_BYTES = 96 * 1024 * 1024;
 
+/** Bytes of a line of `MachineMemory.codeLines`, as a power of two: 32 lines, the bits of a word, make a page. */
+export const CODE_LINE_SHIFT = 7;
+
 export class MachineMemory {
   readonly wasm: WebAssembly.Memory;
   readonly u8: Uint8Array;
@@ -27,8 +30,8 @@ export class MachineMemory {
   readonly f64: Float64Array;
   readonly sizeBytes: number;
   readonly pageCount: number;
-  /** One byte per MPN: non-zero while some code cache holds code decoded from that page. */
-  readonly holdsCode: Uint8Array;
+  /** One word per MPN: a bit for each line of the page from which the code cache holds decoded code. */
+  readonly codeLines: Int32Array;
   /** Called before the bytes change; `machine` and `length` never cross a page. */
   onCodeWrite: (machine: number, length: number) => void = () => {};
   #reservedTop = 4096;
@@ -46,7 +49,7 @@ export class MachineMemory {
     this.f64 = new Float64Array(buffer);
     this.sizeBytes = rounded;
     this.pageCount = rounded >>> 12;
-    this.holdsCode = new Uint8Array(buffer, this.reserve(this.pageCount), this.pageCount);
+    this.codeLines = new Int32Array(buffer, this.reserve(this.pageCount * 4), this.pageCount);
   }
 
   /** Takes zeroed bytes of the simulator's own low memory, 64-byte aligned. Returns the machine address. */
@@ -90,7 +93,7 @@ export class MachineMemory {
   }
 
   write8(machine: number, value: number): void {
-    if (this.holdsCode[machine >>> 12] !== 0) this.onCodeWrite(machine, 1);
+    if (this.codeLines[machine >>> 12] !== 0) this.onCodeWrite(machine, 1);
     this.u8[machine] = value;
   }
 
@@ -102,7 +105,7 @@ export class MachineMemory {
 
   write32(machine: number, value: number): void {
     if ((machine & 3) === 0) {
-      if (this.holdsCode[machine >>> 12] !== 0) this.onCodeWrite(machine, 4);
+      if (this.codeLines[machine >>> 12] !== 0) this.onCodeWrite(machine, 4);
       this.i32[machine >>> 2] = value;
       return;
     }
@@ -138,7 +141,7 @@ export class MachineMemory {
     const end = machine + length;
     while (at < end) {
       const pageEnd = Math.min(end, (at | 4095) + 1);
-      if (this.holdsCode[at >>> 12] !== 0) this.onCodeWrite(at, pageEnd - at);
+      if (this.codeLines[at >>> 12] !== 0) this.onCodeWrite(at, pageEnd - at);
       at = pageEnd;
     }
   }

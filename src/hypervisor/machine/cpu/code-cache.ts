@@ -7,7 +7,7 @@
 
 import { assert } from '../../base/assert.js';
 import type { CostProfile } from '../costs/profile.js';
-import type { MachineMemory } from '../memory.js';
+import { CODE_LINE_SHIFT, type MachineMemory } from '../memory.js';
 import type { Tlb } from '../mmu/tlb.js';
 import { Compiler, type Region, Tiering } from './compile/compiler.js';
 import { WasmInterpreter } from './compile/interpreter.js';
@@ -147,6 +147,10 @@ export const SLOTS = 1 << 15;
 /** Words in front of the slots that the WebAssembly interpreter leaves its answers in. */
 export const MAILBOX_WORDS = 16;
 
+/** How many of a block's bytes lie in its first page. */
+const inFirstPage = ({ machine, secondPage, bytes }: Block): number =>
+  secondPage < 0 ? bytes : (machine | 4095) + 1 - machine;
+
 export class CodeCache {
   /** Machine address of the cache's part of the simulator's memory: mailbox, slots, code. */
   readonly base: number;
@@ -164,7 +168,8 @@ export class CodeCache {
   /** End of the last block. */
   #end = 0;
   #blocks = new Map<number, Block>();
-  #byPage = new Map<number, Block[]>();
+  /** Under each line that a block was decoded from (`MachineMemory.codeLines`). */
+  readonly #byLine = new Map<number, Block[]>();
   #tlbs: Tlb[] = [];
   #costs: CostProfile | undefined;
   readonly compiler: Compiler;
@@ -247,24 +252,26 @@ export class CodeCache {
     this.numbered.push(block);
     this.#blocks.set(block.machine * 8 + block.mode, block);
     this.slots[CodeCache.slotOf(block.machine, block.mode)] = this.addressOf(block);
-    this.#watch(block.machine >>> 12, block);
-    if (block.secondPage >= 0) this.#watch(block.secondPage >>> 12, block);
+    const inFirst = inFirstPage(block);
+    this.#watch(block, block.machine, inFirst);
+    if (inFirst < block.bytes) this.#watch(block, block.secondPage, block.bytes - inFirst);
   }
 
   /** Drops every block that was decoded from one of these bytes. The range lies within a page. */
   invalidate(machine: number, length: number): void {
-    const mpn = machine >>> 12;
-    const blocks = this.#byPage.get(mpn);
-    if (blocks === undefined) return;
-    const kept = blocks.filter(block => {
-      if (block.start >= 0 && this.#touches(block, machine, length)) this.retire(block);
-      return block.start >= 0;
-    });
-    if (kept.length > 0) {
-      this.#byPage.set(mpn, kept);
-    } else {
-      this.#byPage.delete(mpn);
-      this.memory.holdsCode[mpn] = 0;
+    const last = (machine + length - 1) >>> CODE_LINE_SHIFT;
+    for (let line = machine >>> CODE_LINE_SHIFT; line <= last; line++) {
+      if (((this.memory.codeLines[line >>> 5]! >>> (line & 31)) & 1) === 0) continue;
+      const blocks = this.#byLine.get(line)!;
+      let kept = 0;
+      for (const block of blocks) {
+        if (block.start >= 0 && this.#touches(block, machine, length)) this.retire(block);
+        if (block.start >= 0) blocks[kept++] = block;
+      }
+      if (kept < blocks.length) blocks.length = kept;
+      if (kept > 0) continue;
+      this.#byLine.delete(line);
+      this.memory.codeLines[line >>> 5]! &= ~(1 << (line & 31));
     }
   }
 
@@ -272,9 +279,9 @@ export class CodeCache {
   clear(): void {
     this.compiler.dropAll();
     for (const block of this.#blocks.values()) block.retire();
-    for (const mpn of this.#byPage.keys()) this.memory.holdsCode[mpn] = 0;
+    for (const line of this.#byLine.keys()) this.memory.codeLines[line >>> 5] = 0;
     this.#blocks.clear();
-    this.#byPage.clear();
+    this.#byLine.clear();
     this.slots.fill(0);
     this.numbered.length = 0;
     this.#end = 0;
@@ -304,26 +311,31 @@ export class CodeCache {
     this.code[at + 3] = next;
   }
 
-  #watch(mpn: number, block: Block): void {
-    const blocks = this.#byPage.get(mpn);
-    if (blocks !== undefined) {
-      blocks.push(block);
-      return;
+  #watch(block: Block, machine: number, length: number): void {
+    const { codeLines } = this.memory;
+    const mpn = machine >>> 12;
+    if (codeLines[mpn] === 0) for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
+    const last = (machine + length - 1) >>> CODE_LINE_SHIFT;
+    for (let line = machine >>> CODE_LINE_SHIFT; line <= last; line++) {
+      const blocks = this.#byLine.get(line);
+      if (blocks !== undefined) {
+        blocks.push(block);
+        continue;
+      }
+      this.#byLine.set(line, [block]);
+      codeLines[mpn]! |= 1 << (line & 31);
     }
-    this.#byPage.set(mpn, [block]);
-    this.memory.holdsCode[mpn] = 1;
-    for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
   }
 
   #touches(block: Block, machine: number, length: number): boolean {
     const end = machine + length;
     if (block.secondPage < 0) return block.machine < end && machine < block.machine + block.bytes;
-    const inFirst = (block.machine | 4095) + 1 - block.machine;
+    const inFirst = inFirstPage(block);
     if (block.machine < end && machine < block.machine + inFirst) return true;
     return block.secondPage < end && machine < block.secondPage + block.bytes - inFirst;
   }
 
-  /** Drops one block. It stays listed under its pages until these are written. */
+  /** Drops one block. It stays listed under its lines until these are written. */
   retire(block: Block): void {
     if (block.regions.length > 0) this.compiler.retire(block);
     block.retire();

@@ -166,7 +166,7 @@ function bulk(
   const to = cpu.translate(destination, true, user);
   if (to < 0) return 0;
   if (kind === StringKind.STOS) {
-    if (memory.holdsCode[to >>> 12] !== 0) memory.onCodeWrite(to, bytes);
+    if (memory.codeLines[to >>> 12] !== 0) memory.onCodeWrite(to, bytes);
     fillWith(memory, to, bytes, cpu.s[S.EAX]!, size);
     return count;
   }
@@ -174,7 +174,7 @@ function bulk(
   const from = cpu.translate(source, false, user);
   // An overlap with the destination above the source repeats what was just written: not a plain copy.
   if (from < 0 || (to > from && to < from + bytes)) return 0;
-  if (memory.holdsCode[to >>> 12] !== 0) memory.onCodeWrite(to, bytes);
+  if (memory.codeLines[to >>> 12] !== 0) memory.onCodeWrite(to, bytes);
   memory.u8.copyWithin(to, from, from + bytes);
   return count;
 }

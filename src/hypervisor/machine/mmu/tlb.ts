@@ -263,7 +263,7 @@ export class Tlb {
     const user = (info & TlbInfo.USER) !== 0;
     const writable = (info & TlbInfo.WRITABLE) !== 0;
     const quiet =
-      ram && (info & TlbInfo.DIRTY) !== 0 && this.memory.holdsCode[(page + data[place + DATA_ADDEND]!) >>> 12] === 0;
+      ram && (info & TlbInfo.DIRTY) !== 0 && this.memory.codeLines[(page + data[place + DATA_ADDEND]!) >>> 12] === 0;
     data[place] = ram ? page : NO_TAG;
     data[place + 1] = quiet && (writable || !writeProtect) ? page : NO_TAG;
     data[place + 2] = ram && user ? page : NO_TAG;

@@ -95,7 +95,7 @@ export class Compiler implements CompiledCode {
     this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
     this.#dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
-    this.runtime = makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.holdsCode.byteOffset, {
+    this.runtime = makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.codeLines.byteOffset, {
       load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
       store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
     });

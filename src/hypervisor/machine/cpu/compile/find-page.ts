@@ -5,8 +5,10 @@
  *
  *     find(cpu, ea, packed) -> machine address, or 0
  *
- * Whatever it answers 0 to it leaves untouched: faults, devices, operands across a page end, pages with code.
+ * Whatever it answers 0 to it leaves untouched: faults, devices, operands across a page end, stores to where code may be.
  */
+
+import { CODE_LINE_SHIFT } from '../../memory.js';
 import {
   DATA_LINES,
   DATA_PLACES,
@@ -93,7 +95,7 @@ export const FIND_LOCALS: readonly Local[] = [
 ];
 
 class FindWriter extends Words {
-  constructor(private readonly holdsCodeAt: number) {
+  constructor(private readonly codeLinesAt: number) {
     super(2048);
   }
 
@@ -257,19 +259,48 @@ class FindWriter extends Words {
     w.op(W.I32_AND);
   }
 
-  /** Stores to pages with code are for TypeScript, and so is the walk for them: QUIET says whether the page has none. */
+  /** Stores to lines with code are for TypeScript, and so is the walk for them: QUIET says whether the page has none. */
   #leaveCode(): void {
     const { w } = this;
     w.get(PAGE);
     w.get(ADDEND);
     this.add();
-    this.right(12);
-    w.memory(W.I32_LOAD8_U, this.holdsCodeAt);
+    this.#codeLines();
+    w.tee(X);
     w.op(W.I32_EQZ);
     w.tee(QUIET);
     w.get(WRITE);
     w.op(W.I32_LT_U);
+    this.if();
+    // An operand is in one line or in two neighbours.
+    const bit = (push: () => void) => {
+      w.i32(1);
+      push();
+      this.right(CODE_LINE_SHIFT);
+      w.op(W.I32_SHL);
+    };
+    bit(() => w.get(LINEAR));
+    bit(() => {
+      w.get(LINEAR);
+      w.get(PACKED);
+      this.right(4);
+      this.and(15);
+      this.add();
+      w.i32(1);
+      w.op(W.I32_SUB);
+    });
+    this.or();
+    w.get(X);
+    w.op(W.I32_AND);
     this.answerIf(0);
+    this.end();
+  }
+
+  /** Pops a machine address and pushes the word of its page in `MachineMemory.codeLines`. */
+  #codeLines(): void {
+    this.right(12);
+    this.left(2);
+    this.w.memory(W.I32_LOAD, this.codeLinesAt, 2);
   }
 
   /** `PageWalker.walk` without its effects: RIGHTS of both levels, PHYSICAL, INFO and ADDEND of the line. */
@@ -402,8 +433,7 @@ class FindWriter extends Words {
     this.if();
     for (const at of [PDE_AT, PTE_AT]) {
       w.get(at);
-      this.right(12);
-      w.memory(W.I32_LOAD8_U, this.holdsCodeAt);
+      this.#codeLines();
     }
     this.or();
     this.answerIf(0);
@@ -601,5 +631,5 @@ class FindWriter extends Words {
   }
 }
 
-/** Code of `find`, with `FIND_LOCALS`. `holdsCodeAt`: machine address of `MachineMemory.holdsCode`. */
-export const findCode = (holdsCodeAt: number): Uint8Array => new FindWriter(holdsCodeAt).code();
+/** Code of `find`, with `FIND_LOCALS`. `codeLinesAt`: machine address of `MachineMemory.codeLines`. */
+export const findCode = (codeLinesAt: number): Uint8Array => new FindWriter(codeLinesAt).code();

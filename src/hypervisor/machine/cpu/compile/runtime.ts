@@ -19,12 +19,12 @@ export interface Runtime {
   readonly repeat: unknown;
 }
 
-/** `holdsCodeAt`: machine address of `MachineMemory.holdsCode`. */
+/** `codeLinesAt`: machine address of `MachineMemory.codeLines`. */
 export function makeRuntime(
   memory: WebAssembly.Memory,
   memoryPages: number,
   table: WebAssembly.Table,
-  holdsCodeAt: number,
+  codeLinesAt: number,
   slow: { load(ea: number, packed: number): number; store(ea: number, packed: number, value: number): void },
 ): Runtime {
   const I = Type.I32;
@@ -43,7 +43,7 @@ export function makeRuntime(
     ],
     memoryPages,
     functions: [
-      { type: 2, locals: FIND_LOCALS, code: findCode(holdsCodeAt) },
+      { type: 2, locals: FIND_LOCALS, code: findCode(codeLinesAt) },
       { type: 2, locals: [{ count: 1, type: I }], code: loadCode(find) },
       { type: 3, locals: [{ count: 1, type: I }], code: storeCode(find) },
       { type: 4, locals: REPEAT_LOCALS, code: repeatCode() },

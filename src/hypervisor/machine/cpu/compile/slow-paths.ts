@@ -69,7 +69,7 @@ class Slow {
     if (this.first === DEVICE || this.second === DEVICE || compiled.drops !== drops) return Leave.INTERPRET;
     if (write) {
       const inFirst = this.first === this.second ? size : 4096 - (this.first & 4095);
-      const holds = cpu.memory.holdsCode;
+      const holds = cpu.memory.codeLines;
       if (holds[this.first >>> 12] !== 0 && compiled.touches(this.first, inFirst)) return Leave.INTERPRET;
       if (inFirst < size && holds[this.second >>> 12] !== 0 && compiled.touches(this.second, size - inFirst)) {
         return Leave.INTERPRET;
