@@ -1,0 +1,118 @@
+/**
+ * The page walk in WebAssembly against the one in TypeScript: the same accesses on two machines with the same random page tables leave
+ * the same TLB, the same tables and the same clock, whoever does them.
+ */
+import { describe, expect, test } from 'vitest';
+import { Access } from '../../../src/hypervisor/machine/cpu/compile/emit-memory.js';
+import { CYCLES, MISS_COST, MISSES } from '../../../src/hypervisor/machine/cpu/layout.js';
+import { Cr0, Cr4, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
+import { dataLine, LINE_PAGE } from '../../../src/hypervisor/machine/mmu/tlb.js';
+import { CODE, Machine, PAGE_DIRECTORY } from '../fixture.js';
+
+type Find = (cpu: number, ea: number, packed: number) => number;
+
+const TABLES = 0x40000;
+const TABLE_COUNT = 4;
+const FRAMES = 0x100000;
+const FRAME_COUNT = 64;
+/** Accesses of a program; more pages than the TLB has lines. */
+const ACCESSES = 4000;
+
+/** Numbers from a seed (a linear congruence modulo 2^32). */
+function randomFrom(seed: number): (below: number) => number {
+  let state = seed;
+  return below => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+/** A machine whose tables have all kinds of entries; some pages are not there, are large, or lie beyond RAM. */
+function machineFor(seed: number): Machine {
+  const random = randomFrom(seed);
+  const machine = new Machine();
+  const { memory, base } = machine;
+  const entry = (frame: number) => {
+    const rights = random(8) === 0 ? 0 : 1;
+    const used = random(4) * 0x20;
+    return (frame | rights | (random(4) * 2) | used | (random(4) === 0 ? 0x100 : 0)) >>> 0;
+  };
+  for (let table = 0; table < TABLE_COUNT; table++) {
+    const large = table === TABLE_COUNT - 1;
+    memory.write32(base + PAGE_DIRECTORY + table * 4, large ? entry(0) | 0x80 : entry(TABLES + table * 4096) | 1);
+    for (let page = 0; page < 1024; page++) {
+      const frame = random(32) === 0 ? 0xf0000000 : FRAMES + random(FRAME_COUNT) * 4096;
+      memory.write32(base + TABLES + table * 4096 + page * 4, entry(random(64) === 0 ? 0xb8000 : frame));
+    }
+  }
+  const { s } = machine.cpu;
+  s[S.CR0]! |= Cr0.PG | (seed & 1 ? Cr0.WP : 0);
+  s[S.CR3] = PAGE_DIRECTORY;
+  s[S.CR4]! |= Cr4.PSE | (seed & 2 ? Cr4.PGE : 0);
+  machine.cpu.clock[MISS_COST] = machine.cpu.costs.cycles.tlbMiss;
+  // Two lines of code in a frame, so that stores beside them and to them differ.
+
+  memory.codeLines[(base + FRAMES) >>> 12] = 0x11;
+  return machine;
+}
+
+/** What the accesses must leave equal. */
+function state({ cpu, memory, base }: Machine): unknown {
+  return {
+    lines: cpu.tlb.entries(),
+    cycles: cpu.clock[CYCLES],
+    misses: cpu.counters.tlbMisses + cpu.clock[MISSES]!,
+    directory: [...memory.bytes(base + PAGE_DIRECTORY, 64)],
+    tables: Buffer.from(memory.bytes(base + TABLES, TABLE_COUNT * 4096)).toString('base64'),
+  };
+}
+
+describe.each([0, 1, 2, 3, 4, 5, 6, 7])('random tables, number %i', seed => {
+  test('each access leaves what a walk in TypeScript leaves', () => {
+    const generated = machineFor(seed);
+    const reference = machineFor(seed);
+    const find = generated.cache.compiler.runtime.find as Find;
+    const random = randomFrom(seed + 100);
+    let found = 0;
+    for (let i = 0; i < ACCESSES; i++) {
+      const linear = random(TABLE_COUNT) * 0x400000 + random(random(2) === 0 ? 24 : 512) * 4096 + random(4093);
+      const write = random(3) === 0;
+      const user = random(2) === 0;
+      for (const { cpu } of [generated, reference]) cpu.s[S.CPL] = user ? 3 : 0;
+      if (random(400) === 0) for (const { cpu } of [generated, reference]) cpu.tlb.flushNonGlobal();
+      if (random(40) === 0) for (const { cpu } of [generated, reference]) cpu.tlb.flushPage(linear);
+      const expected = reference.cpu.translate(linear, write, user);
+      const packed = Seg.DS | (4 << 4) | (write ? Access.WRITE : 0);
+      const answer = find(generated.cpu.s.byteOffset, linear, packed);
+      if (answer === 0) {
+        expect(generated.cpu.translate(linear, write, user)).toBe(expected);
+      } else {
+        expect(answer).toBe(expected);
+        const home = dataLine(linear);
+        const words = (machine: Machine) => [...machine.cpu.tlb.data.subarray(home, home + LINE_PAGE + 2)];
+        // The reference sets write tags with the first store only; what compiled code may do at once must be the same then.
+        if (write) expect(words(generated)).toEqual(words(reference));
+        found += 1;
+      }
+      for (const { cpu } of [generated, reference]) cpu.faultVector = -1;
+    }
+    expect(state(generated)).toEqual(state(reference));
+    // Else the comparison says little.
+    expect(found).toBeGreaterThan(ACCESSES / 4);
+  });
+});
+
+test('a store to a line with code is left alone, one beside it is done, and so is a load', () => {
+  const machine = new Machine();
+  const { cpu, memory, base } = machine;
+  const find = machine.cache.compiler.runtime.find as Find;
+  memory.codeLines[(base + CODE) >>> 12] = 1 << 2;
+  cpu.translate(CODE, false, false);
+  const store = (offset: number) => find(cpu.s.byteOffset, CODE + offset, Seg.DS | (4 << 4) | Access.WRITE);
+  expect(store(256)).toBe(0);
+  expect(store(383)).toBe(0);
+  expect(store(253)).toBe(0);
+  expect(store(252)).toBe(base + CODE + 252);
+  expect(store(384)).toBe(base + CODE + 384);
+  expect(find(cpu.s.byteOffset, CODE + 256, Seg.DS | (4 << 4))).toBe(base + CODE + 256);
+});
