@@ -11,7 +11,16 @@ import { Core, Result } from './core.js';
 import { BlockDecoder, INSTRUCTION_BYTES_MAX, NEEDS_NEXT_PAGE } from './decode.js';
 import { deliver, Source } from './exceptions.js';
 import { INLINE_HELPER_LIST } from './inline-helpers.js';
-import { CYCLES, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS, MISS_COST, MISSES } from './layout.js';
+import {
+  CYCLES,
+  EXCEPTIONS,
+  FETCH_MACHINE,
+  FETCH_PAGE,
+  FETCH_SAFE,
+  INSTRUCTIONS,
+  MISS_COST,
+  MISSES,
+} from './layout.js';
 import type { HardwareThread } from './processor.js';
 import { run } from './run.js';
 import { Attr, type ContextWiring, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
@@ -33,6 +42,8 @@ export class Context extends Core implements HardwareThread {
     super(wiring);
     assert(codeCache.memory === wiring.memory, 'code cache of another memory');
     codeCache.attach(this.tlb, wiring.costs);
+    // The reference goes the long way.
+    if (codeCache.interpreter !== null) this.replay = codeCache.compiler.events;
     this.decoder = new BlockDecoder(codeCache, wiring.costs);
   }
 
@@ -49,6 +60,8 @@ export class Context extends Core implements HardwareThread {
     const exit = run(this);
     this.counters.tlbMisses += this.clock[MISSES]!;
     this.clock[MISSES] = 0;
+    this.counters.exceptions += this.clock[EXCEPTIONS]!;
+    this.clock[EXCEPTIONS] = 0;
     this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - before;
     this.accountRing();
     return exit;

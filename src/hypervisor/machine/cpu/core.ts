@@ -28,6 +28,9 @@ import {
   CLOCK_DOUBLES,
   CYCLES,
   DEADLINE,
+  ESCAPES,
+  FAULT_CODE,
+  FAULT_VECTOR,
   FETCH_MACHINE,
   FETCH_PAGE,
   FETCH_SAFE,
@@ -37,8 +40,11 @@ import {
   PHYSICAL_BASE,
   PHYSICAL_BYTES,
   POLL_AT,
+  PRICES,
+  PRICES_AT,
   READABLE,
   RING_MARK,
+  RINGS,
   SHAPE,
   Shape,
   THREAD_BYTES,
@@ -47,10 +53,10 @@ import {
 } from './layout.js';
 import type { HardwareCounters } from './processor.js';
 import { Attr, type ContextWiring, Cr0, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
-import { Transitions } from './transitions.js';
+import { type Replay, Transitions } from './transitions.js';
 
 /** Vectors that push an error code (SDM vol. 3, table 6-1). */
-const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
+export const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
 
 /** What a helper (`SYSTEM` op) says about the instruction that it executed. */
 export const Result = {
@@ -71,7 +77,7 @@ export const Result = {
 const { CPL, SEG } = S;
 const [AT_CYCLES, AT_POLL, AT_DEADLINE, AT_RING_MARK] = [CYCLES, POLL_AT, DEADLINE, RING_MARK];
 const [AT_READABLE, AT_WRITABLE, AT_FETCH_PAGE, AT_FETCH_SAFE] = [READABLE, WRITABLE, FETCH_PAGE, FETCH_SAFE];
-const [AT_SHAPE, AT_FLAT_LIMIT] = [SHAPE, FLAT_LIMIT];
+const [AT_SHAPE, AT_FLAT_LIMIT, AT_FAULT_VECTOR] = [SHAPE, FLAT_LIMIT, FAULT_VECTOR];
 const { CODE, DOWN_CONFORMING, WRITE_READ, DB } = Attr;
 const PLAIN = Attr.P | Attr.S;
 const [CS_BASE, CS_ATTR, SS_ATTR] = [segBase(Seg.CS), segAttr(Seg.CS), segAttr(Seg.SS)];
@@ -89,7 +95,7 @@ const FAULT = -1;
 export class Core {
   readonly s: Int32Array;
   readonly clock: Float64Array;
-  readonly cyclesByRing = new Float64Array(4);
+  readonly cyclesByRing: Float64Array;
   readonly counters: HardwareCounters = {
     tlbMisses: 0,
     exceptions: 0,
@@ -102,14 +108,12 @@ export class Core {
   readonly memory: MachineMemory;
   readonly tlb: Tlb;
   /** Scratch and memory of event delivery and returns. */
-  readonly transitions = new Transitions();
+  readonly transitions: Transitions;
+  /** Does again what `transitions` remembers; null where everything goes the long way. */
+  replay: Replay | null = null;
   readonly breakpoints = new Breakpoints();
   readonly fpu: FpuState;
   readonly costs: CostProfile;
-
-  /** Pending fault, or -1. */
-  faultVector = -1;
-  faultCode = 0;
 
   /** What RDTSC adds to `cycles`. */
   timeStampOffset = 0;
@@ -130,6 +134,12 @@ export class Core {
     const at = memory.reserve(THREAD_BYTES);
     this.s = new Int32Array(memory.wasm.buffer, at, S.WORDS);
     this.clock = new Float64Array(memory.wasm.buffer, at + CLOCK_AT, CLOCK_DOUBLES);
+    this.cyclesByRing = this.clock.subarray(RINGS, RINGS + 4);
+    this.transitions = new Transitions(memory, at);
+    const prices = new Float64Array(memory.wasm.buffer, at + PRICES_AT, PRICES.length);
+    PRICES.forEach((name, index) => {
+      prices[index] = wiring.costs.cycles[name];
+    });
     this.tlb = new Tlb(memory, at + TLB_AT);
     this.fpu = new FpuState(memory);
     this.walker = new PageWalker(memory, wiring.physicalBase, wiring.physicalBytes);
@@ -137,6 +147,8 @@ export class Core {
     this.s[PHYSICAL_BYTES] = wiring.physicalBytes;
     this.s[FETCH_PAGE] = NO_PAGE;
     this.s[SHAPE] = -1;
+    this.s[FAULT_VECTOR] = -1;
+    this.s[ESCAPES] = wiring.ring0Escapes ? 1 : 0;
     this.s[S.EFLAGS] = Flag.FIXED;
     this.s[S.CR0] = Cr0.ET;
     this.s[S.DR6] = 0xffff0ff0 | 0;
@@ -219,10 +231,23 @@ export class Core {
 
   // ---- faults
 
+  /** Pending fault, or -1. */
+  get faultVector(): number {
+    return this.s[AT_FAULT_VECTOR]!;
+  }
+
+  set faultVector(vector: number) {
+    this.s[AT_FAULT_VECTOR] = vector;
+  }
+
+  get faultCode(): number {
+    return this.s[FAULT_CODE]!;
+  }
+
   /** Leaves a fault pending. `code` is ignored where the vector has none. Returns false for the convenience of callers. */
   raise(vector: number, code = 0): false {
-    this.faultVector = vector;
-    this.faultCode = (HAS_ERROR_CODE >>> vector) & 1 ? code : 0;
+    this.s[AT_FAULT_VECTOR] = vector;
+    this.s[FAULT_CODE] = (HAS_ERROR_CODE >>> vector) & 1 ? code : 0;
     return false;
   }
 

@@ -107,7 +107,8 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   const costs = cpu.costs.cycles;
   const acknowledge = source === Source.EXTERNAL ? costs.interruptAcknowledge : 0;
   const flags = pushedFlags(cpu, vector, source);
-  if (deliverAgain(cpu, vector, software, withCode, errorCode, returnEip, flags, acknowledge)) {
+  if (deliverAgain(cpu, vector, software, withCode, errorCode, returnEip, flags)) {
+    cpu.spend(acknowledge);
     if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
     else cpu.counters.exceptions += 1;
     return Result.DELIVERED;

@@ -1,6 +1,7 @@
 /**
  * Words of `Context.s` that are the engine's own: derived from the architectural state of `state.ts`, never read by monitors.
  */
+import type { CostProfile } from '../costs/profile.js';
 import { DATA_BYTES, TLB_BYTES } from '../mmu/tlb.js';
 import { S } from './state.js';
 
@@ -8,6 +9,11 @@ import { S } from './state.js';
 export const TEMPS = 24;
 /** Always zero: the base or index of an address that has none. */
 export const ZERO = 96;
+/** Vector of the pending fault, or -1, and its error code. */
+export const FAULT_VECTOR = 97;
+export const FAULT_CODE = 98;
+/** 1 where ring 0 is a monitor (`ContextWiring.ring0Escapes`). */
+export const ESCAPES = 99;
 /**
  * Per segment register: how many leading offsets pass a 4-byte read (write) check without further look, that is limit - 2
  * of a readable (writable) expand-up segment, else 0. Shorter accesses at the very end of a segment take the slow path.
@@ -57,7 +63,11 @@ export const RING_MARK = 6;
 /** Price of a TLB miss, and the misses that compiled code had and nobody has counted yet. */
 export const MISS_COST = 3;
 export const MISSES = 4;
-export const CLOCK_DOUBLES = 8;
+/** Exceptions that generated code has delivered and nobody has counted yet. */
+export const EXCEPTIONS = 7;
+/** Cycles by ring. */
+export const RINGS = 8;
+export const CLOCK_DOUBLES = 12;
 
 /**
  * Distances in bytes from the state words of a thread to its clock and its TLBs: they are reserved one behind the other, so that
@@ -66,6 +76,29 @@ export const CLOCK_DOUBLES = 8;
 export const CLOCK_AT = S.WORDS * 4;
 export const TLB_AT = CLOCK_AT + CLOCK_DOUBLES * 8;
 export const FETCH_AT = TLB_AT + DATA_BYTES;
-export const THREAD_BYTES = TLB_AT + TLB_BYTES;
+/** What `transitions.ts` remembers: of each vector, of returns, and of loads of segment registers. */
+export const DELIVERIES = 256;
+export const RETURNS = 16;
+export const LOADS = 64;
+/** Words of a delivery or return, and of a load. */
+export const TRANSITION_WORDS = 36;
+export const LOAD_WORDS = 16;
+export const TRANSITIONS_AT = TLB_AT + TLB_BYTES;
+export const RETURNS_AT = TRANSITIONS_AT + DELIVERIES * TRANSITION_WORDS * 4;
+export const LOADS_AT = RETURNS_AT + RETURNS * TRANSITION_WORDS * 4;
+/** Doubles: the prices of what generated code charges by itself, in this order. */
+export const PRICES_AT = LOADS_AT + LOADS * LOAD_WORDS * 4;
+export const PRICES = [
+  'segmentLoad',
+  'cliSti',
+  'popf',
+  'simple',
+  'clts',
+  'movCr2',
+  'invlpg',
+  'sysenter',
+  'sysexit',
+] as const satisfies readonly (keyof CostProfile['cycles'])[];
+export const THREAD_BYTES = PRICES_AT + PRICES.length * 8;
 
 if (S.TEMP + TEMPS > ZERO || WRITABLE + 8 > S.WORDS) throw new Error('state layout overlaps');

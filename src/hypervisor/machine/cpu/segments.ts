@@ -2,9 +2,10 @@
 import type { Core } from './core.js';
 import { loadSegmentReal, usesParagraphs } from './real-mode.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
+import { loadAgain } from './transitions.js';
 
 // A module's own constants cost nothing; see core.ts.
-const { CPL, GDT_BASE, GDT_LIMIT } = S;
+const { CPL } = S;
 const SEG_ATTR = S.SEG + 3;
 const PRESENT = Attr.P;
 const CONFORMING_CODE = Attr.CODE | Attr.DOWN_CONFORMING;
@@ -78,46 +79,6 @@ export function install(cpu: Core, seg: number, selector: number, descriptor: De
 /** Descriptor of the load in progress. */
 const loaded = newDescriptor();
 
-/**
- * Loads that went well, by selector: the same selector at the same CPL into the same kind of register, with the same words in the
- * table, passes the same checks again. A record is CPL and kind, selector, the two words, base, limit, attributes.
- */
-const LOADS = 64;
-const LOAD_WORDS = 8;
-const loads = new Int32Array(LOADS * LOAD_WORDS);
-const keyOf = (cpl: number, seg: number): number => 0x100 | (cpl << 1) | (seg === Seg.SS ? 1 : 0);
-const recordOf = (selector: number): number => ((selector >>> 3) & (LOADS - 1)) * LOAD_WORDS;
-
-function noteLoad(cpu: Core, seg: number, selector: number, descriptor: Descriptor): void {
-  const at = recordOf(selector);
-  loads[at] = keyOf(cpu.s[CPL]!, seg);
-  loads[at + 1] = selector;
-  loads[at + 2] = descriptor.low;
-  loads[at + 3] = descriptor.high;
-  loads[at + 4] = baseOf(descriptor);
-  loads[at + 5] = limitOf(descriptor);
-  loads[at + 6] = attrOf(descriptor);
-}
-
-/** Loads as before if the table still has the same words and the TLB has them at hand; reading them costs nothing then. */
-function loadAgain(cpu: Core, seg: number, selector: number): boolean {
-  const { s } = cpu;
-  const at = recordOf(selector);
-  if (loads[at + 1] !== selector || loads[at] !== keyOf(s[CPL]!, seg)) return false;
-  const offset = selector & 0xfff8;
-  if (offset + 7 > s[GDT_LIMIT]! >>> 0) return false;
-  const linear = (s[GDT_BASE]! + offset) | 0;
-  const { data } = cpu.tlb;
-  const place = ((linear >>> 12) & 4095) << 3;
-  // Aligned, so both words are of one page.
-  if (data[place] !== (linear & (-4096 | 7))) return false;
-  const words = (linear + data[place + 4]!) >>> 2;
-  const { i32 } = cpu.memory;
-  if (i32[words] !== loads[at + 2] || i32[words + 1] !== loads[at + 3]) return false;
-  cpu.setSegment(seg, selector, loads[at + 4]!, loads[at + 5]!, loads[at + 6]!);
-  return true;
-}
-
 /** MOV, POP and LxS into ES, DS, FS, GS or SS (SDM vol. 2, "MOV"). False with the fault pending, nothing changed. */
 export function loadSegment(cpu: Core, seg: number, selector: number): boolean {
   if (usesParagraphs(cpu)) {
@@ -130,7 +91,7 @@ export function loadSegment(cpu: Core, seg: number, selector: number): boolean {
     cpu.setSegment(seg, selector, 0, 0, 0);
     return true;
   }
-  if (loadAgain(cpu, seg, selector)) return true;
+  if (seg !== Seg.SS && loadAgain(cpu, seg, selector)) return true;
   const code = selector & 0xfffc;
   const descriptor = loaded;
   if (!readDescriptor(cpu, selector, descriptor, Vector.GP)) return false;
@@ -150,7 +111,7 @@ export function loadSegment(cpu: Core, seg: number, selector: number): boolean {
   }
   if (!markAccessed(cpu, descriptor)) return false;
   install(cpu, seg, selector, descriptor);
-  if ((selector & 4) === 0) noteLoad(cpu, seg, selector, descriptor);
+  if (seg !== Seg.SS && (selector & 4) === 0) cpu.transitions.noteLoad(cpu.s, seg, descriptor.low, descriptor.high);
   return true;
 }
 

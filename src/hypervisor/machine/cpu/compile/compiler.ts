@@ -12,6 +12,7 @@ import { LIMIT } from '../layout.js';
 import { S } from '../state.js';
 import { type Dispatch, makeDispatch } from './dispatch.js';
 import { RegionEmitter } from './emit-region.js';
+import { type Events, makeEvents } from './events.js';
 import { makeFlagFunctions } from './flag-functions.js';
 import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
@@ -67,6 +68,8 @@ export class Compiler implements CompiledCode {
   current: Context | null = null;
   /** What generated code calls for memory. */
   readonly runtime: Runtime;
+  /** What it calls for `SYSTEM` ops and faults. */
+  readonly events: Events;
   readonly #jumpCache: JumpCache;
   readonly #emitter: RegionEmitter;
   readonly #table: WebAssembly.Table;
@@ -99,14 +102,20 @@ export class Compiler implements CompiledCode {
       load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
       store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
     });
+    const flags = makeFlagFunctions(memory.wasm);
+    this.events = makeEvents(memory.wasm, cache.codeAt, {
+      system: (at, page) => system(this.#cpu(), this, at, page),
+      image: flags.image,
+    });
     this.#imports = {
       memory: memory.wasm,
       table: this.#table,
       dispatch: this.#dispatch,
       ...this.runtime,
       generic: (at: number) => generic(this.#cpu(), this, at),
-      system: (at: number, page: number) => system(this.#cpu(), this, at, page),
-      ...makeFlagFunctions(memory.wasm),
+      system: this.events.system,
+      fault: this.events.fault,
+      ...flags,
     };
     this.#enter = this.#trampoline();
   }

@@ -226,6 +226,7 @@ export class RegionEmitter {
     flushClock(f);
     f.storeState(S.EIP, () => f.pushEip(node.offset + f.code[at + 6]!));
     const done = this.#isPlainRepeat(at) ? this.#repeat(node) : 0;
+    w.get(L.CPU);
     w.i32(at);
     w.op(W.GLOBAL_GET);
     w.u(Global.PAGE);
@@ -504,10 +505,26 @@ export class RegionEmitter {
 
   #leave(): void {
     const f = this.#f;
+    const { w } = f;
     storeRegisters(f);
     if (f.writesFlags) storeFlags(f);
-    f.storeState(S.EIP, () => f.w.get(L.TARGET));
+    f.storeState(S.EIP, () => w.get(L.TARGET));
     addSpent(f);
-    f.w.get(L.CODE);
+    w.get(L.CODE);
+    w.i32(Leave.FAULT);
+    w.op(W.I32_EQ);
+    f.if();
+    w.get(L.CPU);
+    w.call(Import.FAULT);
+    w.tee(L.CODE);
+    w.i32(ELSEWHERE);
+    w.op(W.I32_EQ);
+    f.if();
+    w.get(L.CPU);
+    w.op(W.RETURN_CALL);
+    w.u(Import.DISPATCH);
+    f.end();
+    f.end();
+    w.get(L.CODE);
   }
 }

@@ -86,9 +86,10 @@ export const IMPORTS = [
   { name: 'carry', type: 3 },
   { name: 'condition', type: 4 },
   { name: 'image', type: 3 },
-  { name: 'system', type: 5 },
+  { name: 'system', type: 1 },
   { name: 'repeat', type: 4 },
   { name: 'dispatch', type: 6 },
+  { name: 'fault', type: 6 },
 ] as const;
 const I = Type.I32;
 export const TYPES = [
@@ -110,6 +111,7 @@ export const Import = {
   SYSTEM: 6,
   REPEAT: 7,
   DISPATCH: 8,
+  FAULT: 9,
 } as const;
 
 /** Imported globals: the machine address of the page, and the region's own index in the table. */

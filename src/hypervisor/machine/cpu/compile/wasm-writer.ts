@@ -54,6 +54,7 @@ export const W = {
   I64_EQ: 0x51,
   I64_NE: 0x52,
   I64_GT_U: 0x56,
+  F64_GE: 0x66,
   I32_CLZ: 0x67,
   I32_CTZ: 0x68,
   I32_POPCNT: 0x69,
