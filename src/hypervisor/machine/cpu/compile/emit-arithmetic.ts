@@ -6,7 +6,7 @@
  */
 import { FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
-import { Flag, S } from '../state.js';
+import { Flag, S, Vector } from '../state.js';
 import { Type, W, type WasmWriter } from './wasm-writer.js';
 
 export interface ArithmeticFrame {
@@ -41,6 +41,8 @@ export interface ArithmeticFrame {
   setFlagsHere(kind: number): void;
   /** Pops a condition; if it holds the op, of which nothing is done yet, is somebody else's. */
   giveUpIf(): void;
+  /** Pops a condition; if it holds the op, of which nothing is done yet, raises an exception without error code. */
+  faultIf(vector: number): void;
 }
 
 type Push = () => void;
@@ -404,17 +406,19 @@ export function emitDivide(f: ArithmeticFrame, a: number, signed: boolean): void
   f.push(a);
   w.tee(X);
   if (signed) {
-    // 0 would trap, and so would -1 with the smallest 64-bit dividend: both are in 0..-1 shifted to 0..1.
-    w.i32(1);
-    w.op(W.I32_ADD);
-    w.i32(2);
-    w.op(W.I32_LT_U);
+    w.op(W.I32_EQZ);
+    f.faultIf(Vector.DE);
+    // With the smallest 64-bit dividend -1 would trap.
+    w.get(X);
+    w.i32(-1);
+    w.op(W.I32_EQ);
+    f.giveUpIf();
   } else {
     // Too large a quotient, or a division by zero: no quotient fits 32 bits if EDX >= the divisor.
     f.pushRegister(S.EDX);
     w.op(W.I32_LE_U);
+    f.faultIf(Vector.DE);
   }
-  f.giveUpIf();
   f.pushRegister(S.EDX);
   w.op(W.I64_EXTEND_I32_U);
   w.i64(0, 32);
@@ -433,7 +437,7 @@ export function emitDivide(f: ArithmeticFrame, a: number, signed: boolean): void
     w.op(W.I64_EXTEND_I32_S);
     w.get(WIDE);
     w.op(W.I64_NE);
-    f.giveUpIf();
+    f.faultIf(Vector.DE);
   }
   // The remainder fits 32 bits, so its low word is enough.
   f.pushRegister(S.EAX);

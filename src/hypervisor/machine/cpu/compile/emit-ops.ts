@@ -4,7 +4,7 @@
  */
 import { FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
-import { FETCH_SAFE, LIMIT, ZERO } from '../layout.js';
+import { FAULT_VECTOR, FETCH_SAFE, LIMIT, ZERO } from '../layout.js';
 import { Flag, S, segSelector } from '../state.js';
 import {
   type ArithmeticFrame,
@@ -474,6 +474,12 @@ const arithmetic = (f: Frame): ArithmeticFrame => ({
   giveUpIf: () => {
     f.if();
     f.leaveHere(Leave.INTERPRET);
+    f.end();
+  },
+  faultIf: vector => {
+    f.if();
+    f.storeState(FAULT_VECTOR, () => f.w.i32(vector));
+    f.leaveHere(Leave.FAULT);
     f.end();
   },
 });

@@ -28,19 +28,26 @@ import { Pte } from '../../mmu/walk.js';
 import {
   CLOCK_AT,
   CYCLES,
+  FAULT_CODE,
+  FAULT_VECTOR,
   LIMIT,
   MISS_COST,
   MISSES,
   PHYSICAL_BASE,
   PHYSICAL_BYTES,
   READABLE,
+  STATUS,
   TLB_AT,
 } from '../layout.js';
-import { Cr0, Cr4, S } from '../state.js';
+import { Cr0, Cr4, S, Vector } from '../state.js';
 import { Access } from './emit-memory.js';
 import { ADDEND as PLACE_ADDEND, placeOffset } from './emit-places.js';
+import { Leave } from './frame.js';
 import { type Local, Type, V, W } from './wasm-writer.js';
 import { Words } from './words.js';
+
+/** No machine address: those are aligned to pages where they begin. */
+export const FAULTED = -1;
 
 /** Bits 21..13 of a 4 MiB entry. */
 const LARGE_RESERVED = 0x3fe000;
@@ -346,7 +353,7 @@ class FindWriter extends Words {
     w.set(INFO);
     this.end();
     this.#lacksRights();
-    this.answerIf(0);
+    this.#faultIf(1);
     w.get(PHYSICAL);
     this.loadState(PHYSICAL_BYTES);
     w.op(W.I32_GE_U);
@@ -411,7 +418,39 @@ class FindWriter extends Words {
     w.tee(value);
     this.and(Pte.P);
     w.op(W.I32_EQZ);
+    this.#faultIf(0);
+  }
+
+  /** Pops a condition; where it holds, the walk of this access has failed with `present` (0 or 1) in its error code. */
+  #faultIf(present: number): void {
+    const { w } = this;
+    this.if();
+    // The second access of an instruction is not walked for here, nor an entry marked (`Access.LATER`, `#markUsed`).
+    w.get(PACKED);
+    this.and(Access.FAULTS | Access.LATER);
+    w.i32(Access.FAULTS);
+    w.op(W.I32_NE);
+    w.get(PDE);
+    this.and(Pte.P | Pte.A);
+    w.i32(Pte.P);
+    w.op(W.I32_EQ);
+    this.or();
     this.answerIf(0);
+    this.#charge();
+    this.storeState(S.CR2, () => w.get(LINEAR));
+    this.storeState(FAULT_VECTOR, () => w.i32(Vector.PF));
+    this.storeState(FAULT_CODE, () => {
+      w.get(WRITE);
+      this.left(1);
+      w.get(USER);
+      this.right(1);
+      this.or();
+      w.i32(present);
+      this.or();
+    });
+    this.storeState(STATUS, () => w.i32(Leave.FAULT));
+    this.answer(FAULTED);
+    this.end();
   }
 
   /** Accessed and dirty bits, if they change; tables among code are for TypeScript. */

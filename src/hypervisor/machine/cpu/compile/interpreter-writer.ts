@@ -189,6 +189,11 @@ export class InterpreterWriter extends Nest implements ArithmeticFrame {
     this.brIf(this.genericDepth);
   }
 
+  /** As `giveUpIf`: the op's function raises it. */
+  faultIf(): void {
+    this.giveUpIf();
+  }
+
   /** Emits `body` for each operand size, argument 4 being 32 minus its bits. */
   byWidth(body: (up: number) => void): void {
     const { w } = this;

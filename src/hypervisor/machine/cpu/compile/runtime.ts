@@ -8,7 +8,7 @@
  * `packed`: `Access` bits, the segment and the size. `find` is of `find-page.ts`, `repeat` of `repeat.ts`.
  */
 import { Access } from './emit-memory.js';
-import { FIND_LOCALS, findCode } from './find-page.js';
+import { FAULTED, FIND_LOCALS, findCode } from './find-page.js';
 import { REPEAT_LOCALS, repeatCode } from './repeat.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
@@ -53,19 +53,39 @@ export function makeRuntime(
   return { find: exports['0'], load: exports['1'], store: exports['2'], repeat: exports['3'] };
 }
 
+/** Finds the host address of an access, or lets `slow` do all of it; a fault has left its status. The function returns then. */
+function findOr(w: WasmWriter, find: number, host: number, slow: () => void): void {
+  w.get(0);
+  w.get(1);
+  w.get(2);
+  w.i32(Access.FAULTS);
+  w.op(W.I32_OR);
+  w.call(find);
+  w.tee(host);
+  // 0 or `FAULTED`.
+  w.i32(-FAULTED);
+  w.op(W.I32_ADD);
+  w.i32(1 - FAULTED);
+  w.op(W.I32_LT_U);
+  w.if();
+  slow();
+  w.op(W.RETURN);
+  w.end();
+}
+
 function loadCode(find: number): Uint8Array {
   const w = new WasmWriter(256);
   const host = 3;
-  for (const local of [0, 1, 2]) w.get(local);
-  w.call(find);
-  w.tee(host);
-  w.op(W.I32_EQZ);
-  w.if();
-  w.get(1);
-  w.get(2);
-  w.call(0);
-  w.op(W.RETURN);
-  w.end();
+  findOr(w, find, host, () => {
+    w.get(host);
+    w.if(Type.I32);
+    w.i32(0);
+    w.else();
+    w.get(1);
+    w.get(2);
+    w.call(0);
+    w.end();
+  });
   bySize(w, 2, size => {
     if (size === 4) {
       w.get(host);
@@ -92,17 +112,16 @@ function loadCode(find: number): Uint8Array {
 function storeCode(find: number): Uint8Array {
   const w = new WasmWriter(256);
   const host = 4;
-  for (const local of [0, 1, 2]) w.get(local);
-  w.call(find);
-  w.tee(host);
-  w.op(W.I32_EQZ);
-  w.if();
-  w.get(1);
-  w.get(2);
-  w.get(3);
-  w.call(1);
-  w.op(W.RETURN);
-  w.end();
+  findOr(w, find, host, () => {
+    w.get(host);
+    w.op(W.I32_EQZ);
+    w.if();
+    w.get(1);
+    w.get(2);
+    w.get(3);
+    w.call(1);
+    w.end();
+  });
   bySize(w, 2, size => {
     w.get(host);
     w.get(3);
