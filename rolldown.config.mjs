@@ -1,8 +1,55 @@
 /**
  * One folder of a few large files. Not for size: V8 reads an imported constant from memory at every use, and knows one of the
- * same file when it compiles. The machine's inner loops are full of such constants.
+ * same file when it compiles (the machine's inner loops are full of such constants); and Node takes longer to find and read the
+ * three hundred files of Ink and its dependencies than to run them. What packages the files contain, and under which licences,
+ * is written beside them.
  */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { defineConfig } from 'rolldown';
+
+/** Packages that stay where npm put them. */
+const EXTERNAL = [
+  // Reads its WebAssembly from the folder it is in.
+  'iced-x86',
+  // Reads its translations from there.
+  'yargs',
+  // CommonJS, loaded when the first menu opens.
+  'ink-table',
+  // Ink's debugger, which nobody has installed, and what talks to it.
+  'react-devtools-core',
+  'ws',
+];
+
+const isExternal = id => EXTERNAL.some(name => id === name || id.startsWith(`${name}/`));
+
+/** The folder of the package that a module belongs to, or undefined for one of ours. */
+function packageOf(id) {
+  const found = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(id.replaceAll('\\', '/'));
+  return found?.[1];
+}
+
+/** What MIT and its like ask for of whoever passes copies on. */
+const licences = {
+  name: 'licences',
+  generateBundle(_options, bundle) {
+    const modules = Object.values(bundle).flatMap(file => (file.type === 'chunk' ? file.moduleIds : []));
+    const folders = [...new Set(modules.map(packageOf).filter(folder => folder !== undefined))].sort();
+    const notices = folders.map(folder => {
+      const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+      const file = readdirSync(folder).find(entry => /^licen[cs]e/i.test(entry));
+      const text = file !== undefined && existsSync(join(folder, file)) ? readFileSync(join(folder, file), 'utf8') : '';
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+    });
+    this.emitFile({ type: 'asset', fileName: 'licences.txt', source: notices.join(`\n${'-'.repeat(80)}\n\n`) });
+  },
+};
+
+/**
+ * The part of the hypervisor that the command line and the console know, apart from the machine: they are on the screen before
+ * a machine is loaded. None of it is read in an inner loop.
+ */
+const FACADE = /\/src\/hypervisor\/(?:base\/errors|stats\/|machine\/costs\/)/;
 
 export default defineConfig({
   input: {
@@ -12,14 +59,30 @@ export default defineConfig({
     'guest/image': 'src/guest/image.ts',
   },
   platform: 'node',
-  // Packages stay where npm put them.
-  external: id => !id.startsWith('.') && !id.startsWith('/'),
+  external: isExternal,
+  // No module of ours does anything when it is loaded: who imports one name of the door is not given all that is behind it.
+  treeshake: { moduleSideEffects: [{ test: /\/src\//, sideEffects: false }] },
+  transform: {
+    define: {
+      // The launcher sets it as well, before anything is loaded.
+      'process.env.NODE_ENV': '"production"',
+      // Yoga would fetch its WebAssembly from a data: URL, for which Node loads a whole HTTP client. Without, it decodes it itself.
+      fetch: 'undefined',
+    },
+  },
+  plugins: [licences],
   output: {
     dir: 'dist',
     format: 'esm',
     entryFileNames: '[name].js',
     // At the depth of the entries, so that paths relative to a file mean the same everywhere.
     chunkFileNames: 'session/[name]-[hash].js',
+    codeSplitting: {
+      groups: [
+        { name: 'facade', test: FACADE },
+        { name: 'zod', test: /\/node_modules\/zod\// },
+      ],
+    },
     sourcemap: true,
     cleanDir: true,
   },

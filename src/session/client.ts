@@ -28,16 +28,6 @@ export interface SessionOptions {
   readonly onProgress?: (progress: Progress) => void;
 }
 
-/**
- * Starts a host in a worker thread. Resolves when the host stands. Rejects with `UsageError` when the configuration cannot
- * be used, and with `MonitorBug` or `Error` for anything else.
- */
-export async function openSession(options: SessionOptions): Promise<HostSession> {
-  const session = new HostSession(options);
-  await session.ready;
-  return session;
-}
-
 /** An error of the worker as the same kind of error here. */
 function revive(failed: Failed): Error {
   if (failed.name === 'UsageError') return new UsageError(failed.message);
@@ -56,8 +46,12 @@ function startWorker(start: WorkerStart): Worker {
   return new Worker(code, { eval: true, workerData: start });
 }
 
+/** Starts a host in a worker thread. */
 export class HostSession implements Session {
-  /** Resolves when the host stands; rejects when it cannot be built. */
+  /**
+   * Resolves when the host stands. Rejects with `UsageError` when the configuration cannot be used, and with `MonitorBug` or
+   * `Error` for anything else. Commands may be sent before.
+   */
   readonly ready: Promise<void>;
   /** Resolves when the worker is gone. */
   readonly #ended: Promise<void>;

@@ -131,6 +131,8 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
     (error: unknown) => finish(asError(error)),
   );
 
+  options.hostStands?.catch(onFault);
+
   const error = await finished;
   clearTimeout(settle);
   stdout.off('resize', drawAnew);

@@ -43,6 +43,8 @@ export interface ConsoleOptions {
   /** Sampling interval at the start, ms of virtual time. `s` changes it with a `setSampleInterval` command. */
   readonly intervalMs: number;
   readonly programs: readonly GuestProgram[];
+  /** Rejects when the host cannot be built, which ends the console with that error. */
+  readonly hostStands?: Promise<void>;
   readonly stdout: NodeJS.WriteStream;
   readonly stdin: NodeJS.ReadStream;
 }

@@ -1,7 +1,7 @@
 /** The host in its worker thread, seen from the near end. Runs from sources, through the worker's bootstrap. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { type HostConfig, MonitorBug, UsageError, type VmConfig } from '../../src/hypervisor/index.js';
-import { type HostSession, openSession, type SessionOptions } from '../../src/session/client.js';
+import { HostSession, type SessionOptions } from '../../src/session/client.js';
 import type { Progress } from '../../src/session/protocol.js';
 import { POWER_OFF, print, SPIN, tinyImage } from '../cli/tiny-image.js';
 
@@ -30,7 +30,8 @@ const config = (...vms: VmConfig[]): HostConfig => ({
 
 let session: HostSession | undefined;
 const open = async (options: SessionOptions): Promise<HostSession> => {
-  session = await openSession(options);
+  session = new HostSession(options);
+  await session.ready;
   return session;
 };
 afterEach(() => session?.close());
@@ -113,9 +114,9 @@ describe('a session', () => {
 
   test('a configuration that cannot be used is the user’s error here, too', async () => {
     const bad = config(vm('a', 'nowhere'));
-    await expect(openSession({ config: bad })).rejects.toThrow(UsageError);
-    await expect(openSession({ config: bad })).rejects.toThrow('nowhere');
-    await expect(openSession({ config: bad })).rejects.not.toThrow(MonitorBug);
+    await expect(new HostSession({ config: bad }).ready).rejects.toThrow(UsageError);
+    await expect(new HostSession({ config: bad }).ready).rejects.toThrow('nowhere');
+    await expect(new HostSession({ config: bad }).ready).rejects.not.toThrow(MonitorBug);
   });
 
   test('after close nothing runs, and commands are refused', async () => {

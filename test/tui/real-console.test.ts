@@ -130,3 +130,16 @@ test('a signal ends it with the code that shells expect, and the terminal as it 
   expect((await t.exited).exitCode).toBe(143);
   expect(t.alternate).toBe(false);
 });
+
+test('a host that cannot be built ends it with the reason, and the terminal as it was', {
+  timeout: 120_000,
+}, async () => {
+  const image = join(folder, 'nonsense.elf');
+  writeFileSync(image, 'nonsense');
+  const path = join(folder, 'broken.json');
+  writeFileSync(path, JSON.stringify({ vms: [{ name: 'a', image }] }));
+  const t = open(100, 24, ['--inventory', path]);
+  expect((await t.exited).exitCode).toBe(2);
+  expect(t.alternate).toBe(false);
+  expect(t.screen()).toContain('is not a multiboot image');
+});

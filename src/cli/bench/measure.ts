@@ -12,7 +12,6 @@ import {
   COUNTER_NAMES,
   COUNTERS,
   type Counters,
-  createHost,
   type Host,
   type HostEvent,
   type Mode,
@@ -20,6 +19,7 @@ import {
   type VmSample,
 } from '../../hypervisor/index.js';
 import { Runner } from '../../session/runner.js';
+import { createHost } from '../create-host.js';
 import { isOurBug } from '../exit.js';
 import { singleVmHost } from '../single-vm.js';
 
@@ -71,7 +71,18 @@ const PATIENCE_MS = 60_000;
 
 /** Throws `ExperimentFailure`. */
 export async function measure(experiment: Experiment, mode: Mode, lab: Laboratory): Promise<Measurement> {
-  const bench = new TestBench(mode, lab);
+  const host = await createHost(
+    singleVmHost({
+      name: VM,
+      mode,
+      memoryMib: MEMORY_MIB,
+      image: lab.image,
+      bytes: lab.bytes,
+      append: '',
+      costOverrides: lab.costOverrides,
+    }),
+  );
+  const bench = new TestBench(host, mode, lab);
   await bench.boot();
   switch (experiment) {
     case 'boot':
@@ -90,20 +101,10 @@ class TestBench {
   #console = '';
   #doing = 'boot';
 
-  constructor(mode: Mode, lab: Laboratory) {
+  constructor(host: Host, mode: Mode, lab: Laboratory) {
+    this.#host = host;
     this.#mode = mode;
     this.#lab = lab;
-    this.#host = createHost(
-      singleVmHost({
-        name: VM,
-        mode,
-        memoryMib: MEMORY_MIB,
-        image: lab.image,
-        bytes: lab.bytes,
-        append: '',
-        costOverrides: lab.costOverrides,
-      }),
-    );
   }
 
   async boot(): Promise<void> {

@@ -1,7 +1,8 @@
 /** `vmitop boot`: one guest in the foreground, its COM1 on the terminal. */
 import { closeSync, writeSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { createHost, MonitorBug, UsageError } from '../../hypervisor/index.js';
+import { MonitorBug, UsageError } from '../../hypervisor/index.js';
+import { createHost } from '../create-host.js';
 import { ExitCode, isOurBug } from '../exit.js';
 import { loadImage, OWN_GUEST, openOutput } from '../files.js';
 import { type ForegroundEnd, runForeground } from '../foreground.js';
@@ -86,7 +87,7 @@ async function boot(argv: BootArguments, streams: Streams): Promise<ExitCode> {
   if (argv.until === '') throw new UsageError('--until: the text is empty');
   const defaultPace = streams.stdin.isTTY === true ? 1 : 'max';
   const pace = argv.speed === undefined ? defaultPace : parsePace(argv.speed);
-  const host = createHost(
+  const host = await createHost(
     singleVmHost({
       name: VM,
       mode,

@@ -1,8 +1,9 @@
 /** `vmitop record`: a session at the console, or a script, written to a file that `verify` can repeat. */
 import type { CommandModule } from 'yargs';
-import { createHost, type HostConfig, UsageError } from '../../hypervisor/index.js';
-import { Recorder } from '../../session/recorder.js';
+import { type HostConfig, UsageError } from '../../hypervisor/index.js';
+import type { Recorder } from '../../session/recorder.js';
 import { WhenIdle } from '../../session/when-idle.js';
+import { createHost } from '../create-host.js';
 import { DEMONSTRATION } from '../demonstration.js';
 import { ExitCode } from '../exit.js';
 import { fileReason, readText } from '../files.js';
@@ -41,8 +42,8 @@ export const recordCommand = (streams: Streams): CommandModule<object, RecordArg
 async function recordConsole(argv: RecordArguments, streams: Streams): Promise<number> {
   let recorder: Recorder | undefined;
   try {
-    const code = await runConsoleSession(argv, streams, config => {
-      const created = openRecorder(argv.file, config);
+    const code = await runConsoleSession(argv, streams, async config => {
+      const created = await openRecorder(argv.file, config);
       recorder = created;
       return progress => created.take(progress);
     });
@@ -56,8 +57,8 @@ async function recordConsole(argv: RecordArguments, streams: Streams): Promise<n
 async function recordScript(argv: RecordArguments, streams: Streams): Promise<number> {
   const { config, typeWhenIdle } = consoleSetup(argv);
   const { steps, source } = scriptOf(argv);
-  const host = createHost(config);
-  const recorder = openRecorder(argv.file, config);
+  const host = await createHost(config);
+  const recorder = await openRecorder(argv.file, config);
   const bar = new ProgressBar(streams.stderr);
   const whenIdle = new WhenIdle(host, typeWhenIdle);
   const interruption = new AbortController();
@@ -105,7 +106,9 @@ function scriptOf({ script, inventory }: RecordArguments): { steps: ScriptStep[]
   return { steps: parseScript(DEMONSTRATION, 'demonstration'), source: 'demonstration' };
 }
 
-function openRecorder(path: string, config: HostConfig): Recorder {
+async function openRecorder(path: string, config: HostConfig): Promise<Recorder> {
+  // Recordings know hosts, so they load the hypervisor.
+  const { Recorder } = await import('../../session/recorder.js');
   try {
     return new Recorder(path, config);
   } catch (error) {

@@ -1,11 +1,12 @@
 /** `vmitop top`, the default: the console over a host that boots its inventory; without a terminal, a few samples as text. */
 import type { Argv, CommandModule } from 'yargs';
 import { GUEST_PROGRAMS } from '../../guest/image.js';
-import { createHost, type HostConfig, type Sample } from '../../hypervisor/index.js';
-import { openSession } from '../../session/client.js';
+import type { HostConfig, Sample } from '../../hypervisor/index.js';
+import { HostSession } from '../../session/client.js';
 import type { Pace, Progress } from '../../session/protocol.js';
 import { Runner } from '../../session/runner.js';
 import { WhenIdle } from '../../session/when-idle.js';
+import { createHost } from '../create-host.js';
 import { ExitCode } from '../exit.js';
 import { hostConfig, loadInventory, typedWhenIdle } from '../inventory.js';
 import {
@@ -90,14 +91,22 @@ export function consoleSetup(argv: ConsoleArguments): {
 export async function runConsoleSession(
   argv: ConsoleArguments,
   streams: Streams,
-  record?: (config: HostConfig) => (progress: Progress) => void,
+  record?: (config: HostConfig) => Promise<(progress: Progress) => void>,
 ): Promise<number> {
   const { config, typeWhenIdle, pace, intervalMs } = consoleSetup(argv);
-  const session = await openSession({ config, typeWhenIdle, pace, ...(record ? { onProgress: record(config) } : {}) });
+  const onProgress = await record?.(config);
+  // The host is built in its thread while this one loads and draws the console, which has nothing to show but itself yet.
+  const session = new HostSession({ config, typeWhenIdle, pace, ...(onProgress ? { onProgress } : {}) });
   try {
     // Loaded late: React and Ink are of no use to the other commands.
     const { runConsole } = await import('../../tui/app.js');
-    await runConsole(session, { intervalMs, programs: GUEST_PROGRAMS, stdout: streams.stdout, stdin: streams.stdin });
+    await runConsole(session, {
+      intervalMs,
+      programs: GUEST_PROGRAMS,
+      hostStands: session.ready,
+      stdout: streams.stdout,
+      stdin: streams.stdin,
+    });
   } finally {
     await session.close();
   }
@@ -111,7 +120,7 @@ export async function runConsoleSession(
 async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitCode> {
   const wanted = wholeNumber(argv.iterations, '--iterations', 1, 1_000_000);
   const { config, typeWhenIdle } = consoleSetup(argv);
-  const host = createHost(config);
+  const host = await createHost(config);
   const whenIdle = new WhenIdle(host, typeWhenIdle);
   let printed = 0;
   let before: Sample | undefined;

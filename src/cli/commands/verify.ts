@@ -1,6 +1,6 @@
 /** `vmitop verify`: a recorded session again, every sample compared byte for byte. */
 import type { CommandModule } from 'yargs';
-import { parseRecording, type Verification, verifyRecording } from '../../hypervisor/index.js';
+import type { Verification } from '../../hypervisor/index.js';
 import { ExitCode } from '../exit.js';
 import { loadImages, readText } from '../files.js';
 import { COST_OPTION, parseCosts } from '../options.js';
@@ -21,12 +21,13 @@ export const verifyCommand = (streams: Streams): CommandModule<object, VerifyArg
       .option('cost', COST_OPTION)
       .example('$0 verify session.rec', '0 when identical, 1 and the first difference otherwise')
       .example('$0 verify session.rec --cost shadowFill=121', 'where does a changed cost show first?'),
-  handler: argv => {
-    process.exitCode = verify(argv, streams);
+  handler: async argv => {
+    process.exitCode = await verify(argv, streams);
   },
 });
 
-function verify(argv: VerifyArguments, streams: Streams): ExitCode {
+async function verify(argv: VerifyArguments, streams: Streams): Promise<ExitCode> {
+  const { parseRecording, verifyRecording } = await import('../../hypervisor/index.js');
   const costOverrides = parseCosts(argv.cost);
   const recording = parseRecording(readText(argv.file, 'recording'), argv.file);
   const images = loadImages(Object.keys(recording.images));

@@ -1,11 +1,12 @@
 /**
  * ink-table 3.1 is CommonJS and does `require('ink')`; modern Ink is ESM with top-level await, which no Node version can
- * require(). Ink is imported natively here and put into the CommonJS cache first, so that the unmodified ink-table gets the very
- * Ink (and React) that everything else uses.
+ * require(). Ink and React are imported here and put into the CommonJS cache first, so that the unmodified ink-table gets the
+ * very ones that everything else uses. It is loaded when it is first wanted: the console's first frame has no menu.
  */
 import { createRequire, Module } from 'node:module';
 import * as ink from 'ink';
 import type { ComponentType, JSX, PropsWithChildren } from 'react';
+import * as react from 'react';
 
 export type Scalar = string | number | boolean | null | undefined;
 export interface CellProps extends PropsWithChildren {
@@ -20,9 +21,22 @@ export interface TableProps<T extends Record<string, Scalar>> {
   readonly skeleton?: ComponentType<PropsWithChildren>;
 }
 
-const require = createRequire(import.meta.url);
-const id = require.resolve('ink');
-require.cache[id] ??= Object.assign(new Module(id), { filename: id, loaded: true, exports: ink });
-
 type TableComponent = <T extends Record<string, Scalar>>(props: TableProps<T>) => JSX.Element;
-export const Table = (require('ink-table') as { default: TableComponent }).default;
+let loaded: TableComponent | undefined;
+
+function load(): TableComponent {
+  const require = createRequire(import.meta.url);
+  const provide = (name: string, exports: unknown): void => {
+    const id = require.resolve(name);
+    require.cache[id] ??= Object.assign(new Module(id), { filename: id, loaded: true, exports });
+  };
+  provide('ink', ink);
+  provide('react', react);
+  return (require('ink-table') as { default: TableComponent }).default;
+}
+
+/** The component, always the same. */
+export function inkTable(): TableComponent {
+  loaded ??= load();
+  return loaded;
+}

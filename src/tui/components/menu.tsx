@@ -3,7 +3,7 @@ import { Text } from 'ink';
 import { createContext, type PropsWithChildren, useContext } from 'react';
 import type { MenuView } from '../frame.js';
 import type { Theme } from '../theme.js';
-import { type CellProps, type Scalar, Table } from './ink-table.js';
+import { type CellProps, inkTable, type Scalar } from './ink-table.js';
 
 // ink-table keeps the components of its first rendering: what may change reaches them through a context.
 const ThemeContext = createContext<Theme | undefined>(undefined);
@@ -20,6 +20,7 @@ function Cell({ children }: CellProps) {
 const NoBorder = (_: PropsWithChildren) => null;
 
 export function Menu({ view, theme }: { readonly view: MenuView; readonly theme: Theme }) {
+  const Table = inkTable();
   const columns = [' ', ...view.headings];
   const data = view.rows.map(
     (row): Record<string, Scalar> =>
