@@ -34,22 +34,22 @@ const digest = ({ cpu, memory, base, mmioLog, portLog }: Machine) => ({
   memory: Buffer.from(memory.bytes(base, 0x80000)).toString('base64'),
 });
 
-/** Runs a program in every setting; `check` sees each machine at its end. */
+/** Runs a program in every setting; what `run` answers is compared too, and `check` sees each machine at its end. */
 function everywhere(
   name: string,
-  run: (machine: Machine) => void,
+  run: (machine: Machine) => unknown,
   check: (machine: Machine) => void = () => {},
   /** Some block lives long enough to be compiled on its second execution. */
   compiles = true,
 ): void {
   describe(name, () => {
     const reference = machineWith('reference');
-    run(reference);
+    const answer = run(reference);
     check(reference);
     const wanted = digest(reference);
     test.each(SETTINGS)('%s', setting => {
       const machine = machineWith(setting);
-      run(machine);
+      expect(run(machine)).toEqual(answer);
       expect(digest(machine)).toEqual(wanted);
       if (setting === 'always' && compiles) expect(machine.cache.compiler.compiled).toBeGreaterThan(0);
     });
@@ -88,6 +88,29 @@ top:  mov eax, cr3
     halts(machine);
   },
   machine => expect(machine.mmioLog.length).toBe(HOT),
+);
+
+everywhere(
+  'deadlines close together behind CR3 loads, after which code and data are walked for again',
+  machine => {
+    machine.enablePaging();
+    machine.load(`
+      mov ecx, ${HOT * 4}
+top:  mov eax, cr3
+      mov cr3, eax
+      add [${DATA}], ecx
+      mov eax, 60
+inner: imul edx, ecx
+      dec eax
+      jnz inner
+      dec ecx
+      jnz top
+      hlt`);
+    const stops: number[] = [];
+    while (machine.run(machine.cpu.cycles + 2003).kind === 'deadline') stops.push(machine.cpu.cycles);
+    return stops;
+  },
+  machine => expect(machine.cpu.counters.tlbMisses).toBeGreaterThan(HOT * 4 * 2),
 );
 
 everywhere(

@@ -154,8 +154,9 @@ export function system(cpu: Context, compiled: CompiledCode, at: number, page: n
   const stays = cpu.nextEip === next && s[SHAPE] === shape && compiled.drops === drops;
   if (!stays) return elsewhere(cpu);
   if (elsewhere(cpu) === Leave.EVENT || next >>> 0 >= s[FETCH_SAFE]! >>> 0) return Leave.EVENT;
-  // The next instruction is fetched as `Context.find` would fetch it.
+  // The next instruction is fetched as `Context.find` would fetch it, which may take time.
   if ((next & -4096) !== s[FETCH_PAGE] && !cpu.fetch(next)) return Leave.FAULT;
+  s[LIMIT] = cyclesToPoll(clock);
   if (s[FETCH_MACHINE] !== page || ((next - 1) & -4096) !== (next & -4096)) return ELSEWHERE;
   return 0;
 }
