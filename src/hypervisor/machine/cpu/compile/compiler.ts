@@ -194,6 +194,8 @@ export class Compiler implements CompiledCode {
     else here.push(region);
     for (const { block, entry } of plan.nodes) {
       block.regions.push(region);
+      // Where callers cannot come in, the interpreter goes on as far as the next entry, unless that is often.
+      if (entry < 0 && block.region === null) block.heat = 0;
       if (entry < 0 || (block !== start && block.region !== null && block.region.shape === shape)) continue;
       block.region = region;
       block.entry = entry;

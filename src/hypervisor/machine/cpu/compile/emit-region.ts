@@ -38,20 +38,20 @@ import {
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { ELSEWHERE, Frame, Global, Import, L, Leave } from './frame.js';
 import { type JumpCacheAt, pushJumpSlot } from './jump-cache.js';
+import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-tree.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
-import { flagsLiveOut, headOf, type Item, isLoop, type Node, type RegionPlan } from './region-plan.js';
+import { flagsLiveOut, type Node, type RegionPlan } from './region-plan.js';
 import { usage } from './register-use.js';
 import { Repeated } from './repeat.js';
 import { W } from './wasm-writer.js';
 
 export class RegionEmitter {
   readonly #f = new Frame();
-  readonly #labels = new Map<Node, number>();
-  /** Depth of the `loop` whose body is being emitted. */
-  #loop: { readonly header: Node; readonly depth: number } | null = null;
+  /** Depths of the blocks that end where an item begins, and of loops. */
+  readonly #labels = new Map<Item, number>();
+  readonly #loops = new Map<Loop, number>();
+  #entries: readonly Node[] = [];
   #live = new Uint8Array(4096);
-  /** Place in the layout of the block that is being emitted. */
-  #position = -1;
 
   constructor(
     private readonly cache: CodeCache,
@@ -69,7 +69,9 @@ export class RegionEmitter {
     f.flat = (plan.shape & Shape.FLAT) !== 0;
     f.whole = (plan.shape & Shape.WHOLE) !== 0;
     f.user = (plan.shape & Shape.USER) !== 0;
+    this.#entries = plan.entries;
     this.#labels.clear();
+    this.#loops.clear();
     const use = usage(this.cache.code, plan.nodes);
     f.used = use.used;
     f.written = use.written;
@@ -86,7 +88,7 @@ export class RegionEmitter {
     f.exitDepth = f.open();
     f.dispatchDepth = f.openLoop();
     f.transferDepth = f.open();
-    this.#items(plan);
+    this.#items(plan.items, () => this.#dispatch(plan.entries, null));
     f.end();
     this.#transfer(plan);
     // Not reached: every path of the transfer branches.
@@ -98,52 +100,58 @@ export class RegionEmitter {
 
   // ---- layout
 
-  #items(plan: RegionPlan): void {
+  /** `dispatch` is emitted where the labels of all items are open. */
+  #items(items: readonly Item[], dispatch: () => void): void {
     const f = this.#f;
-    const { items } = plan;
-    const labelled = items.filter(item => this.#needsLabel(headOf(item)));
-    for (let i = labelled.length - 1; i >= 0; i--) this.#labels.set(headOf(labelled[i]!), f.open());
-    f.w.get(L.ENTRY);
-    f.w.op(W.BR_TABLE);
-    f.w.u(plan.entries.length - 1);
-    for (const node of plan.entries) f.w.u(f.depth - this.#labels.get(node)!);
-    // The default is the last entry; ENTRY is never out of range. A header is not entered in the middle of its loop.
-    items.forEach((item, index) => {
-      if (this.#labels.has(headOf(item))) f.end();
-      this.#item(item, items[index + 1]);
-    });
-  }
-
-  #needsLabel(node: Node): boolean {
-    return node.entry >= 0 || node.labelled;
-  }
-
-  #item(item: Item, next: Item | undefined): void {
-    const f = this.#f;
-    const following = next === undefined ? null : headOf(next);
-    if (!isLoop(item)) {
-      this.#block(item, following);
-      return;
+    for (let i = items.length - 1; i >= 0; i--) {
+      const item = items[i]!;
+      if (item.labelled) this.#labels.set(item, f.open());
     }
-    const depth = f.openLoop();
-    this.#loop = { header: item.header, depth };
-    const inner = item.body.filter(node => node !== item.header && node.labelled);
-    for (let i = inner.length - 1; i >= 0; i--) this.#labels.set(inner[i]!, f.open());
-    item.body.forEach((node, index) => {
-      if (node !== item.header && this.#labels.has(node)) f.end();
-      this.#block(node, item.body[index + 1] ?? following);
+    dispatch();
+    for (const item of items) {
+      if (item.labelled) f.end();
+      if (isLoop(item)) this.#loop(item);
+      else this.#block(item);
+    }
+  }
+
+  #loop(loop: Loop): void {
+    const f = this.#f;
+    const { header } = loop;
+    this.#loops.set(loop, f.openLoop());
+    this.#items(loop.items, () => {
+      if (!loop.dispatches) return;
+      // Most of the time it is the header that is wanted, and it is behind the dispatch.
+      f.w.get(L.ENTRY);
+      f.w.i32(header.entry);
+      f.w.op(W.I32_NE);
+      f.if();
+      this.#dispatch(this.#entries.slice(loop.firstEntry, loop.endEntry), loop);
+      f.end();
+      if (loop.items[0] !== header) f.br(this.#labels.get(header)!);
     });
-    this.#loop = null;
     f.end();
+  }
+
+  /** To one of the entries of a loop, or (null) of the region. The default is the last entry; ENTRY is never out of range. */
+  #dispatch(entries: readonly Node[], scope: Loop | null): void {
+    const f = this.#f;
+    f.w.get(L.ENTRY);
+    if (entries[0]!.entry !== 0) {
+      f.w.i32(entries[0]!.entry);
+      f.w.op(W.I32_SUB);
+    }
+    f.w.op(W.BR_TABLE);
+    f.w.u(entries.length - 1);
+    for (const node of entries) f.w.u(f.depth - this.#labels.get(itemIn(scope, node))!);
   }
 
   // ---- blocks
 
-  #block(node: Node, following: Node | null): void {
+  #block(node: Node): void {
     const f = this.#f;
     const { block } = node;
     const { code } = f;
-    this.#position = node.position;
     f.blockOffset = node.offset;
     f.kind = node.kindIn;
     const count = (block.marks - block.start) / OP_WORDS;
@@ -166,10 +174,10 @@ export class RegionEmitter {
     if (index + 1 < block.instructions && code[block.marks + (index + 1) * MARK_WORDS] === node.terminator) {
       f.beginInstruction(block, index + 1);
     }
-    this.#terminator(node, following);
+    this.#terminator(node);
   }
 
-  #terminator(node: Node, following: Node | null): void {
+  #terminator(node: Node): void {
     const f = this.#f;
     const { w, code } = f;
     const at = node.terminator;
@@ -179,17 +187,17 @@ export class RegionEmitter {
         const offset = node.offset + code[at + 1]!;
         this.#checkDirect(offset, node);
         f.spend(block.instructions, block.cycles);
-        this.#edge(node.taken, offset, code[at + 2] !== 0, following);
+        this.#edge(node, node.taken, offset, code[at + 2] !== 0);
         return;
       }
       case Op.NEXT:
         f.spend(block.instructions, block.cycles);
-        this.#edge(node.fall, node.offset + code[at + 1]!, false, following);
+        this.#edge(node, node.fall, node.offset + code[at + 1]!, false);
         return;
       case Op.BRANCH:
       case Op.BRANCH_IF:
       case Op.BRANCH_LOOP:
-        this.#branch(node, following);
+        this.#branch(node);
         return;
       case Op.JUMP_INDIRECT: {
         f.push(code[at + 2]!);
@@ -205,7 +213,7 @@ export class RegionEmitter {
         return;
       }
       default:
-        this.#system(node, following);
+        this.#system(node);
     }
   }
 
@@ -213,7 +221,7 @@ export class RegionEmitter {
    * A helper executes the instruction on the state words. Where nothing but registers, flags and memory has changed the region
    * goes on behind it; else the run loop finds out what comes next.
    */
-  #system(node: Node, following: Node | null): void {
+  #system(node: Node): void {
     const f = this.#f;
     const { w } = f;
     const { block } = node;
@@ -253,7 +261,7 @@ export class RegionEmitter {
     w.set(L.LIMIT);
     if (f.flat && !f.whole) emitFlatLimit(f);
     // Behind the helper no event is due; behind a repeat that took none there may be one.
-    this.#edge(node.fall, node.offset + block.bytes, done !== 0, following);
+    this.#edge(node, node.fall, node.offset + block.bytes, done !== 0);
   }
 
   /** REP MOVS or REP STOS with 32-bit addresses? */
@@ -314,7 +322,7 @@ export class RegionEmitter {
     return false;
   }
 
-  #branch(node: Node, following: Node | null): void {
+  #branch(node: Node): void {
     const f = this.#f;
     const { w, code } = f;
     const at = node.terminator;
@@ -342,27 +350,30 @@ export class RegionEmitter {
       f.if();
       this.#checkDirect(offset, node);
       f.spend(block.instructions, block.cycles);
-      this.#edge(null, offset, backward, null);
+      this.#edge(node, null, offset, backward);
       f.end();
       f.spend(block.instructions, block.cycles);
     } else {
       f.spend(block.instructions, block.cycles);
-      const simple =
-        node.taken !== null && !backward && this.#isForward(node, node.taken) && !this.#needsKind(node.taken);
       condition();
-      if (simple) {
-        f.brIf(this.#labels.get(node.taken!)!);
+      const target = backward || node.taken === null ? -1 : this.#plainTarget(node, node.taken);
+      if (target >= 0) {
+        f.brIf(target);
       } else {
         f.if();
-        this.#edge(node.taken, offset, backward, null);
+        this.#edge(node, node.taken, offset, backward, false);
         f.end();
       }
     }
-    this.#edge(node.fall, node.offset + block.bytes, false, following);
+    this.#edge(node, node.fall, node.offset + block.bytes, false);
   }
 
-  #isForward(node: Node, to: Node): boolean {
-    return to.position > node.position && this.#labels.has(to) && to !== this.#loop?.header;
+  /** Depth of the block that a branch names which has nothing else to do, or -1. */
+  #plainTarget(from: Node, to: Node): number {
+    if (this.#needsKind(to)) return -1;
+    const { back, item, dispatched } = routeTo(from, to);
+    if (dispatched) return -1;
+    return back !== null ? this.#loops.get(back)! : this.#labels.get(item)!;
   }
 
   /** Must the flags' kind be in its local when `to` begins? */
@@ -370,8 +381,8 @@ export class RegionEmitter {
     return to.flagsLiveIn && to.kindIn === UNKNOWN_KIND && this.#f.kind !== UNKNOWN_KIND;
   }
 
-  /** Goes to a block at a page offset; `following` is the one that is laid out next, for which nothing is emitted. */
-  #edge(to: Node | null, offset: number, backward: boolean, following: Node | null): void {
+  /** Goes to a block at a page offset; to the one that is laid out next by going on, if `falls`. */
+  #edge(from: Node, to: Node | null, offset: number, backward: boolean, falls = true): void {
     const f = this.#f;
     const { w } = f;
     if (backward) {
@@ -392,19 +403,13 @@ export class RegionEmitter {
       return;
     }
     if (this.#needsKind(to)) f.settleKind();
-    if (this.#loop !== null && to === this.#loop.header) {
-      f.br(this.#loop.depth);
-      return;
+    const { back, item, dispatched } = routeTo(from, to);
+    if (dispatched) {
+      w.i32(to.entry);
+      w.set(L.ENTRY);
     }
-    if (to === following) return;
-    const label = this.#labels.get(to);
-    if (label !== undefined && to.position > this.#position) {
-      f.br(label);
-      return;
-    }
-    w.i32(to.entry);
-    w.set(L.ENTRY);
-    f.br(f.dispatchDepth);
+    if (back !== null) f.br(this.#loops.get(back)!);
+    else if (!falls || firstOf(item).position !== from.position + 1) f.br(this.#labels.get(item)!);
   }
 
   #eventCheck(): void {

@@ -1,13 +1,11 @@
 /**
  * What is compiled together, and in which order. A region is made of decoded blocks of one machine page that reach one another;
- * it becomes one WebAssembly function.
- *
- * Its blocks are laid out so that most edges go forward: a forward edge is a plain `br` out of nested blocks. An innermost
- * loop that is entered only through its header becomes a `loop`. Every other edge backward goes through the dispatch at the
- * function's top, where callers come in too.
+ * it becomes one WebAssembly function. Its blocks are laid out as a tree of loops (`loop-tree.ts`): an edge forward is a `br` out of
+ * nested blocks, one to a header a `br` to a `loop`. Callers come in through a dispatch at the function's top.
  */
-import { type Block, type CodeCache, Mode } from '../code-cache.js';
+import { type Block, type CodeCache, MARK_WORDS, Mode } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
+import { arrange, firstOf, type Item, isLoop, type Loop, routeTo, successors } from './loop-tree.js';
 import { flagsLiveBefore, isCompilable, kindAfter, UNKNOWN_KIND } from './op-facts.js';
 
 /** Larger regions would make the optimizer slow out of proportion. */
@@ -20,14 +18,16 @@ export class Node {
   taken: Node | null = null;
   fall: Node | null = null;
   readonly predecessors: Node[] = [];
-  /** Somebody outside, an event exit, or an edge backward comes in here through the dispatch: its number, or -1. */
+  /** Somebody comes in here through a dispatch: its number, or -1. */
   entry = -1;
+  /** The innermost loop around it. */
   loop: Loop | null = null;
+  /** Place in the layout. */
   position = -1;
   flagsLiveIn = true;
   /** Kind of the lazy flags on entry where all ways in agree, else `UNKNOWN_KIND`. */
   kindIn: number = UNKNOWN_KIND;
-  /** Target of a forward branch other than by falling through. */
+  /** Target of a branch forward, or of a dispatch. */
   labelled = false;
 
   constructor(
@@ -38,16 +38,6 @@ export class Node {
     this.offset = block.machine & 4095;
   }
 }
-
-/** An innermost loop entered only through its header. */
-export interface Loop {
-  readonly header: Node;
-  readonly body: readonly Node[];
-}
-
-export type Item = Node | Loop;
-export const isLoop = (item: Item): item is Loop => 'body' in item;
-export const headOf = (item: Item): Node => (isLoop(item) ? item.header : item);
 
 export interface RegionPlan {
   readonly shape: number;
@@ -69,17 +59,24 @@ export function planRegion(cache: CodeCache, start: Block, shape: number): Regio
     if (node.block.entered) wanted.add(node);
   }
   for (const node of nodes.values()) {
-    // An event taken at a branch backward, or whatever a helper did, is followed by an entry there.
-    if (node.taken !== null && isBackward(cache, node)) wanted.add(node.taken);
     const behind = nodes.get(node.block.machine + node.block.bytes);
-    if (behind !== undefined && node.fall !== behind) wanted.add(behind);
-    // Behind a helper, whoever it was that it called in comes back there.
-    if (cache.code[node.terminator] === Op.SYSTEM && node.fall !== null) wanted.add(node.fall);
+    if (behind !== undefined && comesBack(cache, node)) wanted.add(behind);
   }
-  const items = arrange(wanted);
+  const items = arrange([...nodes.values()], wanted);
   const entries = number(items, wanted);
   analyseFlags(cache, [...nodes.values()]);
   return { shape, page: start.machine & -4096, items, nodes: [...nodes.values()], entries };
+}
+
+/** Does somebody come back behind the block: from a call, or from a helper, whoever it was that it called? */
+function comesBack(cache: CodeCache, node: Node): boolean {
+  const { code } = cache;
+  const op = code[node.terminator];
+  if (op === Op.SYSTEM || op === Op.JUMP_INDIRECT) return true;
+  if (op !== Op.JUMP) return false;
+  const { block } = node;
+  const last = code[block.marks + (block.instructions - 1) * MARK_WORDS]!;
+  return code[last] === Op.CHECK_TARGET_DIRECT;
 }
 
 const isBackward = (cache: CodeCache, node: Node): boolean => cache.code[node.terminator + 2] !== 0;
@@ -103,9 +100,10 @@ function collect(cache: CodeCache, start: Block): Map<number, Node> {
       const next = cache.peek(machine, Mode.PLAIN);
       if (next !== undefined) pending.push(next);
     };
-    const { taken } = targets(cache, node);
+    const { taken, fall } = targets(cache, node);
     if (taken >= 0) reach(page + taken);
-    reach(block.machine + block.bytes);
+    if (fall >= 0) reach(page + fall);
+    if (comesBack(cache, node)) reach(block.machine + block.bytes);
   }
   return nodes;
 }
@@ -148,119 +146,68 @@ function link(cache: CodeCache, nodes: Map<number, Node>, node: Node): void {
   if (node.fall !== node.taken) node.fall?.predecessors.push(node);
 }
 
-/** Innermost loops, then an order in which as many edges as possible go forward. */
-function arrange(wanted: ReadonlySet<Node>): Item[] {
-  for (const header of wanted) {
-    if (header.loop !== null) continue;
-    const loop = loopAt(header, wanted);
-    if (loop === null) continue;
-    for (const node of loop.body) node.loop = loop;
-  }
-  const order: Item[] = [];
-  const seen = new Set<Item>();
-  const itemOf = (node: Node): Item => node.loop ?? node;
-  const visit = (first: Item) => {
-    if (seen.has(first)) return;
-    // Iterative postorder: guests can make deep graphs.
-    const stack: { item: Item; next: Item[] }[] = [];
-    const enter = (item: Item) => {
-      seen.add(item);
-      const next: Item[] = [];
-      for (const node of isLoop(item) ? item.body : [item]) {
-        for (const to of [node.taken, node.fall]) if (to !== null && itemOf(to) !== item) next.push(itemOf(to));
-      }
-      stack.push({ item, next });
-    };
-    enter(first);
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1]!;
-      const to = top.next.shift();
-      if (to === undefined) {
-        order.push(top.item);
-        stack.pop();
-      } else if (!seen.has(to)) {
-        enter(to);
-      }
-    }
-  };
-  // The entry nearest to the page's start comes first in the end.
-  const starts = [...wanted].sort((a, b) => b.offset - a.offset);
-  for (const node of starts) visit(itemOf(node));
-  return order.reverse();
-}
-
-/** The natural loop with this header, if nothing but the header is entered from outside and no other loop is in it. */
-function loopAt(header: Node, wanted: ReadonlySet<Node>): Loop | null {
-  const reachable = new Set<Node>([header]);
-  const forward = [header];
-  for (const node of forward) {
-    for (const to of [node.taken, node.fall]) {
-      // Beyond another entry it is another loop, perhaps the one around this.
-      if (to === null || reachable.has(to) || wanted.has(to)) continue;
-      reachable.add(to);
-      forward.push(to);
-    }
-  }
-  const body = new Set<Node>([header]);
-  const pending = header.predecessors.filter(node => reachable.has(node));
-  if (pending.length === 0) return null;
-  for (const node of pending) {
-    if (body.has(node)) continue;
-    if (wanted.has(node) || node.loop !== null || !reachable.has(node)) return null;
-    body.add(node);
-    pending.push(...node.predecessors);
-  }
-  const order = topological(header, body);
-  return order === null ? null : { header, body: order };
-}
-
-/** Order of a loop's body without the edges to the header, or null if there is another cycle. */
-function topological(header: Node, body: ReadonlySet<Node>): Node[] | null {
-  const waiting = new Map<Node, number>([...body].map(node => [node, 0]));
-  const successors = (node: Node) => {
-    const to = [node.taken, node.fall].filter((n): n is Node => n !== null && body.has(n) && n !== header);
-    return to[0] === to[1] ? to.slice(0, 1) : to;
-  };
-  for (const node of body) for (const to of successors(node)) waiting.set(to, waiting.get(to)! + 1);
-  if (waiting.get(header) !== 0) return null;
-  const order: Node[] = [];
-  const ready = [header];
-  while (ready.length > 0) {
-    const node = ready.pop()!;
-    order.push(node);
-    for (const to of successors(node)) {
-      const left = waiting.get(to)! - 1;
-      waiting.set(to, left);
-      if (left === 0) ready.push(to);
-    }
-  }
-  return order.length === body.size ? order : null;
-}
-
-/** Positions, labels, and the numbers of the entries. */
+/** Positions, labels, and the numbers of the entries: in the order of the layout, so that those in a loop follow one another. */
 function number(items: readonly Item[], wanted: ReadonlySet<Node>): Node[] {
-  let position = 0;
-  for (const item of items) {
-    if (isLoop(item)) for (const node of item.body) node.position = position++;
-    else item.position = position++;
-  }
-  const entries: Node[] = [];
-  const enter = (node: Node) => {
-    if (node.entry >= 0) return;
-    node.entry = entries.length;
-    entries.push(node);
-  };
-  for (const node of wanted) enter(node);
-  for (const item of items) {
-    for (const node of isLoop(item) ? item.body : [item]) {
-      for (const to of [node.taken, node.fall]) {
-        if (to === null || (to.loop !== null && to === to.loop.header && to.loop === node.loop)) continue;
-        if (to.position <= node.position) enter(to);
-        else if (to.position !== node.position + 1 || to === node.taken) to.labelled = true;
+  const layout: Node[] = [];
+  const entered = new Set(wanted);
+  const list = (some: readonly Item[]) => {
+    for (const item of some) {
+      if (!isLoop(item)) {
+        item.position = layout.length;
+        layout.push(item);
+        continue;
       }
+      // An event taken on the way to it, or the loop around it, comes in there.
+      entered.add(item.header);
+      list(item.items);
+    }
+  };
+  list(items);
+  for (const node of layout) {
+    for (const to of successors(node)) {
+      const { back, item } = routeTo(node, to);
+      if (back === null && isLoop(item)) entered.add(to);
     }
   }
+  const entries = layout.filter(node => entered.has(node));
+  entries.forEach((node, index) => {
+    node.entry = index;
+  });
+  const count = (some: readonly Item[], first: number): number => {
+    let next = first;
+    for (const item of some) {
+      if (isLoop(item)) {
+        item.firstEntry = next;
+        next = count(item.items, next);
+        item.endEntry = next;
+      } else if (item.entry >= 0) {
+        next += 1;
+      }
+    }
+    return next;
+  };
+  count(items, 0);
+  for (const node of layout) {
+    for (const to of successors(node)) {
+      const { back, item } = routeTo(node, to);
+      if (back === null && (to === node.taken || firstOf(item).position !== node.position + 1)) item.labelled = true;
+    }
+  }
+  label(items);
   return entries;
+}
+
+/** Every dispatch branches to the items with an entry. */
+function label(items: readonly Item[]): void {
+  for (const item of items) {
+    if (!isLoop(item)) {
+      if (item.entry >= 0) item.labelled = true;
+      continue;
+    }
+    item.labelled = true;
+    // A loop in a loop has an entry at its header, so the outer one dispatches.
+    if (item.dispatches) label(item.items);
+  }
 }
 
 /** Which flags somebody may still want, backward; which kind they are of, forward. Both to a fixed point. */
