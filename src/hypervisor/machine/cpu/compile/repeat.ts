@@ -1,12 +1,13 @@
 /**
  * The common case of REP MOVS and REP STOS (`strings.ts`), chunk by chunk with the same price and the same event points: upwards,
- * with 32-bit registers, between pages that are at hand.
+ * with 32-bit registers, between pages of RAM.
  *
  *     repeat(cpu, kind | size << 4, seg, start, step) -> `Repeated`
  */
 import { DATA_PLACES } from '../../mmu/tlb.js';
 import { CLOCK_AT, CYCLES, LIMIT, POLL_AT, READABLE, TLB_AT } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
+import { Access } from './emit-memory.js';
 import { ADDEND, placeOffset } from './emit-places.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { type Local, Type, W, type WasmWriter } from './wasm-writer.js';
@@ -14,7 +15,7 @@ import { Words } from './words.js';
 
 const CPU = 0;
 /** Behind the five parameters. */
-export const REPEAT_LOCALS: readonly Local[] = [{ count: 8, type: Type.I32 }];
+export const REPEAT_LOCALS: readonly Local[] = [{ count: 9, type: Type.I32 }];
 
 /** What `repeat` answers. The registers and the clock are as of the last chunk that it did. */
 export const Repeated = {
@@ -47,12 +48,12 @@ function noteLimit(w: WasmWriter): void {
   w.memory(W.I32_STORE, LIMIT * 4, 2);
 }
 
-/** Code of `repeat`, with `REPEAT_LOCALS`. */
-export function repeatCode(): Uint8Array {
+/** Code of `repeat`, with `REPEAT_LOCALS`. `find`: index of the function of `find-page.ts`. */
+export function repeatCode(find: number): Uint8Array {
   const words = new Words(1024);
   const { w } = words;
   const [PACKED, SEG, START, STEP] = [1, 2, 3, 4];
-  const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER] = [5, 6, 7, 8, 9, 10, 11, 12];
+  const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER, WALKED] = [5, 6, 7, 8, 9, 10, 11, 12, 13];
   const state = (word: number) => words.loadState(word);
   const restIf = () => words.answerIf(Repeated.REST);
   const isStore = () => {
@@ -60,8 +61,8 @@ export function repeatCode(): Uint8Array {
     words.and(15);
   };
   const spend = (value: () => void) => words.addToClock(CYCLES, value);
-  /** Host address of the string at `register` into `into`; bytes left in its page bound N. */
-  const locate = (register: number, segment: () => void, write: boolean, into: number) => {
+  /** Host address of the string at `register` into `into`; bytes left in its page bound N. `walk`: what is not at hand is looked for. */
+  const locate = (register: number, segment: () => void, write: boolean, into: number, walk = true) => {
     // A whole page from here on must lie within the segment.
     state(register);
     w.i32(-4096);
@@ -95,7 +96,32 @@ export function repeatCode(): Uint8Array {
     w.get(into);
     words.and(-4096);
     w.op(W.I32_NE);
-    restIf();
+    if (walk) {
+      w.if();
+      w.get(CPU);
+      state(register);
+      segment();
+      w.get(PACKED);
+      words.and(0x70);
+      words.or();
+      w.i32(write ? Access.WRITE : 0);
+      words.or();
+      w.call(find);
+      w.tee(into);
+      w.op(W.I32_EQZ);
+      restIf();
+      w.i32(1);
+      w.set(WALKED);
+      w.else();
+    } else {
+      restIf();
+    }
+    w.get(into);
+    w.get(LINE);
+    w.memory(W.I32_LOAD, ADDEND, 2);
+    words.add();
+    w.set(into);
+    if (walk) w.end();
     // N = min(N, (4096 - offset) >> shift)
     w.i32(4096);
     w.get(into);
@@ -110,11 +136,6 @@ export function repeatCode(): Uint8Array {
     w.op(W.I32_LT_U);
     w.op(W.SELECT);
     w.set(N);
-    w.get(into);
-    w.get(LINE);
-    w.memory(W.I32_LOAD, ADDEND, 2);
-    words.add();
-    w.set(into);
   };
 
   state(S.EFLAGS);
@@ -145,7 +166,16 @@ export function repeatCode(): Uint8Array {
   w.if();
   locate(S.ESI, () => w.get(SEG), false, FROM);
   w.end();
+  w.i32(0);
+  w.set(WALKED);
   locate(S.EDI, () => w.i32(Seg.ES), true, TO);
+  // The line that the destination got may have been the source's.
+  isStore();
+  w.get(WALKED);
+  w.op(W.I32_LT_U);
+  w.if();
+  locate(S.ESI, () => w.get(SEG), false, FROM, false);
+  w.end();
   // An element that straddles its page's end.
   w.get(N);
   w.op(W.I32_EQZ);

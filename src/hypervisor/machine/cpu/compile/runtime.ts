@@ -46,7 +46,7 @@ export function makeRuntime(
       { type: 2, locals: FIND_LOCALS, code: findCode(codeLinesAt) },
       { type: 2, locals: [{ count: 1, type: I }], code: loadCode(find) },
       { type: 3, locals: [{ count: 1, type: I }], code: storeCode(find) },
-      { type: 4, locals: REPEAT_LOCALS, code: repeatCode() },
+      { type: 4, locals: REPEAT_LOCALS, code: repeatCode(find) },
     ],
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table, ...slow } });
