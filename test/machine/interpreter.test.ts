@@ -1,5 +1,6 @@
 /** The generated interpreter against the reference where its own bookkeeping matters: links, retired blocks, events, devices. */
 import { describe, expect, test } from 'vitest';
+import { CODE_WORDS } from '../../src/hypervisor/machine/cpu/cache-layout.js';
 import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
 import { CODE, DATA, Machine } from './fixture.js';
@@ -170,8 +171,37 @@ describe('compared with the reference', () => {
 });
 
 test('a full arena drops all blocks, links and numbers, and what runs goes on', () => {
+  engineDefaults.decodedBytesMax = 128 << 10;
   const machine = machineWith('never');
-  // Each turn writes another immediate into a block and jumps there: some 5000 retired blocks.
+  engineDefaults.decodedBytesMax = CODE_WORDS * 4;
+  // Each turn writes a function at another place and calls it: 5000 blocks of more than a hundred bytes.
+  machine.load(`
+      mov ecx, 5000
+      mov edi, 0x40000
+    top:
+      mov byte [edi], 0xb8
+      mov [edi+1], ecx
+      mov byte [edi+5], 0xc3
+      call edi
+      add [${DATA}], eax
+      add edi, 8
+      dec ecx
+      jnz top
+      hlt`);
+  const clear = machine.cache.clear.bind(machine.cache);
+  let cleared = 0;
+  machine.cache.clear = () => {
+    cleared += 1;
+    clear();
+  };
+  expect(machine.run().kind).toBe('halt');
+  expect(machine.read32(DATA)).toBe((5000 * 5001) / 2);
+  expect(cleared).toBeGreaterThan(4);
+  expect(machine.cache.numbered.length).toBeLessThanOrEqual(1000);
+});
+
+test('code that is patched and executed in turns is decoded into the same place again', () => {
+  const machine = machineWith('never');
   machine.load(`
       mov ecx, 5000
     top:
@@ -182,22 +212,9 @@ test('a full arena drops all blocks, links and numbers, and what runs goes on', 
       dec ecx
       jnz top
       hlt`);
-  const clear = machine.cache.clear.bind(machine.cache);
-  let cleared = 0;
-  machine.cache.clear = () => {
-    cleared += 1;
-    clear();
-  };
-  const reserve = machine.cache.reserve.bind(machine.cache);
-  let blocks = 0;
-  machine.cache.reserve = () => {
-    blocks += 1;
-    // As if the arena were a hundred blocks large.
-    if (blocks % 100 === 0) machine.cache.clear();
-    reserve();
-  };
   expect(machine.run().kind).toBe('halt');
   expect(machine.read32(DATA)).toBe((5000 * 5001) / 2);
-  expect(cleared).toBeGreaterThan(40);
-  expect(machine.cache.numbered.length).toBeLessThanOrEqual(100);
+  expect(machine.cpu.counters.blocksInvalidated).toBeGreaterThanOrEqual(4999);
+  expect(machine.cpu.counters.blocksDecoded).toBeGreaterThan(4999);
+  expect(machine.cache.decodedBytes).toBeLessThan(20_000);
 });

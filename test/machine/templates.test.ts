@@ -1,7 +1,8 @@
 /** Instructions filled in from templates have the ops that decoding and lowering give them. */
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/hypervisor/base/prng.js';
-import { CodeCache, Mode } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { Mode } from '../../src/hypervisor/machine/cpu/cache-layout.js';
+import { CodeCache } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { BlockDecoder } from '../../src/hypervisor/machine/cpu/decode.js';
 import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { COSTS } from './fixture.js';

@@ -1,7 +1,8 @@
 /** Every instruction that lowers keeps the rules of the IR; broken blocks are found out. */
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/hypervisor/base/prng.js';
-import { type Block, Mode } from '../../src/hypervisor/machine/cpu/code-cache.js';
+import { Mode } from '../../src/hypervisor/machine/cpu/cache-layout.js';
+import type { Block } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { OP_WORDS, Op } from '../../src/hypervisor/machine/cpu/ir.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
 import { verify } from '../../src/hypervisor/machine/cpu/verify.js';

@@ -22,6 +22,13 @@ export const RESERVED_BYTES = 96 * 1024 * 1024;
 /** Bytes of a line of `MachineMemory.codeLines`, as a power of two: 32 lines, the bits of a word, make a page. */
 export const CODE_LINE_SHIFT = 7;
 
+/** Bits of the lines of a page that a range within it lies on. */
+export function linesOf(machine: number, length: number): number {
+  const first = (machine >>> CODE_LINE_SHIFT) & 31;
+  const last = ((machine + length - 1) >>> CODE_LINE_SHIFT) & 31;
+  return (-1 << first) & (-1 >>> (31 - last));
+}
+
 export class MachineMemory {
   readonly wasm: WebAssembly.Memory;
   readonly u8: Uint8Array;

@@ -7,53 +7,41 @@
 
 import { assert } from '../../base/assert.js';
 import type { CostProfile } from '../costs/profile.js';
-import { CODE_LINE_SHIFT, type MachineMemory } from '../memory.js';
+import { linesOf, type MachineMemory } from '../memory.js';
 import type { Tlb } from '../mmu/tlb.js';
+import {
+  BLOCK_BYTES_MAX,
+  type CacheLayout,
+  CODE_WORDS,
+  Header,
+  MARK_WORDS,
+  Mail,
+  PAGE_WORDS,
+  RETIRED,
+  reserveCache,
+  SLOTS,
+  slotOf,
+} from './cache-layout.js';
+import { BlockFinder } from './compile/block-finder.js';
 import { Compiler, type Region, Tiering } from './compile/compiler.js';
 import { WasmInterpreter } from './compile/interpreter.js';
+import type { BlockDecoder } from './decode.js';
 import { OP_WORDS, Op } from './ir.js';
 
-/** What the meaning of a block depends on besides its bytes. */
-export const Mode = {
-  /** 32-bit code with a 32-bit stack. */
-  PLAIN: 0,
-  /** SS.B is 0: implicit stack accesses use SP. */
-  STACK16: 1,
-  /** One instruction only. */
-  SINGLE: 2,
-  /** CS.D is 0: operands and addresses are 16 bits wide unless prefixed. */
-  CODE16: 4,
-} as const;
-
-/** Words of one entry of a block's instruction marks: first op, distance from the block's EIP, cycles before it. */
-export const MARK_WORDS = 3;
-
-/** Words in front of a block's ops: what the WebAssembly interpreter has to know of it. */
-export const Header = {
-  /** Static cycles and instructions of the whole block; one 64-bit number to whoever adds both at once. */
-  CYCLES: 0,
-  INSTRUCTIONS: 1,
-  /** Distance to the instruction behind it. */
-  BYTES: 2,
-  /** Machine addresses of the headers of the successors over direct jumps within the page; 0 for none. */
-  TAKEN: 3,
-  FALL: 4,
-  /** Executions so far, as interpreters count them for the compiler; `RETIRED` once the block must not be entered. */
-  HEAT: 5,
-  /** -1 once retired. */
-  MACHINE: 6,
-  MODE: 7,
-  /** Number of the block in `CodeCache.numbered`. */
-  NUMBER: 8,
-  /** 1: somebody came here other than over a direct edge within the page. */
-  ENTERED: 9,
-  WORDS: 10,
-} as const;
-
-/** Hotter than any block gets: nobody follows a link to one that is as hot. */
-export const RETIRED = 0x7fffffff;
-
+/** A block as TypeScript sees it: made when somebody asks for it, from its header. */
 export class Block {
+  /** Index of the first op in `CodeCache.code`, -1 once retired. */
+  start: number;
+  readonly machine: number;
+  readonly mode: number;
+  readonly bytes: number;
+  readonly instructions: number;
+  /** Static cycles of all its instructions. */
+  readonly cycles: number;
+  /** Index of the marks in `CodeCache.code`. */
+  readonly marks: number;
+  /** Machine page of the part behind a page end, or -1. */
+  readonly secondPage: number;
   /** Compiled code that can be entered here, and the number of the entry. */
   region: Region | null = null;
   entry = -1;
@@ -61,68 +49,38 @@ export class Block {
   readonly regions: Region[] = [];
   /** So many drops of its page the block has waited for before it is compiled (`Compiler`). */
   waitedFor = 0;
-  #code: Int32Array = NOT_IN_CACHE;
 
   constructor(
-    /** Index of the first op in `CodeCache.code`, -1 once retired. */
-    public start: number,
-    readonly machine: number,
-    readonly mode: number,
-    readonly bytes: number,
-    readonly instructions: number,
-    /** Static cycles of all its instructions. */
-    readonly cycles: number,
-    /** Index of the marks in `CodeCache.code`. */
-    readonly marks: number,
-    /** Machine page of the part behind a page end, or -1. */
-    readonly secondPage: number,
-  ) {}
-
-  /** Index of the header; only of a block that is not retired. */
-  get header(): number {
-    return this.start - Header.WORDS;
+    private readonly code: Int32Array,
+    /** Index of the header in `code`. */
+    readonly header: number,
+  ) {
+    this.start = header + Header.WORDS;
+    this.machine = code[header + Header.MACHINE]!;
+    this.mode = code[header + Header.MODE]!;
+    this.bytes = code[header + Header.BYTES]!;
+    this.instructions = code[header + Header.INSTRUCTIONS]!;
+    this.cycles = code[header + Header.CYCLES]!;
+    this.marks = code[header + Header.MARKS]!;
+    this.secondPage = code[header + Header.SECOND_PAGE]!;
   }
 
   get heat(): number {
-    return this.start < 0 ? RETIRED : this.#code[this.header + Header.HEAT]!;
+    return this.start < 0 ? RETIRED : this.code[this.header + Header.HEAT]!;
   }
 
   set heat(value: number) {
-    if (this.start >= 0) this.#code[this.header + Header.HEAT] = Math.min(value, RETIRED);
+    if (this.start >= 0) this.code[this.header + Header.HEAT] = Math.min(value, RETIRED);
   }
 
   get entered(): boolean {
-    return this.start >= 0 && this.#code[this.header + Header.ENTERED] !== 0;
+    return this.start >= 0 && this.code[this.header + Header.ENTERED] !== 0;
   }
 
   set entered(value: boolean) {
-    if (this.start >= 0) this.#code[this.header + Header.ENTERED] = value ? 1 : 0;
-  }
-
-  /** Writes the header. */
-  enlist(code: Int32Array, number: number): void {
-    this.#code = code;
-    const at = this.header;
-    code.fill(0, at, at + Header.WORDS);
-    code[at + Header.CYCLES] = this.cycles;
-    code[at + Header.INSTRUCTIONS] = this.instructions;
-    code[at + Header.BYTES] = this.bytes;
-    code[at + Header.MACHINE] = this.machine;
-    code[at + Header.MODE] = this.mode;
-    code[at + Header.NUMBER] = number;
-  }
-
-  /** Never to be entered again. Links to it may stay until all blocks are dropped. */
-  retire(): void {
-    if (this.start < 0) return;
-    const at = this.header;
-    this.#code[at + Header.HEAT] = RETIRED;
-    this.#code[at + Header.MACHINE] = -1;
-    this.start = -1;
+    if (this.start >= 0) this.code[this.header + Header.ENTERED] = value ? 1 : 0;
   }
 }
-
-const NOT_IN_CACHE = new Int32Array(0);
 
 /** How the engine of a host works. Nothing observable depends on it but the time that it takes. */
 export interface EngineOptions {
@@ -133,72 +91,75 @@ export interface EngineOptions {
   readonly tiering?: keyof typeof Tiering;
   /** Bound of the memory for compiled code, in bytes. */
   readonly codeBytesMax?: number;
+  /** Bound of the memory for decoded blocks, in bytes: 96 KiB at least, `CODE_WORDS` words at most. */
+  readonly decodedBytesMax?: number;
 }
 /** What holds where an option is not given. The test suite changes it to run as a whole in another setting. */
 export const engineDefaults: Required<{ -readonly [K in keyof EngineOptions]: EngineOptions[K] }> = {
   tiering: 'normal',
   codeBytesMax: 256 << 20,
+  decodedBytesMax: CODE_WORDS * 4,
 };
 
-const CODE_WORDS = 12 << 20;
-/** Room that one block may need: 48 instructions of 24 ops. */
-const BLOCK_WORDS = 48 * (24 * OP_WORDS + MARK_WORDS) + 64;
-export const SLOTS = 1 << 15;
-/** Words in front of the slots that the WebAssembly interpreter leaves its answers in. */
-export const MAILBOX_WORDS = 16;
+/** What is known of a block before it has a header. */
+export interface NewBlock {
+  readonly machine: number;
+  readonly mode: number;
+  readonly bytes: number;
+  readonly instructions: number;
+  readonly cycles: number;
+  /** Index of the marks, behind the ops at `CodeCache.top`. */
+  readonly marks: number;
+  readonly secondPage: number;
+}
 
-/** How many of a block's bytes lie in its first page. */
-const inFirstPage = ({ machine, secondPage, bytes }: Block): number =>
-  secondPage < 0 ? bytes : (machine | 4095) + 1 - machine;
+/**
+ * A line is watched for so many more writes to its page that hit no block: code that is patched is executed again, and then it finds
+ * its old place.
+ */
+const QUIET_WRITES = 16;
 
 export class CodeCache {
-  /** Machine address of the cache's part of the simulator's memory: mailbox, slots, code. */
-  readonly base: number;
+  /** Where everything is for generated code. */
+  readonly layout: CacheLayout;
   /** Headers, ops and marks of all blocks. */
   readonly code: Int32Array;
   /** Machine address of `code`. */
   readonly codeAt: number;
-  /** Hash by machine address and mode, the first look: machine addresses of headers, or 0. */
-  readonly slots: Int32Array;
-  /** All blocks since everything was dropped last, retired ones too. */
-  readonly numbered: Block[] = [];
+  /** Blocks that somebody has asked for since everything was dropped last, by their number. */
+  readonly numbered: (Block | undefined)[] = [undefined];
   blocksInvalidated = 0;
   /** Index of the next block's first op; whoever lowers a block moves it behind its marks. */
   top = 0;
-  /** End of the last block. */
-  #end = 0;
-  #blocks = new Map<number, Block>();
-  /** Under each line that a block was decoded from (`MachineMemory.codeLines`). */
-  readonly #byLine = new Map<number, Block[]>();
-  #tlbs: Tlb[] = [];
-  #costs: CostProfile | undefined;
+  /** Decodes for all threads; the first one makes it. */
+  decoder: BlockDecoder | undefined;
+  readonly finder: BlockFinder;
   readonly compiler: Compiler;
   /** Runs what is not compiled; null where the reference interpreter does. */
   readonly interpreter: WasmInterpreter | null;
+  readonly #words: Int32Array;
+  #tlbs: Tlb[] = [];
+  #costs: CostProfile | undefined;
 
   constructor(
     readonly memory: MachineMemory,
     options: EngineOptions = {},
   ) {
-    const { tiering, codeBytesMax } = { ...engineDefaults, ...options };
-    const words = MAILBOX_WORDS + SLOTS;
-    this.base = memory.reserve((words + CODE_WORDS) * 4);
-    this.codeAt = this.base + words * 4;
-    this.slots = new Int32Array(memory.wasm.buffer, this.base + MAILBOX_WORDS * 4, SLOTS);
-    this.code = new Int32Array(memory.wasm.buffer, this.codeAt, CODE_WORDS);
+    const { tiering, codeBytesMax, decodedBytesMax } = { ...engineDefaults, ...options };
+    this.layout = reserveCache(memory, decodedBytesMax);
+    this.#words = memory.i32;
+    this.codeAt = this.layout.codeAt;
+    this.code = new Int32Array(memory.wasm.buffer, this.codeAt, decodedBytesMax >> 2);
+    this.finder = new BlockFinder(memory, this.layout, mpn => {
+      for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
+    });
     this.compiler = new Compiler(this, Tiering[tiering], codeBytesMax);
     this.interpreter = tiering === 'reference' ? null : new WasmInterpreter(this);
     memory.onCodeWrite = (machine, length) => this.invalidate(machine, length);
+    this.#end = this.codeAt;
   }
 
   /** Announces a hardware thread. All threads of a host are of one kind: cycles are part of the blocks. */
-  /** Prices of the threads. There is at least one. */
-  get costs(): CostProfile {
-    const costs = this.#costs;
-    assert(costs !== undefined, 'a code cache without threads');
-    return costs;
-  }
-
   attach(tlb: Tlb, costs: CostProfile): void {
     assert(this.#costs === undefined || this.#costs === costs, 'threads with different costs share a code cache');
     this.#costs = costs;
@@ -209,82 +170,203 @@ export class CodeCache {
     this.#tlbs = this.#tlbs.filter(other => other !== tlb);
   }
 
-  static slotOf(machine: number, mode: number): number {
-    return (machine ^ (machine >>> 13) ^ (mode << 11)) & (SLOTS - 1);
+  /** Prices of the threads. There is at least one. */
+  get costs(): CostProfile {
+    const costs = this.#costs;
+    assert(costs !== undefined, 'a code cache without threads');
+    return costs;
+  }
+
+  /** Blocks decoded so far. */
+  get blocksDecoded(): number {
+    return this.#words[(this.layout.mailAt >> 2) + Mail.DECODED]!;
+  }
+
+  /** Memory that decoded blocks take. */
+  get decodedBytes(): number {
+    return this.#end - this.codeAt;
+  }
+
+  /** Machine address behind the last block. */
+  get #end(): number {
+    return this.#words[(this.layout.mailAt >> 2) + Mail.END]!;
+  }
+
+  set #end(value: number) {
+    this.#words[(this.layout.mailAt >> 2) + Mail.END] = value;
+  }
+
+  /** Index of the header of the block at an address, retired or not; -1 if there is none. */
+  #headerOf(machine: number, mode: number): number {
+    const { code } = this;
+    let address = this.#words[(this.layout.slotsAt >> 2) + slotOf(machine, mode)]!;
+    while (address !== 0) {
+      const at = this.#indexOf(address);
+      if (code[at + Header.MACHINE] === machine && code[at + Header.MODE] === mode) return at;
+      address = code[at + Header.CHAIN]!;
+    }
+    return -1;
   }
 
   /** The live block at an address, with no effect. */
-  peek(machine: number, mode: number): Block | undefined {
-    return this.#blocks.get(machine * 8 + mode);
+  find(machine: number, mode: number): Block | undefined {
+    const at = this.#headerOf(machine, mode);
+    return at < 0 || this.code[at + Header.HEAT] === RETIRED ? undefined : this.#block(at);
   }
 
-  find(machine: number, mode: number): Block | undefined {
-    const { code } = this;
-    const slot = CodeCache.slotOf(machine, mode);
-    const at = (this.slots[slot]! - this.codeAt) >> 2;
-    if (at >= 0 && code[at + Header.MACHINE] === machine && code[at + Header.MODE] === mode) {
-      return this.numbered[code[at + Header.NUMBER]!];
-    }
-    const block = this.#blocks.get(machine * 8 + mode);
-    if (block !== undefined) this.slots[slot] = this.addressOf(block);
-    return block;
+  #indexOf(address: number): number {
+    return (address - this.codeAt) >> 2;
+  }
+
+  #addressOf(index: number): number {
+    return this.codeAt + index * 4;
   }
 
   /** Machine address of a block's header. */
   addressOf(block: Block): number {
-    return this.codeAt + block.header * 4;
+    return this.#addressOf(block.header);
   }
 
   /** The block whose header is at a machine address. */
   blockAt(address: number): Block {
-    return this.numbered[this.code[((address - this.codeAt) >> 2) + Header.NUMBER]!]!;
+    return this.#block(this.#indexOf(address));
+  }
+
+  #block(at: number): Block {
+    const { code, numbered } = this;
+    let number = code[at + Header.NUMBER]!;
+    if (number === 0) {
+      number = numbered.length;
+      numbered.push(undefined);
+      code[at + Header.NUMBER] = number;
+    }
+    return (numbered[number] ??= new Block(code, at));
   }
 
   /** Makes room for one more block before it is lowered, its ops from `top` on; a full arena drops everything. */
   reserve(): void {
-    if (this.#end + BLOCK_WORDS > CODE_WORDS) this.clear();
-    this.top = (this.#end + Header.WORDS + OP_WORDS - 1) & -OP_WORDS;
+    if (this.#end + BLOCK_BYTES_MAX > this.layout.codeEnd) this.clear();
+    this.top = (this.#indexOf(this.#end) + Header.WORDS + OP_WORDS - 1) & -OP_WORDS;
   }
 
-  add(block: Block): void {
-    this.#end = block.marks + block.instructions * MARK_WORDS;
-    block.enlist(this.code, this.numbered.length);
-    this.numbered.push(block);
-    this.#blocks.set(block.machine * 8 + block.mode, block);
-    this.slots[CodeCache.slotOf(block.machine, block.mode)] = this.addressOf(block);
-    const inFirst = inFirstPage(block);
-    this.#watch(block, block.machine, inFirst);
-    if (inFirst < block.bytes) this.#watch(block, block.secondPage, block.bytes - inFirst);
+  /** Adds the block whose ops are at `top`. */
+  add(block: NewBlock): Block {
+    const { code } = this;
+    const { machine, mode, instructions } = block;
+    const again = this.#headerOf(machine, mode);
+    const end = block.marks + instructions * MARK_WORDS;
+    let at = this.top - Header.WORDS;
+    let { marks } = block;
+    const fits =
+      again >= 0 &&
+      code[again + Header.SECOND_PAGE] === block.secondPage &&
+      again + end - at <= this.#indexOf(code[again + Header.ROOM]!);
+    if (fits) {
+      // Into the place of its predecessor, to which others may still have links.
+      const distance = again - at;
+      for (let i = 0; i < instructions; i++) code[marks + i * MARK_WORDS]! += distance;
+      code.copyWithin(again + Header.WORDS, this.top, end);
+      at = again;
+      marks += distance;
+    } else if (again >= 0) {
+      code[again + Header.MODE] = -1;
+    }
+    code[at + Header.CYCLES] = block.cycles;
+    code[at + Header.INSTRUCTIONS] = instructions;
+    code[at + Header.BYTES] = block.bytes;
+    code[at + Header.MACHINE] = machine;
+    code[at + Header.MODE] = mode;
+    code[at + Header.MARKS] = marks;
+    code[at + Header.SECOND_PAGE] = block.secondPage;
+    if (!fits) code[at + Header.ROOM] = this.#addressOf(end);
+    this.finder.enlist(this.#addressOf(at), fits ? 0 : 1);
+    this.top = end;
+    return this.#block(at);
+  }
+
+  /** Index in `#words` of what is known of a machine page: its first block's header, then writes since it had a live one. */
+  #page(mpn: number): number {
+    return (this.layout.pagesAt >> 2) + mpn * PAGE_WORDS;
   }
 
   /** Drops every block that was decoded from one of these bytes. The range lies within a page. */
   invalidate(machine: number, length: number): void {
-    const last = (machine + length - 1) >>> CODE_LINE_SHIFT;
-    for (let line = machine >>> CODE_LINE_SHIFT; line <= last; line++) {
-      if (((this.memory.codeLines[line >>> 5]! >>> (line & 31)) & 1) === 0) continue;
-      const blocks = this.#byLine.get(line)!;
-      let kept = 0;
-      for (const block of blocks) {
-        if (block.start >= 0 && this.#touches(block, machine, length)) this.retire(block);
-        if (block.start >= 0) blocks[kept++] = block;
+    const { code } = this;
+    const mpn = machine >>> 12;
+    if ((this.memory.codeLines[mpn]! & linesOf(machine, length)) === 0) return;
+    const page = this.#page(mpn);
+    const before = this.blocksInvalidated;
+    for (let address = this.#words[page]!; address !== 0; ) {
+      const at = this.#indexOf(address);
+      if (code[at + Header.HEAT] !== RETIRED && this.#touches(at, machine, length)) this.#retireAt(at);
+      address = this.#nextOnPage(at, mpn);
+    }
+    if (this.blocksInvalidated !== before) this.#words[page + 1] = 0;
+    else if (++this.#words[page + 1]! > QUIET_WRITES) this.#tidy(mpn);
+  }
+
+  #nextOnPage(at: number, mpn: number): number {
+    return this.code[at + this.#linkOnPage(at, mpn)]!;
+  }
+
+  #linkOnPage(at: number, mpn: number): number {
+    return this.code[at + Header.MACHINE]! >>> 12 === mpn ? Header.PAGE_NEXT : Header.SECOND_NEXT;
+  }
+
+  /** Retired blocks of a page give up their places, and lines that only they were on hold no code any more. */
+  #tidy(mpn: number): void {
+    const { code } = this;
+    const page = this.#page(mpn);
+    let next = this.#words[page]!;
+    this.#words[page] = 0;
+    this.#words[page + 1] = 0;
+    this.memory.codeLines[mpn] = 0;
+    while (next !== 0) {
+      const address = next;
+      const at = this.#indexOf(address);
+      const link = at + this.#linkOnPage(at, mpn);
+      next = code[link]!;
+      if (code[at + Header.HEAT] === RETIRED) {
+        this.#unchain(at);
+        code[at + Header.MODE] = -1;
+        continue;
       }
-      if (kept < blocks.length) blocks.length = kept;
-      if (kept > 0) continue;
-      this.#byLine.delete(line);
-      this.memory.codeLines[line >>> 5]! &= ~(1 << (line & 31));
+      code[link] = this.#words[page]!;
+      this.#words[page] = address;
+      const first = code[at + Header.MACHINE]!;
+      const bytes = code[at + Header.BYTES]!;
+      const inFirst = Math.min(bytes, (first | 4095) + 1 - first);
+      if (first >>> 12 === mpn) this.memory.codeLines[mpn]! |= linesOf(first, inFirst);
+      const second = code[at + Header.SECOND_PAGE]!;
+      if (second >>> 12 === mpn) this.memory.codeLines[mpn]! |= linesOf(second, bytes - inFirst);
+    }
+  }
+
+  #unchain(at: number): void {
+    const { code } = this;
+    const own = this.#addressOf(at);
+    const slot = (this.layout.slotsAt >> 2) + slotOf(code[at + Header.MACHINE]!, code[at + Header.MODE]!);
+    if (this.#words[slot] === own) {
+      this.#words[slot] = code[at + Header.CHAIN]!;
+      return;
+    }
+    for (let address = this.#words[slot]!; address !== 0; ) {
+      const other = this.#indexOf(address);
+      address = code[other + Header.CHAIN]!;
+      if (address === own) code[other + Header.CHAIN] = code[at + Header.CHAIN]!;
     }
   }
 
   /** Drops all blocks. Nothing observable but the time that decoding takes. */
   clear(): void {
     this.compiler.dropAll();
-    for (const block of this.#blocks.values()) block.retire();
-    for (const line of this.#byLine.keys()) this.memory.codeLines[line >>> 5] = 0;
-    this.#blocks.clear();
-    this.#byLine.clear();
-    this.slots.fill(0);
-    this.numbered.length = 0;
-    this.#end = 0;
+    for (const block of this.numbered) if (block !== undefined) block.start = -1;
+    this.numbered.length = 1;
+    this.memory.codeLines.fill(0);
+    this.#words.fill(0, this.#page(0), this.#page(this.memory.pageCount));
+    const slots = this.layout.slotsAt >> 2;
+    this.#words.fill(0, slots, slots + SLOTS);
+    this.#end = this.codeAt;
   }
 
   /** Index of the instruction whose ops include index `pc`. */
@@ -311,35 +393,33 @@ export class CodeCache {
     this.code[at + 3] = next;
   }
 
-  #watch(block: Block, machine: number, length: number): void {
-    const { codeLines } = this.memory;
-    const mpn = machine >>> 12;
-    if (codeLines[mpn] === 0) for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
-    const last = (machine + length - 1) >>> CODE_LINE_SHIFT;
-    for (let line = machine >>> CODE_LINE_SHIFT; line <= last; line++) {
-      const blocks = this.#byLine.get(line);
-      if (blocks !== undefined) {
-        blocks.push(block);
-        continue;
-      }
-      this.#byLine.set(line, [block]);
-      codeLines[mpn]! |= 1 << (line & 31);
-    }
-  }
-
-  #touches(block: Block, machine: number, length: number): boolean {
+  #touches(at: number, machine: number, length: number): boolean {
+    const { code } = this;
     const end = machine + length;
-    if (block.secondPage < 0) return block.machine < end && machine < block.machine + block.bytes;
-    const inFirst = inFirstPage(block);
-    if (block.machine < end && machine < block.machine + inFirst) return true;
-    return block.secondPage < end && machine < block.secondPage + block.bytes - inFirst;
+    const first = code[at + Header.MACHINE]!;
+    const bytes = code[at + Header.BYTES]!;
+    const second = code[at + Header.SECOND_PAGE]!;
+    if (second < 0) return first < end && machine < first + bytes;
+    const inFirst = (first | 4095) + 1 - first;
+    if (first < end && machine < first + inFirst) return true;
+    return second < end && machine < second + bytes - inFirst;
   }
 
-  /** Drops one block. It stays listed under its lines until these are written. */
+  /** Drops one block. It stays listed under its pages until these hold no code any more. */
   retire(block: Block): void {
-    if (block.regions.length > 0) this.compiler.retire(block);
-    block.retire();
+    if (block.start >= 0) this.#retireAt(block.header);
+  }
+
+  #retireAt(at: number): void {
+    const { code } = this;
+    const number = code[at + Header.NUMBER]!;
+    const block = number === 0 ? undefined : this.numbered[number];
+    if (block !== undefined) {
+      if (block.regions.length > 0) this.compiler.retire(block);
+      block.start = -1;
+      this.numbered[number] = undefined;
+    }
+    code[at + Header.HEAT] = RETIRED;
     this.blocksInvalidated += 1;
-    this.#blocks.delete(block.machine * 8 + block.mode);
   }
 }

@@ -6,7 +6,8 @@
  * the pages of a repeated string, and after a delivery.
  */
 import { assert } from '../../base/assert.js';
-import { type Block, type CodeCache, MARK_WORDS, Mode } from './code-cache.js';
+import { MARK_WORDS, Mode } from './cache-layout.js';
+import type { Block, CodeCache } from './code-cache.js';
 import { Core, Result } from './core.js';
 import { BlockDecoder, INSTRUCTION_BYTES_MAX, NEEDS_NEXT_PAGE } from './decode.js';
 import { deliver, Source } from './exceptions.js';
@@ -44,7 +45,7 @@ export class Context extends Core implements HardwareThread {
     codeCache.attach(this.tlb, wiring.costs);
     // The reference goes the long way.
     if (codeCache.interpreter !== null) this.replay = codeCache.compiler.events;
-    this.decoder = new BlockDecoder(codeCache, wiring.costs);
+    this.decoder = codeCache.decoder ??= new BlockDecoder(codeCache, wiring.costs);
   }
 
   override release(): void {
@@ -54,7 +55,7 @@ export class Context extends Core implements HardwareThread {
 
   run(deadlineCycles: number): Exit {
     this.deadlineCycles = deadlineCycles;
-    const before = this.codeCache.blocksInvalidated;
+    const { blocksInvalidated, blocksDecoded } = this.codeCache;
     this.clock[MISS_COST] = this.costs.cycles.tlbMiss;
     this.codeCache.compiler.current = this;
     const exit = run(this);
@@ -62,7 +63,8 @@ export class Context extends Core implements HardwareThread {
     this.clock[MISSES] = 0;
     this.counters.exceptions += this.clock[EXCEPTIONS]!;
     this.clock[EXCEPTIONS] = 0;
-    this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - before;
+    this.counters.blocksInvalidated += this.codeCache.blocksInvalidated - blocksInvalidated;
+    this.counters.blocksDecoded += this.codeCache.blocksDecoded - blocksDecoded;
     this.accountRing();
     return exit;
   }
@@ -122,11 +124,11 @@ export class Context extends Core implements HardwareThread {
   #findAt(linear: number, mode: number): Block | null {
     if ((linear & -4096) !== this.s[FETCH_PAGE] && !this.fetch(linear)) return null;
     const machine = this.s[FETCH_MACHINE]! + (linear & 4095);
-    return this.codeCache.find(machine, mode) ?? this.#decode(linear, machine, mode);
+    const header = this.codeCache.finder.provide(machine, mode);
+    return header !== 0 ? this.codeCache.blockAt(header) : this.#decode(linear, machine, mode);
   }
 
   #decode(linear: number, machine: number, mode: number): Block | null {
-    this.counters.blocksDecoded += 1;
     const block = this.decoder.decode(machine, mode, -1);
     if (block !== NEEDS_NEXT_PAGE) return block;
     if (!this.fetch(((linear & -4096) + 4096) | 0)) return null;
@@ -218,7 +220,7 @@ export class Context extends Core implements HardwareThread {
   /** The block that compiled code is in, whose EIP is in its word: regions are made of blocks that live, on the current page. */
   #findInline(): void {
     const s = this.s;
-    this.#block = this.codeCache.peek(s[FETCH_MACHINE]! + (s[S.EIP]! & 4095), Mode.PLAIN) ?? null;
+    this.#block = this.codeCache.find(s[FETCH_MACHINE]! + (s[S.EIP]! & 4095), Mode.PLAIN) ?? null;
     this.#pc = this.#inlinePc;
     this.#inlinePc = -1;
   }

@@ -7,7 +7,8 @@
  */
 import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, type Mnemonic } from 'iced-x86';
 import type { CostProfile } from '../costs/profile.js';
-import { Block, type CodeCache, MARK_WORDS, Mode } from './code-cache.js';
+import { INSTRUCTIONS_MAX, MARK_WORDS, Mode } from './cache-layout.js';
+import type { Block, CodeCache } from './code-cache.js';
 import { OP_WORDS, Op } from './ir.js';
 import { type Lower, Lowering } from './lower.js';
 import { ALU } from './lower-alu.js';
@@ -16,16 +17,13 @@ import { DATA } from './lower-data.js';
 import { FPU } from './lower-fpu.js';
 import { withSimd } from './lower-simd.js';
 import { Coprocessor } from './system.js';
+import { Field, WINDOW_BYTES } from './template-layout.js';
 import { Templates } from './templates.js';
 
-const INSTRUCTIONS_MAX = 48;
 /** Ops of one instruction at most. */
 const OPS_MAX = 64;
 /** SDM vol. 2, 2.3.11. */
 export const INSTRUCTION_BYTES_MAX = 15;
-/** As many bytes as are handed to the decoder at once. */
-const WINDOW_BYTES = 256;
-
 const TABLE: ReadonlyMap<Mnemonic, Lower> = withSimd([...ALU, ...DATA, ...CONTROL, ...FPU]);
 
 /** Decoding needs bytes of the next linear page, which the caller must find first. */
@@ -48,8 +46,10 @@ export class BlockDecoder {
   ) {
     this.#lowering = new Lowering(cache.code, costs.cycles);
     this.#lowering.window = this.#window;
-    if (templates)
-      this.#templates = new Templates(new Lowering(new Int32Array(OPS_MAX * OP_WORDS), costs.cycles), lower);
+    if (templates) {
+      const low = new Lowering(new Int32Array(OPS_MAX * OP_WORDS), costs.cycles);
+      this.#templates = new Templates(cache.memory, cache.layout, low, lower);
+    }
   }
 
   /**
@@ -61,11 +61,9 @@ export class BlockDecoder {
     cache.reserve();
     const low = this.#lowering;
     const templates = secondPage < 0 ? this.#templates : undefined;
-    const memory = cache.memory.u8;
     const bytesInPage = ((machine | 4095) + 1 - machine) | 0;
     const here = Math.min(bytesInPage, WINDOW_BYTES);
-    const start = cache.top;
-    low.at = start;
+    low.at = cache.top;
     low.stack16 = (mode & Mode.STACK16) !== 0;
     const bitness = (mode & Mode.CODE16) !== 0 ? 16 : 32;
     low.code16 = bitness === 16;
@@ -80,14 +78,17 @@ export class BlockDecoder {
       marks[count * MARK_WORDS] = low.at;
       marks[count * MARK_WORDS + 1] = bytes;
       marks[count * MARK_WORDS + 2] = cycles;
-      const known = templates?.find(memory, machine + bytes, machine + here, root);
-      if (known !== undefined && bytes + known.length <= here) {
-        const template = templates!.usable(known, memory, machine + bytes);
-        if (template !== undefined) {
-          low.at = templates!.fill(template, memory, machine + bytes, bytes, cache.code, low.at);
-          ended = template.ended;
-          bytes += template.length;
-          cycles += template.cost;
+      const at = machine + bytes;
+      let known = 0;
+      if (templates !== undefined) {
+        known = Math.max(0, cache.finder.match(at, machine + here, root));
+        if (known !== 0 && bytes + templates.field(known, Field.LENGTH) > here) break;
+        const template = templates.usable(known, at);
+        if (template !== 0) {
+          low.at = this.#fill(template, at, bytes);
+          ended = templates.field(template, Field.ENDED) !== 0;
+          bytes += templates.field(template, Field.LENGTH);
+          cycles += templates.field(template, Field.COST);
           count += 1;
           continue;
         }
@@ -96,7 +97,7 @@ export class BlockDecoder {
       if (length === 0) break;
       if (templates !== undefined && !this.#instruction.isInvalid) {
         const offsets = this.#decoder!.getConstantOffsets(this.#instruction);
-        templates.learn(known, memory, machine + bytes, root, this.#instruction, offsets);
+        templates.learn(known, at, root, this.#instruction, offsets);
         offsets.free();
       }
       ended = low.ended;
@@ -111,12 +112,22 @@ export class BlockDecoder {
       throw new Error('an instruction longer than the architecture allows');
     }
     if (!ended) low.emit(Op.NEXT, bytes);
-    const marksAt = low.at;
-    for (let i = 0; i < count * MARK_WORDS; i++) cache.code[marksAt + i] = marks[i]!;
-    cache.top = marksAt + count * MARK_WORDS;
-    const block = new Block(start, machine, mode, bytes, count, cycles, marksAt, bytes > bytesInPage ? secondPage : -1);
-    cache.add(block);
-    return block;
+    cache.code.set(marks.subarray(0, count * MARK_WORDS), low.at);
+    return cache.add({
+      machine,
+      mode,
+      bytes,
+      instructions: count,
+      cycles,
+      marks: low.at,
+      secondPage: bytes > bytesInPage ? secondPage : -1,
+    });
+  }
+
+  /** Writes the ops of a template to where `#lowering` is. Answers the index behind them. */
+  #fill(template: number, machine: number, delta: number): number {
+    const { finder, codeAt } = this.cache;
+    return (finder.fill(template, machine, delta, codeAt + this.#lowering.at * 4) - codeAt) >> 2;
   }
 
   /** Decodes and lowers the instruction `at` bytes into the block at `machine`. Answers its length, 0 if it is not all there. */

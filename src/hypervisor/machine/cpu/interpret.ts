@@ -6,7 +6,8 @@
  * Cycles and instructions are added when a block ends; whoever needs them in the middle (a fault, a device) adds what the
  * block's marks say. So the sums do not depend on where a block was cut.
  */
-import { type Block, MARK_WORDS, Mode } from './code-cache.js';
+import { MARK_WORDS, Mode } from './cache-layout.js';
+import type { Block } from './code-cache.js';
 import { Leave } from './compile/frame.js';
 import type { Context } from './context.js';
 import { carryFlag, condition, FlagOp } from './flags.js';

@@ -2,7 +2,7 @@
  * The run loop of a hardware thread: it takes events, finds the block at EIP, and hands it to whoever executes it: compiled code,
  * the WebAssembly interpreter, or the reference interpreter. What they do is the same, cycle for cycle.
  */
-import { type Block, Mode } from './code-cache.js';
+import { Mode } from './cache-layout.js';
 import { Leave } from './compile/frame.js';
 import type { Context } from './context.js';
 import { Result } from './core.js';
@@ -25,8 +25,6 @@ export function run(cpu: Context): Exit {
   let trap = false;
   /** The instruction at EIP was left to the interpreter by generated code, which goes on behind it. */
   let alone = false;
-  /** Block that the WebAssembly interpreter left over a direct edge without a link. */
-  let from: Block | null = null;
   breakpoints.update(cpu);
 
   for (;;) {
@@ -42,7 +40,6 @@ export function run(cpu: Context): Exit {
     }
     if (event && !alone) {
       event = false;
-      from = null;
       if (clock[CYCLES]! >= clock[POLL_AT]!) {
         const exit = cpu.takeEvents();
         if (exit !== null) return exit;
@@ -56,9 +53,9 @@ export function run(cpu: Context): Exit {
       }
       trap = (s[S.EFLAGS]! & Flag.TF) !== 0;
       s[S.INTERRUPT_SHADOW] = 0;
-      from = null;
     }
-    let why: number = single || alone || from !== null ? Leave.UNKNOWN : compiler.runHere(cpu);
+    let why: number = single || alone ? Leave.UNKNOWN : compiler.runHere(cpu);
+    if (why === Leave.UNKNOWN && interpreter !== null && !single && !alone) why = interpreter.runHere(cpu);
     const block = why === Leave.UNKNOWN ? cpu.find(single || alone) : null;
     if (why !== Leave.UNKNOWN) {
       s[STATUS] = 0;
@@ -70,33 +67,24 @@ export function run(cpu: Context): Exit {
       continue;
     } else if (single || alone || (block.mode & Mode.SINGLE) !== 0) {
       alone = false;
-      from = null;
       why = interpretBlock(cpu, block);
     } else {
-      if (from === null) block.entered = true;
+      block.entered = true;
       const shape = s[SHAPE]!;
       const compilable = block.mode === Mode.PLAIN && shape >= 0;
       if (compilable && block.heat >= hot && (block.region === null || block.region.shape !== shape)) {
         compiler.compile(block, shape);
       }
       if (compilable && block.region !== null && block.region.shape === shape) {
-        from = null;
         why = compiler.run(cpu, block);
         s[STATUS] = 0;
       } else {
         block.heat += 1;
-        if (interpreter === null || block.secondPage >= 0) {
-          from = null;
-          why = interpretBlock(cpu, block);
-        } else {
-          if (from !== null) interpreter.link(from, block);
-          why = interpreter.run(cpu, block, compilable);
-          from = interpreter.from;
-        }
+        const byReference = interpreter === null || block.secondPage >= 0;
+        why = byReference ? interpretBlock(cpu, block) : interpreter.run(cpu, block, compilable);
       }
     }
     if (why === Leave.GOTO || why === Leave.UNKNOWN) continue;
-    from = null;
     if (why === Leave.INTERPRET) {
       alone = true;
       continue;

@@ -8,62 +8,20 @@
  * So nothing here knows what an instruction means, and whether a template is used cannot be seen: it gives the same ops.
  */
 import { type ConstantOffsets, Decoder, DecoderOptions, Instruction } from 'iced-x86';
+import type { MachineMemory } from '../memory.js';
+import { type CacheLayout, NODES_MAX, TEMPLATE_WORDS } from './cache-layout.js';
 import { OP_WORDS } from './ir.js';
 import type { Lower, Lowering } from './lower.js';
-
-/** Where a word of an op comes from; the word is that plus the patch's constant. */
-const From = {
-  DISPLACEMENT: 0,
-  /** Cut to 16 bits. */
-  DISPLACEMENT_WORD: 1,
-  IMMEDIATE: 2,
-  /** Zero-extended. */
-  IMMEDIATE_ZERO: 3,
-  IMMEDIATE_2: 4,
-  /** Distance of the instruction from its block's EIP. */
-  DELTA: 5,
-  /** Distance of a branch target from the block's EIP. */
-  TARGET: 6,
-  TARGET_WORD: 7,
-  /** 1 for a branch that does not lead forward. */
-  BACKWARD: 8,
-} as const;
-const SOURCES = 9;
+import { Field, From, Kind, SOURCES } from './template-layout.js';
 
 /** So many times a head is decoded in full before it is worth the trials. */
 const TRIALS_AFTER = 3;
-/** Nodes of the trie, of 1 KiB each: more than any system of programs needs, and a bound for hostile guests. */
-const NODES_MAX = 8192;
 const INSTRUCTION_BYTES_MAX = 15;
 
 /** Displacements and immediates of the trials. A byte takes the low eight bits. */
 const VALUES = [0, 0x12345678, -1, 0x7f8081ff, -0x80, 0x20, 0x1f, 0x5a01, -0x5a5a5a5b, 1];
 const DELTAS = [0, 23, 100, 7, 64, 200, 41, 3, 150, 88];
 const TRIALS = VALUES.length;
-
-/** Where the parts behind the head lie, and what is known about the instruction. */
-export class Template {
-  seen = 0;
-  state: 'counting' | 'ready' | 'by immediate' | 'never' = 'counting';
-  cost = 0;
-  ended = false;
-  /** Where the words of its ops begin in the pool, and where they end and its patches begin, and where those end. */
-  wordsAt = 0;
-  patchesAt = 0;
-  patchesEnd = 0;
-  /** Templates by the value of a one-byte immediate. */
-  byImmediate: (Template | undefined)[] = [];
-
-  constructor(
-    readonly length: number,
-    readonly displacementAt: number,
-    readonly displacementSize: number,
-    readonly immediateAt: number,
-    readonly immediateSize: number,
-    readonly immediate2At: number,
-    readonly immediate2Size: number,
-  ) {}
-}
 
 function readSigned(bytes: Uint8Array, at: number, size: number): number {
   if (size === 1) return (bytes[at]! << 24) >> 24;
@@ -75,13 +33,13 @@ function readSigned(bytes: Uint8Array, at: number, size: number): number {
 const unsignedMask = (size: number): number => (size === 1 ? 0xff : size === 2 ? 0xffff : -1);
 
 export class Templates {
-  #next = new Int32Array(256 * 64);
-  /** Of each template: the words of its ops, then its patches as triples: index of the word, `From`, constant. */
-  #pool = new Int32Array(1 << 15);
-  #poolTop = 0;
+  readonly #words: Int32Array;
+  /** Indices in `#words`: the trie, and the first word behind the last template. */
+  readonly #trie: number;
+  #top: number;
+  readonly #end: number;
   /** Nodes 0..3 are the roots, one for each combination of code and stack size. */
   #nodes = 4;
-  readonly #all: Template[] = [];
   readonly #instruction = new Instruction();
   readonly #bytes = new Uint8Array(256);
   readonly #values = new Int32Array(SOURCES);
@@ -91,189 +49,171 @@ export class Templates {
    * decoded instruction.
    */
   constructor(
+    private readonly memory: MachineMemory,
+    layout: CacheLayout,
     private readonly low: Lowering,
     private readonly lower: Lower,
   ) {
     low.window = this.#bytes;
+    this.#words = memory.i32;
+    this.#trie = layout.trieAt >> 2;
+    this.#top = layout.templatesAt >> 2;
+    this.#end = this.#top + TEMPLATE_WORDS;
   }
 
   static root(bitness: number, stack16: boolean): number {
     return (bitness === 16 ? 2 : 0) | (stack16 ? 1 : 0);
   }
 
-  /** What is known about the instruction at `at`, of which `end - at` bytes may be looked at. */
-  find(bytes: Uint8Array, at: number, end: number, root: number): Template | undefined {
-    const next = this.#next;
-    let node = root;
-    for (let i = at; i < end; i++) {
-      const to = next[(node << 8) | bytes[i]!]!;
-      if (to > 0) {
-        node = to;
-        continue;
+  /** The template that can be filled in for the instruction at a machine address, or 0. `template` is what was found for its head. */
+  usable(template: number, machine: number): number {
+    if (template === 0) return 0;
+    const at = template >> 2;
+    const kind = this.#words[at + Field.KIND];
+    if (kind === Kind.READY) return template;
+    if (kind !== Kind.BY_IMMEDIATE) return 0;
+    const exact = this.#exactSlot(at, machine);
+    const found = this.#words[exact]!;
+    return found !== 0 && this.#words[(found >> 2) + Field.KIND] === Kind.READY ? found : 0;
+  }
+
+  #exactSlot(at: number, machine: number): number {
+    const immediate = this.memory.u8[machine + this.#words[at + Field.IMMEDIATE_AT]!]!;
+    return (this.#words[at + Field.EXACT_AT]! >> 2) + immediate;
+  }
+
+  /** A word of a template. */
+  field(template: number, field: number): number {
+    return this.#words[(template >> 2) + field]!;
+  }
+
+  /** Takes note of an instruction that was decoded in full. `known` is the template of its head, or 0. */
+  learn(known: number, machine: number, root: number, ins: Instruction, offsets: ConstantOffsets): void {
+    const words = this.#words;
+    const at = known !== 0 ? known >> 2 : this.#insert(machine, root, ins.length, offsets);
+    if (at === 0) return;
+    switch (words[at + Field.KIND]) {
+      case Kind.BY_IMMEDIATE: {
+        const slot = this.#exactSlot(at, machine);
+        if (words[slot] === 0) words[slot] = this.#exact(at, machine, root) * 4;
+        break;
       }
-      return to === 0 ? undefined : this.#all[-to - 1];
-    }
-    return undefined;
-  }
-
-  /** The template that can be filled in, or undefined. */
-  usable(template: Template, bytes: Uint8Array, at: number): Template | undefined {
-    if (template.state === 'ready') return template;
-    if (template.state !== 'by immediate') return undefined;
-    const exact = template.byImmediate[bytes[at + template.immediateAt]!];
-    return exact?.state === 'ready' ? exact : undefined;
-  }
-
-  /** Writes the ops of the instruction at `at`, `delta` bytes into its block, to `code` at `to`, and answers where they end. */
-  fill(template: Template, bytes: Uint8Array, at: number, delta: number, code: Int32Array, to: number): number {
-    const pool = this.#pool;
-    const { patchesAt, patchesEnd } = template;
-    let end = to;
-    for (let i = template.wordsAt; i < patchesAt; i += OP_WORDS) {
-      code[end] = pool[i]!;
-      code[end + 1] = pool[i + 1]!;
-      code[end + 2] = pool[i + 2]!;
-      code[end + 3] = pool[i + 3]!;
-      code[end + 4] = pool[i + 4]!;
-      code[end + 5] = pool[i + 5]!;
-      code[end + 6] = pool[i + 6]!;
-      code[end + 7] = pool[i + 7]!;
-      end += OP_WORDS;
-    }
-    for (let i = patchesAt; i < patchesEnd; i += 3) {
-      const constant = pool[i + 2]!;
-      let value: number;
-      switch (pool[i + 1]) {
-        case From.DISPLACEMENT:
-          value = readSigned(bytes, at + template.displacementAt, template.displacementSize) + constant;
-          break;
-        case From.IMMEDIATE:
-          value = readSigned(bytes, at + template.immediateAt, template.immediateSize) + constant;
-          break;
-        case From.DELTA:
-          value = delta + constant;
-          break;
-        default:
-          value = this.#source(template, bytes, at, delta, pool[i + 1]!) + constant;
-      }
-      code[to + pool[i]!] = value;
-    }
-    return end;
-  }
-
-  #source(template: Template, bytes: Uint8Array, at: number, delta: number, from: number): number {
-    const immediate = readSigned(bytes, at + template.immediateAt, template.immediateSize);
-    switch (from) {
-      case From.DISPLACEMENT:
-        return readSigned(bytes, at + template.displacementAt, template.displacementSize);
-      case From.DISPLACEMENT_WORD:
-        return readSigned(bytes, at + template.displacementAt, template.displacementSize) & 0xffff;
-      case From.IMMEDIATE:
-        return immediate;
-      case From.IMMEDIATE_ZERO:
-        return immediate & unsignedMask(template.immediateSize);
-      case From.IMMEDIATE_2:
-        return (
-          readSigned(bytes, at + template.immediate2At, template.immediate2Size) & unsignedMask(template.immediate2Size)
-        );
-      case From.DELTA:
-        return delta;
-      case From.TARGET:
-        return (delta + template.length + immediate) | 0;
-      case From.TARGET_WORD:
-        return (delta + template.length + immediate) & 0xffff;
-      default:
-        return template.length + immediate <= 0 ? 1 : 0;
+      case Kind.COUNTING:
+        if (++words[at + Field.SEEN]! >= TRIALS_AFTER) words[at + Field.KIND] = this.#kindOf(at, machine, root);
     }
   }
 
-  /** Takes note of an instruction that was decoded in full. `known` is what `find` answered. */
-  learn(
-    known: Template | undefined,
-    bytes: Uint8Array,
-    at: number,
-    root: number,
-    ins: Instruction,
-    offsets: ConstantOffsets,
-  ): void {
-    const template = known ?? this.#insert(bytes, at, root, ins.length, offsets);
-    if (template === undefined) return;
-    if (template.state === 'by immediate') {
-      const value = bytes[at + template.immediateAt]!;
-      template.byImmediate[value] ??= this.#exact(template, bytes, at, root);
-      return;
-    }
-    if (template.state !== 'counting' || ++template.seen < TRIALS_AFTER) return;
-    template.state = 'never';
-    if (this.#try(template, bytes, at, root, false)) template.state = 'ready';
-    else if (template.immediateSize === 1 && template.immediate2Size === 0) template.state = 'by immediate';
+  #kindOf(at: number, machine: number, root: number): number {
+    const words = this.#words;
+    if (this.#try(at, machine, root, false)) return Kind.READY;
+    if (words[at + Field.IMMEDIATE_SIZE] !== 1 || words[at + Field.IMMEDIATE_2_SIZE] !== 0) return Kind.NEVER;
+    const table = this.#take(256);
+    if (table === 0) return Kind.NEVER;
+    words[at + Field.EXACT_AT] = table * 4;
+    return Kind.BY_IMMEDIATE;
   }
 
-  #exact(template: Template, bytes: Uint8Array, at: number, root: number): Template {
-    const { length, displacementAt, displacementSize, immediateAt } = template;
-    const exact = new Template(length, displacementAt, displacementSize, immediateAt, 1, 0, 0);
-    exact.state = this.#try(exact, bytes, at, root, true) ? 'ready' : 'never';
+  #exact(at: number, machine: number, root: number): number {
+    const words = this.#words;
+    const exact = this.#take(Field.WORDS);
+    if (exact === 0) return 0;
+    words.copyWithin(exact, at, at + Field.WORDS);
+    words[exact + Field.KIND] = Kind.NEVER;
+    if (this.#try(exact, machine, root, true)) words[exact + Field.KIND] = Kind.READY;
     return exact;
   }
 
-  #insert(bytes: Uint8Array, at: number, root: number, length: number, offsets: ConstantOffsets): Template | undefined {
-    const template = new Template(
-      length,
-      offsets.displacementOffset,
-      offsets.displacementSize,
-      offsets.immediateOffset,
-      offsets.immediateSize,
-      offsets.immediateOffset2,
-      offsets.immediateSize2,
-    );
+  /** Index of so many zeroed words, or 0 if there are no more. */
+  #take(count: number): number {
+    const at = this.#top;
+    // Ops are copied in pairs of words.
+    const next = (at + count + 1) & ~1;
+    if (next > this.#end) return 0;
+    this.#top = next;
+    return at;
+  }
+
+  #insert(machine: number, root: number, length: number, offsets: ConstantOffsets): number {
+    const words = this.#words;
     const starts = [length];
-    if (template.displacementSize > 0) starts.push(template.displacementAt);
-    if (template.immediateSize > 0) starts.push(template.immediateAt);
+    if (offsets.displacementSize > 0) starts.push(offsets.displacementOffset);
+    if (offsets.immediateSize > 0) starts.push(offsets.immediateOffset);
     const head = Math.min(...starts);
-    if (head === 0 || this.#nodes + head > NODES_MAX) return undefined;
+    if (head === 0 || this.#nodes + head > NODES_MAX) return 0;
     let node = root;
     for (let i = 0; i < head - 1; i++) {
-      const index = (node << 8) | bytes[at + i]!;
-      if (this.#next[index]! < 0) return undefined;
-      if (this.#next[index] === 0) {
-        const fresh = this.#nodes++;
-        if ((fresh + 1) << 8 > this.#next.length) {
-          const grown = new Int32Array(this.#next.length * 2);
-          grown.set(this.#next);
-          this.#next = grown;
-        }
-        this.#next[index] = fresh;
-      }
-      node = this.#next[index]!;
+      const index = this.#trie + ((node << 8) | this.memory.u8[machine + i]!);
+      if (words[index]! < 0) return 0;
+      if (words[index] === 0) words[index] = this.#nodes++;
+      node = words[index]!;
     }
-    const index = (node << 8) | bytes[at + head - 1]!;
-    if (this.#next[index] !== 0) return undefined;
-    this.#all.push(template);
-    this.#next[index] = -this.#all.length;
-    return template;
+    const index = this.#trie + ((node << 8) | this.memory.u8[machine + head - 1]!);
+    if (words[index] !== 0) return 0;
+    const at = this.#take(Field.WORDS);
+    if (at === 0) return 0;
+    words[at + Field.LENGTH] = length;
+    words[at + Field.DISPLACEMENT_AT] = offsets.displacementOffset;
+    words[at + Field.DISPLACEMENT_SIZE] = offsets.displacementSize;
+    words[at + Field.IMMEDIATE_AT] = offsets.immediateOffset;
+    words[at + Field.IMMEDIATE_SIZE] = offsets.immediateSize;
+    words[at + Field.IMMEDIATE_2_AT] = offsets.immediateOffset2;
+    words[at + Field.IMMEDIATE_2_SIZE] = offsets.immediateSize2;
+    words[index] = -at * 4;
+    return at;
+  }
+
+  #source(at: number, own: Uint8Array, delta: number, from: number): number {
+    const field = (number: number) => this.#words[at + number]!;
+    const displacement = readSigned(own, delta + field(Field.DISPLACEMENT_AT), field(Field.DISPLACEMENT_SIZE));
+    const immediate = readSigned(own, delta + field(Field.IMMEDIATE_AT), field(Field.IMMEDIATE_SIZE));
+    const second = readSigned(own, delta + field(Field.IMMEDIATE_2_AT), field(Field.IMMEDIATE_2_SIZE));
+    const target = delta + field(Field.LENGTH) + immediate;
+    switch (from) {
+      case From.DISPLACEMENT:
+        return displacement;
+      case From.DISPLACEMENT_WORD:
+        return displacement & 0xffff;
+      case From.IMMEDIATE:
+        return immediate;
+      case From.IMMEDIATE_ZERO:
+        return immediate & unsignedMask(field(Field.IMMEDIATE_SIZE));
+      case From.IMMEDIATE_2:
+        return second & unsignedMask(field(Field.IMMEDIATE_2_SIZE));
+      case From.DELTA:
+        return delta;
+      case From.TARGET:
+        return target | 0;
+      case From.TARGET_WORD:
+        return target & 0xffff;
+      default:
+        return target - delta <= 0 ? 1 : 0;
+    }
   }
 
   /** Lowers the instruction in all trials and finds where each word comes from. False if one comes from elsewhere. */
-  #try(template: Template, bytes: Uint8Array, at: number, root: number, keepImmediate: boolean): boolean {
+  #try(at: number, machine: number, root: number, keepImmediate: boolean): boolean {
+    const field = (number: number) => this.#words[at + number]!;
     const trials: { readonly words: Int32Array; readonly sources: Int32Array }[] = [];
     for (let trial = 0; trial < TRIALS; trial++) {
       const delta = DELTAS[trial]!;
       const own = this.#bytes;
       own.fill(0x90);
-      own.set(bytes.subarray(at, at + template.length), delta);
+      own.set(this.memory.bytes(machine, field(Field.LENGTH)), delta);
       const put = (offset: number, size: number, value: number) => {
         for (let i = 0; i < size; i++) own[delta + offset + i] = value >> (8 * i);
       };
       // Different values at each place in each trial, and the first trial as it is.
       if (trial > 0) {
-        put(template.displacementAt, template.displacementSize, VALUES[trial]!);
-        if (!keepImmediate) put(template.immediateAt, template.immediateSize, VALUES[(trial * 3) % TRIALS]!);
-        put(template.immediate2At, template.immediate2Size, VALUES[(trial * 7) % TRIALS]!);
+        put(field(Field.DISPLACEMENT_AT), field(Field.DISPLACEMENT_SIZE), VALUES[trial]!);
+        if (!keepImmediate) {
+          put(field(Field.IMMEDIATE_AT), field(Field.IMMEDIATE_SIZE), VALUES[(trial * 3) % TRIALS]!);
+        }
+        put(field(Field.IMMEDIATE_2_AT), field(Field.IMMEDIATE_2_SIZE), VALUES[(trial * 7) % TRIALS]!);
       }
-      const words = this.#lowerAt(delta, template, root, trial === 0);
+      const words = this.#lowerAt(delta, at, root, trial === 0);
       if (words === undefined) return false;
       const sources = this.#values.slice();
-      for (let from = 0; from < SOURCES; from++) sources[from] = this.#source(template, own, delta, delta, from);
+      for (let from = 0; from < SOURCES; from++) sources[from] = this.#source(at, own, delta, from);
       trials.push({ words, sources });
     }
     const [first] = trials;
@@ -283,41 +223,29 @@ export class Templates {
       if (trials.every(({ words }) => words[i] === first!.words[i])) continue;
       // The number of an op decides what its words are: it never varies.
       if (i % OP_WORDS === 0) return false;
-      const from = this.#sourceOf(trials, i);
+      const from = sourceOf(trials, i);
       if (from < 0) return false;
-      patches.push(i, from, (first!.words[i]! - first!.sources[from]!) | 0);
+      patches.push((i - first!.words.length) * 4, from, (first!.words[i]! - first!.sources[from]!) | 0);
     }
-    this.#keep(template, first!.words, patches);
+    return this.#keep(at, first!.words, patches);
+  }
+
+  #keep(at: number, ops: Int32Array, patches: readonly number[]): boolean {
+    const words = this.#words;
+    const start = this.#take(ops.length + patches.length);
+    if (start === 0) return false;
+    words.set(ops, start);
+    words.set(patches, start + ops.length);
+    words[at + Field.WORDS_AT] = start * 4;
+    words[at + Field.PATCHES_AT] = (start + ops.length) * 4;
+    words[at + Field.PATCHES_END] = (start + ops.length + patches.length) * 4;
     return true;
   }
 
-  #keep(template: Template, words: Int32Array, patches: readonly number[]): void {
-    const end = this.#poolTop + words.length + patches.length;
-    if (end > this.#pool.length) {
-      const grown = new Int32Array(this.#pool.length * 2);
-      grown.set(this.#pool);
-      this.#pool = grown;
-    }
-    template.wordsAt = this.#poolTop;
-    template.patchesAt = template.wordsAt + words.length;
-    template.patchesEnd = end;
-    this.#pool.set(words, template.wordsAt);
-    this.#pool.set(patches, template.patchesAt);
-    this.#poolTop = end;
-  }
-
-  #sourceOf(trials: readonly { readonly words: Int32Array; readonly sources: Int32Array }[], word: number): number {
-    const [first] = trials;
-    for (let from = 0; from < SOURCES; from++) {
-      const constant = (first!.words[word]! - first!.sources[from]!) | 0;
-      if (trials.every(({ words, sources }) => words[word] === ((sources[from]! + constant) | 0))) return from;
-    }
-    return -1;
-  }
-
   /** Ops of the instruction at `delta` of the trial's bytes; undefined if it is another one or costs something else. */
-  #lowerAt(delta: number, template: Template, root: number, first: boolean): Int32Array | undefined {
+  #lowerAt(delta: number, at: number, root: number, first: boolean): Int32Array | undefined {
     const { low } = this;
+    const words = this.#words;
     const bytes = this.#bytes.subarray(0, delta + INSTRUCTION_BYTES_MAX + 1);
     const decoder = new Decoder(root >= 2 ? 16 : 32, bytes, DecoderOptions.None);
     decoder.position = delta;
@@ -325,18 +253,32 @@ export class Templates {
     const ins = this.#instruction;
     decoder.decodeOut(ins);
     decoder.free();
-    if (ins.isInvalid || ins.length !== template.length) return undefined;
+    if (ins.isInvalid || ins.length !== words[at + Field.LENGTH]) return undefined;
     low.at = 0;
     low.stack16 = (root & 1) !== 0;
     low.code16 = root >= 2;
     low.begin(delta, delta + ins.length);
     this.lower(low, ins);
+    const ended = low.ended ? 1 : 0;
     if (first) {
-      template.cost = low.cost;
-      template.ended = low.ended;
-    } else if (template.cost !== low.cost || template.ended !== low.ended) {
+      words[at + Field.COST] = low.cost;
+      words[at + Field.ENDED] = ended;
+    } else if (words[at + Field.COST] !== low.cost || words[at + Field.ENDED] !== ended) {
       return undefined;
     }
     return low.code.slice(0, low.at);
   }
+}
+
+/** Where a word that varies comes from, or -1. */
+function sourceOf(
+  trials: readonly { readonly words: Int32Array; readonly sources: Int32Array }[],
+  word: number,
+): number {
+  const [first] = trials;
+  for (let from = 0; from < SOURCES; from++) {
+    const constant = (first!.words[word]! - first!.sources[from]!) | 0;
+    if (trials.every(({ words, sources }) => words[word] === ((sources[from]! + constant) | 0))) return from;
+  }
+  return -1;
 }

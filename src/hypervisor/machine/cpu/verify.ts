@@ -3,7 +3,8 @@
  * instruction; exactly one terminator, at the end; guest registers and flags are written only after the last op of their
  * instruction that can fault.
  */
-import { type Block, MARK_WORDS } from './code-cache.js';
+import { MARK_WORDS } from './cache-layout.js';
+import type { Block } from './code-cache.js';
 import { isTerminator, OP_WORDS, Op } from './ir.js';
 import { TEMPS, ZERO } from './layout.js';
 import { S } from './state.js';

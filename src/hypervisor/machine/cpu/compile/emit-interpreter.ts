@@ -12,20 +12,30 @@
  *                 end  case 0  end  case 1 ...
  *               end
  *             end  NEXT from LINK
- *           end  NEXT from the hash of blocks
+ *           end  NEXT from `provide`
  *         end  count the execution, HEADER = NEXT, go to BLOCK
  *       end
- *     end  clock and mailbox
+ *     end  clock, EIP, and which op it was
  *
  * The cases of ops within a block are in `interpreter-data.ts`, `interpreter-memory.ts` and `interpreter-arithmetic.ts`. Cycles and
  * instructions are summed in one 64-bit local as in compiled code. What an op means is said in `interpret.ts` and `rare-ops.ts`;
  * whatever is not worth a case, or turns out to be awkward, goes to `execute`, which calls those.
  */
 import { FETCH_PLACES } from '../../mmu/tlb.js';
-import { Header } from '../code-cache.js';
+import { type CacheLayout, Header, MARK_WORDS, Mode, RETIRED } from '../cache-layout.js';
 import { Op } from '../ir.js';
-import { CYCLES, FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, INSTRUCTIONS, LIMIT } from '../layout.js';
-import { S, Seg, segBase, segLimit } from '../state.js';
+import {
+  CYCLES,
+  EXIT_OP,
+  FETCH_AT,
+  FETCH_MACHINE,
+  FETCH_PAGE,
+  FETCH_SAFE,
+  INSTRUCTIONS,
+  LIMIT,
+  SHAPE,
+} from '../layout.js';
+import { Attr, S, Seg, segAttr, segBase, segLimit } from '../state.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { CONDITION_TYPE, FLAG_TYPE, flagFunctions } from './flag-functions.js';
 import { Leave } from './frame.js';
@@ -36,41 +46,48 @@ import { Call, type Case, InterpreterWriter, P } from './interpreter-writer.js';
 import { ANY_MEMORY } from './nest.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
-/** Words of the mailbox, which the interpreter leaves its answers in. */
-export const Mail = {
-  /** Header of the block that was left. */
-  HEADER: 0,
-  /** Machine address of the op at which it was left. */
-  PC: 1,
-  /** Machine address of the link that is missing, or 0. */
-  LINK: 2,
-} as const;
-
 const I = Type.I32;
 const TYPES = [
   { parameters: [I, I, Type.I64, I], results: [I] },
   { parameters: [I, I, I], results: [I] },
   { parameters: [I, I], results: [I] },
+  { parameters: [I], results: [I] },
   FLAG_TYPE,
   CONDITION_TYPE,
 ] as const;
 const IMPORTS = [
   { name: 'execute', type: 2 },
   { name: 'find', type: 1 },
+  { name: 'provide', type: 2 },
 ] as const;
+/** Imported globals: the heat at which the compiler wants a block. */
+const GLOBALS = ['threshold'] as const;
 
-/** The module. `mailAt` and `slotsAt` are machine addresses. Exports `0`, the interpreter, and `1`, the way in from TypeScript. */
-export function emitInterpreter(mailAt: number, slotsAt: number, slots: number): Uint8Array<ArrayBuffer> {
+/**
+ * The module. Exports `1`, the way in for a block that TypeScript has found, and `2`, the way in at EIP:
+ *
+ *     here(cpu) -> why it ended (`Leave`); `Leave.UNKNOWN` with nothing changed if it did not begin
+ *
+ * `LIMIT` must be up to date, and no event may be due.
+ */
+export function emitInterpreter(layout: CacheLayout): Uint8Array<ArrayBuffer> {
   const enter = new WasmWriter(64);
   enter.get(0);
   enter.get(1);
   enter.i64(0, 0);
   enter.get(2);
   enter.call(Call.INTERPRET);
+  const here = new WasmWriter(64);
+  here.get(0);
+  here.i32(0);
+  here.i64(0, 0);
+  here.i32(RETIRED);
+  here.call(Call.INTERPRET);
   return assembleModule({
     ...ANY_MEMORY,
     types: TYPES,
     imports: IMPORTS,
+    globals: GLOBALS,
     table: false,
     functions: [
       {
@@ -79,10 +96,11 @@ export function emitInterpreter(mailAt: number, slotsAt: number, slots: number):
           { count: P.WIDE - P.PC, type: I },
           { count: 1, type: Type.I64 },
         ],
-        code: new InterpreterEmitter(mailAt, slotsAt, slots).emit(),
+        code: new InterpreterEmitter(layout).emit(),
       },
       { type: 1, locals: [], code: enter.done() },
-      ...flagFunctions(Call.FLAGS, 3, 4),
+      { type: 3, locals: [], code: here.done() },
+      ...flagFunctions(Call.FLAGS, 4, 5),
     ],
   });
 }
@@ -95,11 +113,7 @@ class InterpreterEmitter {
   #lookup = 0;
   #follow = 0;
 
-  constructor(
-    private readonly mailAt: number,
-    private readonly slotsAt: number,
-    private readonly slots: number,
-  ) {}
+  constructor(private readonly layout: CacheLayout) {}
 
   emit(): Uint8Array {
     const o = this.#o;
@@ -114,6 +128,34 @@ class InterpreterEmitter {
     w.op(W.I32_ADD);
     w.set(P.TAGS);
     this.#exit = o.open();
+    w.i32(Leave.UNKNOWN);
+    w.set(P.CODE);
+    w.get(P.HEADER);
+    w.op(W.I32_EQZ);
+    o.if();
+    this.#findMode();
+    // Blocks of this kind are the compiler's if they are hot.
+    w.op(W.GLOBAL_GET);
+    w.u(0);
+    w.get(P.HOT);
+    o.loadState(SHAPE);
+    w.i32(0);
+    w.op(W.I32_GE_S);
+    w.get(P.MODE);
+    w.i32(Mode.PLAIN);
+    w.op(W.I32_EQ);
+    w.op(W.I32_AND);
+    w.op(W.SELECT);
+    w.set(P.HOT);
+    this.#lookUp();
+    this.#linkOrEnter();
+    this.#countAndEnter();
+    o.else();
+    o.word(P.HEADER, Header.MODE * 4);
+    w.set(P.MODE);
+    o.end();
+    w.i32(Leave.GOTO);
+    w.set(P.CODE);
     this.#block = o.openLoop();
     w.get(P.HEADER);
     w.i32(Header.WORDS * 4);
@@ -129,8 +171,10 @@ class InterpreterEmitter {
     this.#followLink();
     o.end();
     this.#lookUp();
+    this.#linkOrEnter();
     o.end();
     this.#countAndEnter();
+    o.br(this.#block);
     o.end();
     o.end();
     this.#leave();
@@ -355,29 +399,45 @@ class InterpreterEmitter {
   #followLink(): void {
     const o = this.#o;
     const { w } = o;
-    w.i32(Leave.GOTO);
-    w.set(P.CODE);
     o.word(P.LINK, 0);
     w.tee(P.NEXT);
     o.brIf(this.#enter);
-    // In the page: the run loop finds the block and links it. Into another page nothing is linked.
+    // Only within the page: every other transition asks the instruction TLB, so whether it misses does not depend on links.
     this.#linear();
     w.i32(-4096);
     w.op(W.I32_AND);
     o.loadState(FETCH_PAGE);
-    w.op(W.I32_EQ);
-    o.brIf(this.#exit);
+    w.op(W.I32_NE);
+    o.if();
     w.i32(0);
     w.set(P.LINK);
+    o.end();
   }
 
-  /** As `Context.find`, where fetch TLB and hash of blocks have what is wanted; else out. */
+  /** MODE from the segment registers, as `Context.find` has it. */
+  #findMode(): void {
+    const o = this.#o;
+    const { w } = o;
+    const narrow = (seg: number, mode: number) => {
+      w.i32(mode);
+      w.i32(0);
+      o.loadState(segAttr(seg));
+      w.i32(Attr.DB);
+      w.op(W.I32_AND);
+      w.op(W.I32_EQZ);
+      w.op(W.SELECT);
+    };
+    narrow(Seg.SS, Mode.STACK16);
+    narrow(Seg.CS, Mode.CODE16);
+    w.op(W.I32_OR);
+    w.set(P.MODE);
+  }
+
+  /** NEXT: the block at EIP, as `Context.find` finds or decodes it where the fetch TLB's place has the page; else out. */
   #lookUp(): void {
     const o = this.#o;
     const { w } = o;
     const op = (code: number) => w.op(code);
-    w.i32(Leave.GOTO);
-    w.set(P.CODE);
     o.loadState(S.EIP);
     o.loadState(FETCH_SAFE);
     op(W.I32_GE_U);
@@ -414,41 +474,48 @@ class InterpreterEmitter {
       w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
     });
     o.end();
-    // B: machine address. The slot: see `CodeCache.slotOf`.
+    // B: machine address.
     o.loadState(FETCH_MACHINE);
     w.get(P.LINEAR);
     w.i32(4095);
     op(W.I32_AND);
     op(W.I32_ADD);
-    w.tee(P.Y);
+    w.set(P.Y);
     w.get(P.Y);
-    w.i32(13);
-    op(W.I32_SHR_U);
-    op(W.I32_XOR);
-    o.word(P.HEADER, Header.MODE * 4);
-    w.tee(P.X);
-    w.i32(11);
-    op(W.I32_SHL);
-    op(W.I32_XOR);
-    w.i32(this.slots - 1);
-    op(W.I32_AND);
-    w.i32(2);
-    op(W.I32_SHL);
-    w.memory(W.I32_LOAD, this.slotsAt, 2);
+    w.get(P.MODE);
+    w.call(Call.PROVIDE);
     w.tee(P.NEXT);
     op(W.I32_EQZ);
     o.brIf(this.#exit);
-    o.word(P.NEXT, Header.MACHINE * 4);
-    w.get(P.Y);
-    op(W.I32_NE);
-    o.brIf(this.#exit);
-    o.word(P.NEXT, Header.MODE * 4);
-    w.get(P.X);
-    op(W.I32_NE);
-    o.brIf(this.#exit);
-    o.putWord(P.NEXT, Header.ENTERED * 4, () => w.i32(1));
   }
 
+  /** The edge over which NEXT was found, if it was a direct one within the page, is followed from now on. */
+  #linkOrEnter(): void {
+    const o = this.#o;
+    const { w } = o;
+    w.get(P.LINK);
+    o.if();
+    o.word(P.HEADER, Header.MACHINE * 4);
+    o.word(P.PC, 4);
+    o.word(P.HEADER, Header.BYTES * 4);
+    w.get(P.LINK);
+    w.get(P.HEADER);
+    w.i32(Header.TAKEN * 4);
+    w.op(W.I32_ADD);
+    w.op(W.I32_EQ);
+    w.op(W.SELECT);
+    w.op(W.I32_ADD);
+    o.word(P.NEXT, Header.MACHINE * 4);
+    w.op(W.I32_EQ);
+    o.if();
+    o.putWord(P.LINK, 0, () => w.get(P.NEXT));
+    o.end();
+    o.else();
+    o.putWord(P.NEXT, Header.ENTERED * 4, () => w.i32(1));
+    o.end();
+  }
+
+  /** A block that is hot, or that a link still leads to though it is retired, is not entered. */
   #countAndEnter(): void {
     const o = this.#o;
     const { w } = o;
@@ -464,7 +531,6 @@ class InterpreterEmitter {
     });
     w.get(P.NEXT);
     w.set(P.HEADER);
-    o.br(this.#block);
   }
 
   // ---- out
@@ -485,20 +551,87 @@ class InterpreterEmitter {
     this.#exitWith(Leave.FAULT);
   }
 
-  #setMail(word: number, local: number): void {
+  #leave(): void {
     const o = this.#o;
     const { w } = o;
-    w.i32(0);
-    w.get(local);
-    w.memory(W.I32_STORE, this.mailAt + word * 4, 2);
+    this.#addSpent();
+    w.get(P.CODE);
+    w.i32(Leave.SYSTEM);
+    w.op(W.I32_EQ);
+    o.if();
+    o.storeState(EXIT_OP, () => this.#pcIndex());
+    o.end();
+    w.get(P.CODE);
+    w.i32(Leave.FAULT);
+    w.op(W.I32_EQ);
+    w.get(P.CODE);
+    w.i32(Leave.INTERPRET);
+    w.op(W.I32_EQ);
+    w.op(W.I32_OR);
+    o.if();
+    this.#retreat();
+    o.end();
+    w.get(P.CODE);
   }
 
-  #leave(): void {
-    this.#setMail(Mail.HEADER, P.HEADER);
-    this.#setMail(Mail.PC, P.PC);
-    this.#setMail(Mail.LINK, P.LINK);
+  #pcIndex(): void {
+    const o = this.#o;
+    const { w } = o;
+    w.get(P.PC);
+    w.i32(this.layout.codeAt);
+    w.op(W.I32_SUB);
+    w.i32(2);
+    w.op(W.I32_SHR_U);
+  }
+
+  /** As `retreat` of `interpret.ts`: EIP and clock become those of the instruction whose op is at PC. */
+  #retreat(): void {
+    const o = this.#o;
+    const { w } = o;
+    const op = (code: number) => w.op(code);
+    this.#pcIndex();
+    w.set(P.X);
+    o.word(P.HEADER, Header.INSTRUCTIONS * 4);
+    w.set(P.Y);
+    // LINE: the mark, B: its number; from the last one down to the first that is not behind PC.
+    o.word(P.HEADER, Header.MARKS * 4);
+    w.get(P.Y);
+    w.i32(MARK_WORDS);
+    op(W.I32_MUL);
+    op(W.I32_ADD);
+    w.i32(2);
+    op(W.I32_SHL);
+    w.i32(this.layout.codeAt);
+    op(W.I32_ADD);
+    w.set(P.LINE);
+    const search = o.openLoop();
+    w.get(P.Y);
+    w.i32(1);
+    op(W.I32_SUB);
+    w.set(P.Y);
+    w.get(P.LINE);
+    w.i32(MARK_WORDS * 4);
+    op(W.I32_SUB);
+    w.tee(P.LINE);
+    w.memory(W.I32_LOAD, 0, 2);
+    w.get(P.X);
+    op(W.I32_GT_U);
+    o.brIf(search);
+    o.end();
+    o.storeState(S.EIP, () => {
+      o.loadState(S.EIP);
+      o.word(P.LINE, 4);
+      op(W.I32_ADD);
+    });
+    w.get(P.Y);
+    op(W.I64_EXTEND_I32_U);
+    w.i64(0, 32);
+    op(W.I64_SHL);
+    o.word(P.LINE, 8);
+    op(W.I64_EXTEND_I32_U);
+    op(W.I64_OR);
+    w.set(P.SPENT);
     this.#addSpent();
-    this.#o.w.get(P.CODE);
   }
 
   #addSpent(): void {

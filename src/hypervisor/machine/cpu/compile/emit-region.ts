@@ -16,7 +16,8 @@
  */
 
 import { FETCH_PLACES } from '../../mmu/tlb.js';
-import { type CodeCache, MARK_WORDS } from '../code-cache.js';
+import { MARK_WORDS } from '../cache-layout.js';
+import type { CodeCache } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, Shape } from '../layout.js';
 import { S } from '../state.js';

@@ -2,7 +2,8 @@
  * The frame of a compiled region: its parameters and locals, what it imports, and the writer with the book-keeping that all
  * emitters share (open blocks, where the guest is, which kind the lazy flags are of).
  */
-import { type Block, MARK_WORDS } from '../code-cache.js';
+import { MARK_WORDS } from '../cache-layout.js';
+import type { Block } from '../code-cache.js';
 import { TEMPS } from '../layout.js';
 import { S } from '../state.js';
 import { Nest } from './nest.js';

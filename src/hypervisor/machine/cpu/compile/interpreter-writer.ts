@@ -13,7 +13,10 @@ import { Nest } from './nest.js';
 import { W } from './wasm-writer.js';
 
 export const P = {
-  /** Parameters: state words; header of the first block; instructions << 32 | cycles; heat at which a block is not entered. */
+  /**
+   * Parameters: state words; header of the first block, or 0 to begin at EIP; instructions << 32 | cycles; heat at which a block is
+   * not entered.
+   */
   CPU: 0,
   HEADER: 1,
   SPENT: 2,
@@ -42,11 +45,13 @@ export const P = {
   NEXT: 18,
   /** Why the interpreter is left. */
   CODE: 19,
-  WIDE: 20,
+  /** `Mode` of the blocks. */
+  MODE: 20,
+  WIDE: 21,
 } as const;
 
-/** Functions of the module: imports, the interpreter, the way in, flags. */
-export const Call = { EXECUTE: 0, FIND: 1, INTERPRET: 2, ENTER: 3, FLAGS: 4 } as const;
+/** Functions of the module: imports, the interpreter, the ways in, flags. */
+export const Call = { EXECUTE: 0, FIND: 1, PROVIDE: 2, INTERPRET: 3, ENTER: 4, HERE: 5, FLAGS: 6 } as const;
 
 /** Code for some ops. It begins with PC at the op and ends in one of the ways out of a case. */
 export interface Case {
@@ -64,19 +69,6 @@ export class InterpreterWriter extends Nest implements ArithmeticFrame {
 
   constructor() {
     super(32768);
-  }
-
-  /** Pushes a word in memory at an address in a local. */
-  word(local: number, offset: number): void {
-    this.w.get(local);
-    this.w.memory(W.I32_LOAD, offset, 2);
-  }
-
-  /** Stores what `value` pushes at an address in a local. */
-  putWord(local: number, offset: number, value: () => void): void {
-    this.w.get(local);
-    value();
-    this.w.memory(W.I32_STORE, offset, 2);
   }
 
   // ---- operands: the arguments of an op, by position

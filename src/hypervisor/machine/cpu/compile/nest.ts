@@ -54,6 +54,21 @@ export class Nest {
     this.w.brIf(this.depth - depth);
   }
 
+  // ---- words
+
+  /** Pushes a word in memory at an address in a local. */
+  word(local: number, offset: number): void {
+    this.w.get(local);
+    this.w.memory(W.I32_LOAD, offset, 2);
+  }
+
+  /** Stores what `value` pushes at an address in a local. */
+  putWord(local: number, offset: number, value: () => void): void {
+    this.w.get(local);
+    value();
+    this.w.memory(W.I32_STORE, offset, 2);
+  }
+
   // ---- state words
 
   loadState(word: number): void {

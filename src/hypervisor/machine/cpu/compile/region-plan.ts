@@ -3,7 +3,8 @@
  * it becomes one WebAssembly function. Its blocks are laid out as a tree of loops (`loop-tree.ts`): an edge forward is a `br` out of
  * nested blocks, one to a header a `br` to a `loop`. Callers come in through a dispatch at the function's top.
  */
-import { type Block, type CodeCache, MARK_WORDS, Mode } from '../code-cache.js';
+import { MARK_WORDS, Mode } from '../cache-layout.js';
+import type { Block, CodeCache } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { arrange, firstOf, type Item, isLoop, type Loop, routeTo, successors } from './loop-tree.js';
 import { flagsLiveBefore, isCompilable, kindAfter, UNKNOWN_KIND } from './op-facts.js';
@@ -97,7 +98,7 @@ function collect(cache: CodeCache, start: Block): Map<number, Node> {
     const page = block.machine & -4096;
     const reach = (machine: number) => {
       if ((machine & -4096) !== page) return;
-      const next = cache.peek(machine, Mode.PLAIN);
+      const next = cache.find(machine, Mode.PLAIN);
       if (next !== undefined) pending.push(next);
     };
     const { taken, fall } = targets(cache, node);

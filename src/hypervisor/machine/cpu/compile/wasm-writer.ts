@@ -35,6 +35,7 @@ export const W = {
   I32_LOAD16_S: 0x2e,
   I32_LOAD16_U: 0x2f,
   I32_STORE: 0x36,
+  I64_STORE: 0x37,
   F64_STORE: 0x39,
   I32_STORE8: 0x3a,
   I32_STORE16: 0x3b,
