@@ -266,7 +266,7 @@ function emitProvide(layout: CacheLayout): Uint8Array {
   w.i32(Kind.READY);
   op(W.I32_NE);
   unknownIf();
-  // Ops, one NEXT, and the marks must fit.
+  // Ops, marks, and a NEXT must fit.
   w.get(TO);
   n.word(TEMPLATE, Field.PATCHES_AT * 4);
   op(W.I32_ADD);
@@ -274,7 +274,12 @@ function emitProvide(layout: CacheLayout): Uint8Array {
   op(W.I32_SUB);
   w.get(MARK);
   op(W.I32_ADD);
-  w.i32(OP_WORDS * 4 + MARK_WORDS * 4 - layout.scratchAt);
+  w.i32(MARK_WORDS * 4 - layout.scratchAt);
+  op(W.I32_ADD);
+  n.word(TEMPLATE, Field.ENDED * 4);
+  op(W.I32_EQZ);
+  w.i32(Math.log2(OP_WORDS * 4));
+  op(W.I32_SHL);
   op(W.I32_ADD);
   w.get(ROOM);
   op(W.I32_GT_U);

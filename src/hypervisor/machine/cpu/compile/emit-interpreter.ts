@@ -296,12 +296,6 @@ class InterpreterEmitter {
       w.set(P.SPENT);
       this.#exitWith(Leave.SYSTEM);
     });
-    // Decoded with the page behind it: the run loop gives such a block to the reference interpreter.
-    add(Op.FETCH_NEXT_PAGE, () => {
-      w.i32(0);
-      w.set(P.LINK);
-      this.#exitWith(Leave.GOTO);
-    });
     return cases;
   }
 
@@ -486,6 +480,11 @@ class InterpreterEmitter {
     w.call(Call.PROVIDE);
     w.tee(P.NEXT);
     op(W.I32_EQZ);
+    o.brIf(this.#exit);
+    // Decoded with the page behind it: such a block is the reference interpreter's.
+    o.word(P.NEXT, Header.SECOND_PAGE * 4);
+    w.i32(0);
+    op(W.I32_GE_S);
     o.brIf(this.#exit);
   }
 
