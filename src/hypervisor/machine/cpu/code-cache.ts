@@ -305,6 +305,18 @@ export class CodeCache {
     else if (++this.#words[page + 1]! > QUIET_WRITES) this.#tidy(mpn);
   }
 
+  /** The live blocks that begin in a page. */
+  blocksIn(mpn: number): Block[] {
+    const found: Block[] = [];
+    for (let address = this.#words[this.#page(mpn)]!; address !== 0; ) {
+      const at = this.#indexOf(address);
+      const begins = this.code[at + Header.MACHINE]! >>> 12 === mpn;
+      if (begins && this.code[at + Header.HEAT] !== RETIRED) found.push(this.#block(at));
+      address = this.#nextOnPage(at, mpn);
+    }
+    return found;
+  }
+
   #nextOnPage(at: number, mpn: number): number {
     return this.code[at + this.#linkOnPage(at, mpn)]!;
   }
