@@ -5,13 +5,12 @@
  * is written beside them.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { defineConfig } from 'rolldown';
 
 /** Packages that stay where npm put them. */
 const EXTERNAL = [
-  // Reads its WebAssembly from the folder it is in.
-  'iced-x86',
   // Reads its translations from there.
   'yargs',
   // CommonJS, loaded when the first menu opens.
@@ -46,6 +45,24 @@ const licences = {
 };
 
 /**
+ * iced stays where npm put it, too, because it reads its WebAssembly from there. But where a module imports CommonJS, Node reads
+ * all of its 900 KB once more to find the names that it exports; `require` does not ask.
+ */
+const icedByRequire = {
+  name: 'iced-by-require',
+  resolveId: id => (id === 'iced-x86' ? '\0iced-x86' : undefined),
+  load(id) {
+    if (id !== '\0iced-x86') return undefined;
+    const names = Object.keys(createRequire(import.meta.url)('iced-x86')).filter(name => /^[A-Z]\w*$/.test(name));
+    return [
+      "import { createRequire } from 'node:module';",
+      "const iced = createRequire(import.meta.url)('iced-x86');",
+      ...names.map(name => `export const ${name} = /* @__PURE__ */ (() => iced.${name})();`),
+    ].join('\n');
+  },
+};
+
+/**
  * The part of the hypervisor that the command line and the console know, apart from the machine: they are on the screen before
  * a machine is loaded. None of it is read in an inner loop.
  */
@@ -70,7 +87,7 @@ export default defineConfig({
       fetch: 'undefined',
     },
   },
-  plugins: [licences],
+  plugins: [icedByRequire, licences],
   output: {
     dir: 'dist',
     format: 'esm',

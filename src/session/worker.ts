@@ -32,6 +32,8 @@ class HostThread {
     });
     this.#take(this.#host.drainEvents());
     post({ kind: 'ready', cyclesPerSecond: this.#host.cyclesPerSecond });
+    // Something to see at once: the first quantum of a host whose guests boot takes a while.
+    post({ kind: 'snapshot', sample: this.#host.sample() });
   }
 
   /** Until `close`. */

@@ -26,7 +26,6 @@ const namesIn = (closure: ReadonlySet<string>): string[] =>
 test('the command line loads neither the machine nor the console', () => {
   const names = namesIn(closureOf(join(ROOT, 'dist/cli/main.js')));
   expect(names).toContain('yargs');
-  expect(names).not.toContain('iced-x86');
   expect(names.filter(name => /^(?:hypervisor|app|recorder)-/.test(name))).toEqual([]);
 });
 
@@ -42,8 +41,10 @@ test('the console loads Ink from our own files, and no machine', () => {
 
 test('the host thread loads the machine at once, and no console', () => {
   const names = namesIn(closureOf(join(ROOT, 'dist/session/worker.js')));
-  expect(names).toContain('iced-x86');
+  expect(names.filter(name => name.startsWith('hypervisor-'))).toHaveLength(1);
   expect(names.filter(name => name.startsWith('app-'))).toEqual([]);
+  // Importing CommonJS makes Node look for its exported names, in all of it.
+  expect(names).not.toContain('iced-x86');
 });
 
 test('the licences of what is in our files are beside them', () => {
