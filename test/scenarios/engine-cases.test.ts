@@ -432,6 +432,127 @@ top:  add eax, ecx
   machine => expect(machine.read32(DATA)).toBeGreaterThan(HOT * 3),
 );
 
+/** DR7: breakpoint 0 on an instruction, 1 on writes of four bytes (SDM vol. 3, 17.2.4). */
+const ON_INSTRUCTION = 0x1;
+const ON_WRITE = 0x4 | (0xd << 20);
+const DR7_ALWAYS = 0x400;
+
+everywhere(
+  'breakpoints that the guest sets on an instruction and on data of a loop that is hot, and takes back',
+  machine => {
+    machine.enablePaging();
+    // Counts hits by what DR6 says, in two words; RF lets the instruction go on.
+    machine.gate(Vector.DB, 0, HANDLERS + 0x2000);
+    machine.loadAt(
+      HANDLERS + 0x2000,
+      `push eax
+      mov eax, dr6
+      test eax, 1
+      jz written
+      inc dword [${DATA + 0x100}]
+      or dword [esp+12], 0x10000
+written: test eax, 2
+      jz out
+      inc dword [${DATA + 0x104}]
+out:  xor eax, eax
+      mov dr6, eax
+      pop eax
+      iret`,
+    );
+    machine.load(`
+      mov eax, body
+      mov dr0, eax
+      mov eax, ${DATA}
+      mov dr1, eax
+      mov ebp, 8
+round: mov ecx, ${HOT * 2}
+top:
+body: add [${DATA}], ecx
+      mov [${DATA + 8}], ecx
+      cmp ecx, ${HOT + 20}
+      jne later
+      mov eax, ${DR7_ALWAYS | ON_INSTRUCTION | ON_WRITE}
+      mov dr7, eax
+later: cmp ecx, ${HOT}
+      jne on
+      mov eax, ${DR7_ALWAYS}
+      mov dr7, eax
+on:   dec ecx
+      jnz top
+      dec ebp
+      jnz round
+      hlt`);
+    halts(machine);
+  },
+  machine => {
+    // Set in one iteration behind the store, taken back in the twentieth after it.
+    expect(machine.read32(DATA + 0x100)).toBe(8 * 20);
+    expect(machine.read32(DATA + 0x104)).toBe(8 * 20);
+  },
+);
+
+everywhere(
+  'a breakpoint of the monitor on data in the middle of what REP STOSD writes, and steps over it',
+  machine => {
+    machine.loadAt(HANDLERS + Vector.DB * 16, `inc dword [${DATA + 0x4000}]\n iret`);
+    machine.load(`
+      mov ebp, ${ROUNDS * 8}
+round: mov edi, ${DATA + 0xf00}
+      mov ecx, 0x100
+      rep stosd
+      mov eax, ebp
+      dec ebp
+      jnz round
+      hlt`);
+    const { s } = machine.cpu;
+    const stops: number[] = [];
+    for (let i = 0; machine.run(machine.cpu.cycles + 900).kind !== 'halt'; i++) {
+      stops.push(machine.cpu.cycles, machine.cpu.instructions);
+      // On in four slices, off in four.
+      s[S.DR0 + 1] = DATA + 0x1000;
+      s[S.DR7] = DR7_ALWAYS | ((i & 4) === 0 ? ON_WRITE : 0);
+      for (let step = i % 5; step > 0; step--) machine.cpu.step();
+    }
+    return stops;
+  },
+  machine => expect(machine.read32(DATA + 0x4000)).toBeGreaterThan(ROUNDS / 3),
+);
+
+everywhere(
+  'a loop in two pages, of which a word store across their border changes an instruction on each side',
+  machine => {
+    machine.enablePaging();
+    const border = CODE + 4096;
+    // The last byte of one page is the last of an immediate, the first of the next page is an opcode: INC EBX or DEC EBX.
+    machine.load(
+      `top: add esi, 0x01020304
+      inc ebx
+      dec ecx
+      jz out
+      jmp top
+out:  ret`,
+      border - 6,
+    );
+    machine.load(
+      `
+      mov ebp, ${ROUNDS}
+round: mov ecx, ${HOT / 10}
+      call ${border - 6}
+      xor word [${border - 1}], 0x0801
+      dec ebp
+      jnz round
+      hlt`,
+      0x14000,
+    );
+    halts(machine);
+  },
+  machine => {
+    // As many rounds with INC as with DEC.
+    expect(machine.reg(S.EBX)).toBe(0);
+    expect(machine.reg(S.ESI)).toBe(((ROUNDS / 2) * (HOT / 10) * (0x01020304 + 0x00020304)) >>> 0);
+  },
+);
+
 /** More blocks than a region may have, and blocks longer than the decoder makes them. */
 const LONG = Array.from(
   { length: 160 },
