@@ -66,6 +66,31 @@ export class Decoded {
   }
 }
 
+/** Places whose instructions are remembered; a kernel has a few dozen that trap. */
+const PLACES_MAX = 512;
+
+/** Instructions decoded before, by EIP. One is the same again where the bytes are the same. */
+export class DecodedPlaces {
+  readonly #known = new Map<number, { readonly bytes: Uint8Array; readonly decoded: Decoded }>();
+
+  /** As the function. Keeps `bytes`. */
+  decode(bytes: Uint8Array, eip: number): Decoded | undefined {
+    const known = this.#known.get(eip);
+    if (known !== undefined && startsWith(bytes, known.bytes)) return known.decoded;
+    const decoded = decode(bytes, eip);
+    if (decoded === undefined) return undefined;
+    if (this.#known.size >= PLACES_MAX) this.#known.clear();
+    this.#known.set(eip, { bytes: bytes.subarray(0, decoded.length), decoded });
+    return decoded;
+  }
+}
+
+function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
+  if (bytes.length < start.length) return false;
+  for (let i = 0; i < start.length; i++) if (bytes[i] !== start[i]) return false;
+  return true;
+}
+
 /** The first instruction of 32-bit code; undefined where the bytes are none, or not all of it. */
 export function decode(bytes: Uint8Array, eip: number): Decoded | undefined {
   const decoder = new Decoder(32, bytes, DecoderOptions.None);

@@ -88,7 +88,16 @@ export class GuestPhysical implements TableReader, TableWriter {
 
   readBytes(physical: number, length: number): Uint8Array {
     const out = new Uint8Array(length);
-    for (let i = 0; i < length; i++) out[i] = this.read((physical + i) >>> 0, 1);
+    let done = 0;
+    while (done < length) {
+      const at = (physical + done) >>> 0;
+      const offset = at & PAGE_OFFSET_MASK;
+      const chunk = Math.min(length - done, PAGE_SIZE - offset);
+      const mpn = this.#vm.pmap.mpnFor(ppnOf(at));
+      if (mpn !== undefined) out.set(this.#vm.memory.bytes((mpn << 12) | offset, chunk), done);
+      else for (let i = 0; i < chunk; i++) out[done + i] = this.#vm.mmio.read((at + i) >>> 0, 1);
+      done += chunk;
+    }
     return out;
   }
 

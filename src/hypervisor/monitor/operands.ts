@@ -1,7 +1,7 @@
 /** Decoding and operands of instructions that the monitor carries out for the guest, by iced-x86. The guest must be out. */
 import { OpKind, Register } from 'iced-x86';
 import { Attr, Seg, Vector } from '../machine/cpu/state.js';
-import { type Decoded, decode } from './decoded.js';
+import type { Decoded } from './decoded.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import type { Width } from './guest-memory.js';
 import { roomFor } from './guest-segments.js';
@@ -46,7 +46,7 @@ export function decodeAt(vcpu: VirtualCpu): Decoded | GuestFault {
   const wanted = Math.min(MAX_INSTRUCTION, room);
   const bytes = vcpu.memory.fetch(linear, wanted, vcpu.isUser);
   if (isFault(bytes)) return bytes;
-  const instruction = decode(bytes, vcpu.eip);
+  const instruction = vcpu.places.decode(bytes, vcpu.eip);
   if (instruction !== undefined) return instruction;
   // Too few bytes: the rest of the instruction is on a page that is not there, or behind the segment's end.
   if (bytes.length < wanted) {

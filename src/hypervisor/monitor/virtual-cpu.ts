@@ -17,6 +17,7 @@ import type { CostName } from '../machine/costs/profile.js';
 import type { HardwareThread } from '../machine/cpu/processor.js';
 import { Flag, S, Seg } from '../machine/cpu/state.js';
 import { CAUSE_NAMES, type Cause } from '../stats/causes.js';
+import { DecodedPlaces } from './decoded.js';
 import { Descriptors } from './descriptors.js';
 import { GuestMemory, GuestPhysical } from './guest-memory.js';
 import { VCPU_PAGE_LINEAR } from './hole.js';
@@ -38,6 +39,8 @@ export class VirtualCpu {
   readonly memory: GuestMemory;
   readonly shadow: ShadowMmu;
   readonly descriptors: Descriptors;
+  /** Of instructions that trapped. */
+  readonly places = new DecodedPlaces();
 
   /** Machine page of the vCPU page, and its machine address. */
   readonly pageMpn: Mpn;

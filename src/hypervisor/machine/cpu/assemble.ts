@@ -125,25 +125,46 @@ interface Form {
   readonly kinds: readonly K[];
 }
 
-/** Every 32-bit encoding of each mnemonic, by lower-case name. Built once. */
-let formsByMnemonic: Map<string, Form[]> | undefined;
-function formsOf(mnemonic: string): readonly Form[] {
-  if (!formsByMnemonic) {
-    formsByMnemonic = new Map();
-    for (const value of Object.values(Code)) {
+/**
+ * iced has some 4,700 codes, and tells what each is in a dozen calls. The names of a code and of its mnemonic begin alike: only codes
+ * with the two first letters of a mnemonic are asked.
+ */
+const LETTERS = 2;
+let codesByLetters: Map<string, Code[]> | undefined;
+function codesLike(mnemonic: string): readonly Code[] {
+  if (codesByLetters === undefined) {
+    codesByLetters = new Map();
+    for (const [name, value] of Object.entries(Code)) {
       if (typeof value !== 'number') continue;
-      const info = CodeExt.opCode(value);
-      if (info.isInstruction && info.mode32 && info.encoding === 0) {
-        const kinds = Array.from({ length: info.opCount }, (_, i) => info.opKind(i));
-        const name = Mnemonic[info.mnemonic]!.toLowerCase();
-        const list = formsByMnemonic.get(name) ?? [];
-        list.push({ code: value, kinds });
-        formsByMnemonic.set(name, list);
-      }
-      info.free();
+      const letters = name.slice(0, LETTERS).toLowerCase();
+      const list = codesByLetters.get(letters);
+      if (list === undefined) codesByLetters.set(letters, [value]);
+      else list.push(value);
     }
   }
-  return formsByMnemonic.get(mnemonic) ?? [];
+  return codesByLetters.get(mnemonic.slice(0, LETTERS)) ?? [];
+}
+
+/** Every 32-bit encoding of a mnemonic (lower case). */
+const formsByMnemonic = new Map<string, readonly Form[]>();
+function formsOf(mnemonic: string): readonly Form[] {
+  const known = formsByMnemonic.get(mnemonic);
+  if (known !== undefined) return known;
+  const forms: Form[] = [];
+  for (const code of codesLike(mnemonic)) {
+    const info = CodeExt.opCode(code);
+    if (
+      info.isInstruction &&
+      info.mode32 &&
+      info.encoding === 0 &&
+      Mnemonic[info.mnemonic]!.toLowerCase() === mnemonic
+    ) {
+      forms.push({ code, kinds: Array.from({ length: info.opCount }, (_, i) => info.opKind(i)) });
+    }
+    info.free();
+  }
+  formsByMnemonic.set(mnemonic, forms);
+  return forms;
 }
 
 const FIXED: ReadonlyMap<K, Register> = new Map([
@@ -467,9 +488,15 @@ function encode(statement: string, address: number, symbols: Symbols, line: Line
 
 /**
  * Assembles `source` for execution at linear address `origin` (unsigned). `symbols` are predefined names. Throws `Error` with
- * the line number and text for anything that cannot be encoded.
+ * the line number and text for anything that cannot be encoded. `encoded`: statements whose bytes depend on nothing but their text;
+ * whoever assembles several similar sources hands them on.
  */
-export function assemble(origin: number, source: string, symbols: Readonly<Record<string, number>> = {}): Assembled {
+export function assemble(
+  origin: number,
+  source: string,
+  symbols: Readonly<Record<string, number>> = {},
+  encoded: Map<string, Uint8Array> = new Map(),
+): Assembled {
   const labels = new Map<string, number>();
   const statements: { readonly line: Line; readonly text: string }[] = [];
   const lines = source.split('\n');
@@ -490,8 +517,6 @@ export function assemble(origin: number, source: string, symbols: Readonly<Recor
   });
   // Lengths do not depend on label values (symbolic operands take their longest form), so two passes suffice.
   const known = (name: string): number | undefined => symbols[name] ?? labels.get(name);
-  /** Statements without symbols, which the second pass need not encode again. */
-  const fixed: (Uint8Array | undefined)[] = [];
   const pass = (final: boolean): Uint8Array[] => {
     let address = origin;
     const out: Uint8Array[] = [];
@@ -502,7 +527,7 @@ export function assemble(origin: number, source: string, symbols: Readonly<Recor
         const here = address;
         let symbolic = false;
         const bytes =
-          fixed[item.statement!] ??
+          encoded.get(text) ??
           encode(
             text,
             here,
@@ -515,7 +540,7 @@ export function assemble(origin: number, source: string, symbols: Readonly<Recor
             line,
           );
         // A direct branch to a number depends on the address as well.
-        if (!symbolic && !/^(j|call|loop)/i.test(text)) fixed[item.statement!] = bytes;
+        if (!symbolic && !/^(j|call|loop)/i.test(text)) encoded.set(text, bytes);
         out.push(bytes);
         address += bytes.length;
       }

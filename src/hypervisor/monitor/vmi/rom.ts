@@ -51,8 +51,9 @@ export function buildVmiRom(): VmiRom {
 }
 
 function build(): VmiRom {
-  const first = assemble(Header.END, romSource(new Map()));
-  const { bytes: code, labels } = assemble(Header.END, romSource(first.labels));
+  const encoded = new Map<string, Uint8Array>();
+  const first = assemble(Header.END, romSource(new Map()), {}, encoded);
+  const { bytes: code, labels } = assemble(Header.END, romSource(first.labels), {}, encoded);
   const offset = (label: string): number => {
     const at = labels.get(label);
     assert(at !== undefined, `no label ${label} in the ROM`);
