@@ -95,6 +95,7 @@ export const PRICES = [
   'simple',
   'clts',
   'movCr2',
+  'movCr3',
   'invlpg',
   'sysenter',
   'sysexit',

@@ -53,7 +53,8 @@ export const FILLED_AT = 16;
 /** Distances from the start of the data places. */
 export const DATA_SETS_AT = PLACES_BYTES;
 export const DATA_SETS_BYTES = (DATA_LINES / WAYS) * SET_WORDS * 4;
-const FETCH_SETS_AT = DATA_SETS_AT + setsBytes(DATA_LINES);
+export const FETCH_SETS_AT = DATA_SETS_AT + setsBytes(DATA_LINES);
+export const FETCH_SETS_BYTES = (FETCH_LINES / WAYS) * SET_WORDS * 4;
 export const LARGE_AT = FETCH_SETS_AT + setsBytes(FETCH_LINES);
 export const TLB_BYTES = LARGE_AT + 1024;
 

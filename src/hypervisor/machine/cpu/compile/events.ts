@@ -6,6 +6,7 @@
  *     system(cpu, at, page) -> 0, `ELSEWHERE`, or why compiled code must return (`system` of `slow-paths.ts`)
  *     fault(cpu) -> `ELSEWHERE` or `Leave.EVENT`: the pending fault is delivered; `Leave.FAULT`: it is still pending
  */
+import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { HAS_ERROR_CODE } from '../core.js';
 import {
   CYCLES,
@@ -13,10 +14,12 @@ import {
   EXCEPTIONS,
   FAULT_CODE,
   FAULT_VECTOR,
+  FETCH_AT,
   FETCH_MACHINE,
   FETCH_PAGE,
   FETCH_SAFE,
   INSTRUCTIONS,
+  NO_PAGE,
   POLL_AT,
   PRICES,
   PRICES_AT,
@@ -25,10 +28,12 @@ import {
   STATUS,
   WRITABLE,
 } from '../layout.js';
-import { Attr, Cr0, Flag, S, Seg, segAttr, segLimit, segSelector, Vector } from '../state.js';
+import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from '../state.js';
 import { type HelperName, helperNumber } from '../system.js';
 import type { Replay } from '../transitions.js';
+import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { FLAG_TYPE } from './flag-functions.js';
+import { flushFunctions } from './flush.js';
 import { ELSEWHERE, Leave } from './frame.js';
 import { ANY_MEMORY } from './nest.js';
 import { REPLAY_TYPES, ReplayFunction, replayFunctions } from './replay.js';
@@ -45,13 +50,14 @@ const I = Type.I32;
 const Import = { SYSTEM: 0, IMAGE: 1 } as const;
 const FIRST = 2;
 /** Functions behind those of `replay.ts`. */
-const Exported = { SYSTEM: 3, FAULT: 4 } as const;
+const Exported = { FLUSH_PAGE: 3, FLUSH_NON_GLOBAL: 4, SYSTEM: 5, FAULT: 6 } as const;
 const TYPES = [
   { parameters: [I, I], results: [I] },
   FLAG_TYPE,
   ...REPLAY_TYPES,
   { parameters: [I, I, I], results: [I] },
   { parameters: [I], results: [I] },
+  { parameters: [I], results: [] },
 ];
 
 /** Modules by the address of the ops, on which alone their bytes depend: nearly always the same. */
@@ -69,7 +75,7 @@ function moduleFor(codeAt: number): WebAssembly.Module {
           { name: 'image', type: 1 },
         ],
         table: false,
-        functions: [...replayFunctions([2, 3, 4]), systemFunction(codeAt), faultFunction()],
+        functions: [...replayFunctions([2, 3, 4]), ...flushFunctions([0, 7]), systemFunction(codeAt), faultFunction()],
       }),
     );
     modules.set(codeAt, module);
@@ -230,6 +236,7 @@ class SystemWriter extends EventWords {
       readControl: () => this.#readControl(),
       writeControl: () => this.#writeControl(),
       clearTaskSwitched: () => this.#clearTaskSwitched(),
+      invalidatePage: () => this.#invalidatePage(),
     });
     this.end();
     w.get(AT);
@@ -566,20 +573,73 @@ class SystemWriter extends EventWords {
     this.br(this.#done);
   }
 
-  /** MOV to CR2. */
+  /** MOV to CR2 and CR3. */
   #writeControl(): void {
     const { w } = this;
+    const value = () => {
+      this.#wordAt(3);
+      w.memory(W.I32_LOAD, 0, 2);
+    };
     this.#privileged();
     this.argument(2);
     w.i32(2);
-    w.op(W.I32_NE);
-    this.#slowIf();
-    this.storeState(S.CR2, () => {
-      this.#wordAt(3);
-      w.memory(W.I32_LOAD, 0, 2);
-    });
+    w.op(W.I32_EQ);
+    this.if();
+    this.storeState(S.CR2, value);
     this.pay('movCr2');
     this.br(this.#done);
+    this.end();
+    this.argument(2);
+    w.i32(3);
+    w.op(W.I32_NE);
+    this.#slowIf();
+    this.storeState(S.CR3, value);
+    w.get(CPU);
+    w.call(FIRST + Exported.FLUSH_NON_GLOBAL);
+    this.pay('movCr3');
+    this.#refetch();
+    this.br(this.#done);
+  }
+
+  #invalidatePage(): void {
+    const { w } = this;
+    this.#privileged();
+    w.get(CPU);
+    this.#wordAt(3);
+    w.memory(W.I32_LOAD, 0, 2);
+    this.argument(2);
+    this.left(4);
+    w.get(CPU);
+    this.add();
+    w.memory(W.I32_LOAD, segBase(0) * 4, 2);
+    this.add();
+    w.call(FIRST + Exported.FLUSH_PAGE);
+    this.#slowUnless();
+    this.pay('invlpg');
+    this.#refetch();
+    this.br(this.#done);
+  }
+
+  /** The page of the next instruction is fetched anew: where its place still has it, at once. */
+  #refetch(): void {
+    const { w } = this;
+    w.get(NEXT);
+    placeOffset(w, FETCH_PLACES);
+    w.get(CPU);
+    this.add();
+    w.set(X);
+    this.storeState(FETCH_PAGE, () => {
+      w.get(NEXT);
+      this.and(-4096);
+      w.tee(Y);
+      w.i32(NO_PAGE);
+      // At CPL 0.
+      this.loadAt(X, FETCH_AT);
+      w.get(Y);
+      w.op(W.I32_EQ);
+      w.op(W.SELECT);
+    });
+    this.storeState(FETCH_MACHINE, () => this.loadAt(X, MACHINE_PAGE));
   }
 
   #clearTaskSwitched(): void {
