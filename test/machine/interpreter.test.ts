@@ -1,6 +1,6 @@
 /** The generated interpreter against the reference where its own bookkeeping matters: links, retired blocks, events, devices. */
 import { describe, expect, test } from 'vitest';
-import { CODE_WORDS } from '../../src/hypervisor/machine/cpu/cache-layout.js';
+import { CODE_WORDS, KEEP_AFTER } from '../../src/hypervisor/machine/cpu/cache-layout.js';
 import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
 import { CODE, DATA, Machine } from './fixture.js';
@@ -174,7 +174,7 @@ test('a full arena drops all blocks, links and numbers, and what runs goes on', 
   engineDefaults.decodedBytesMax = 128 << 10;
   const machine = machineWith('never');
   engineDefaults.decodedBytesMax = CODE_WORDS * 4;
-  // Each turn writes a function at another place and calls it: 5000 blocks of more than a hundred bytes.
+  // Each turn writes a function at another place and calls it so often that it is kept: 5000 blocks of more than a hundred bytes.
   machine.load(`
       mov ecx, 5000
       mov edi, 0x40000
@@ -182,7 +182,11 @@ test('a full arena drops all blocks, links and numbers, and what runs goes on', 
       mov byte [edi], 0xb8
       mov [edi+1], ecx
       mov byte [edi+5], 0xc3
+      mov ebx, ${KEEP_AFTER + 1}
+    again:
       call edi
+      dec ebx
+      jnz again
       add [${DATA}], eax
       add edi, 8
       dec ecx

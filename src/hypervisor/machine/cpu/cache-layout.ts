@@ -1,9 +1,11 @@
 /**
  * Where decoded code lies in the simulator's own memory, so that generated code can find it, decode more, and run it:
  *
- *     mailbox | slots of the hash | trie of instruction heads | templates | scratch | pages | blocks
+ *     mailbox | slots of the hash | what was seen | trie of instruction heads | templates | scratch | pages | blocks
  *
- * A block is a header, its ops, and a mark for each instruction.
+ * A block is a header, its ops, and a mark for each instruction. Ops are some twenty times as large as the bytes they stand for, so what
+ * is executed only a few times is not kept: it is decoded into a small ring at the beginning of the blocks, again each time, executed
+ * there, and listed nowhere. Such a block is **in passing**.
  */
 import type { MachineMemory } from '../memory.js';
 import { OP_WORDS } from './ir.js';
@@ -64,10 +66,17 @@ export const Mail = {
   END: 0,
   /** Blocks decoded so far. */
   DECODED: 1,
+  /** Where the next block in passing goes, and the header of the last one, or 0. */
+  PASSING: 2,
+  LAST_PASSING: 3,
   WORDS: 16,
 } as const;
 
 export const SLOTS = 1 << 15;
+/** Executions before which a block is decoded in passing only. */
+export const KEEP_AFTER = 8;
+/** Bytes of the ring. It is reused as soon as the largest block would not fit any more. */
+export const PASSING_BYTES = 64 << 10;
 /** Nodes of the trie, of 1 KiB each: more than any system of programs needs, and a bound for hostile guests. */
 export const NODES_MAX = 4096;
 /** Words for templates, as large a bound. */
@@ -83,11 +92,15 @@ export const BLOCK_BYTES_MAX = (INSTRUCTIONS_MAX * (24 * OP_WORDS + MARK_WORDS) 
 export interface CacheLayout {
   readonly mailAt: number;
   readonly slotsAt: number;
+  /** Of each slot, the machine address of the block that was decoded in passing there last, and how often. */
+  readonly seenAt: number;
   readonly trieAt: number;
   readonly templatesAt: number;
   readonly scratchAt: number;
   readonly pagesAt: number;
+  /** The ring, then the blocks that are kept. */
   readonly codeAt: number;
+  readonly keptAt: number;
   readonly codeEnd: number;
   readonly codeLinesAt: number;
 }
@@ -97,6 +110,7 @@ export function reserveCache(memory: MachineMemory, codeBytes: number): CacheLay
   const words = {
     mail: Mail.WORDS,
     slots: SLOTS,
+    seen: SLOTS * 2,
     trie: NODES_MAX * 256,
     templates: TEMPLATE_WORDS,
     scratch: INSTRUCTIONS_MAX * MARK_WORDS,
@@ -106,14 +120,16 @@ export function reserveCache(memory: MachineMemory, codeBytes: number): CacheLay
   const total = Object.values(words).reduce((sum, part) => sum + part, 0);
   const mailAt = memory.reserve(total * 4);
   const slotsAt = mailAt + words.mail * 4;
-  const trieAt = slotsAt + words.slots * 4;
+  const seenAt = slotsAt + words.slots * 4;
+  const trieAt = seenAt + words.seen * 4;
   const templatesAt = trieAt + words.trie * 4;
   const scratchAt = templatesAt + words.templates * 4;
   const pagesAt = scratchAt + words.scratch * 4;
   const codeAt = pagesAt + words.pages * 4;
+  const keptAt = codeAt + PASSING_BYTES;
   const codeEnd = codeAt + words.code * 4;
   const codeLinesAt = memory.codeLines.byteOffset;
-  return { mailAt, slotsAt, trieAt, templatesAt, scratchAt, pagesAt, codeAt, codeEnd, codeLinesAt };
+  return { mailAt, slotsAt, seenAt, trieAt, templatesAt, scratchAt, pagesAt, codeAt, keptAt, codeEnd, codeLinesAt };
 }
 
 /** Slot of the hash for a block at a machine address. */

@@ -14,6 +14,7 @@ import {
   type CacheLayout,
   CODE_WORDS,
   Header,
+  KEEP_AFTER,
   MARK_WORDS,
   Mail,
   PAGE_WORDS,
@@ -113,6 +114,8 @@ export interface NewBlock {
   readonly secondPage: number;
 }
 
+/** `Header.NUMBER` of a block in passing that somebody has asked for. */
+const PASSING = -1;
 /**
  * A line is watched for so many more writes to its page that hit no block: code that is patched is executed again, and then it finds
  * its old place.
@@ -138,6 +141,8 @@ export class CodeCache {
   /** Runs what is not compiled; null where the reference interpreter does. */
   readonly interpreter: WasmInterpreter | null;
   readonly #words: Int32Array;
+  /** The block in passing that somebody has asked for last. */
+  #passing: Block | undefined;
   #tlbs: Tlb[] = [];
   #costs: CostProfile | undefined;
 
@@ -150,13 +155,14 @@ export class CodeCache {
     this.#words = memory.i32;
     this.codeAt = this.layout.codeAt;
     this.code = new Int32Array(memory.wasm.buffer, this.codeAt, decodedBytesMax >> 2);
-    this.finder = new BlockFinder(memory, this.layout, mpn => {
+    const keepAfter = Tiering[tiering] > KEEP_AFTER ? KEEP_AFTER : 0;
+    this.finder = new BlockFinder(memory, this.layout, keepAfter, mpn => {
       for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
     });
     this.compiler = new Compiler(this, Tiering[tiering], codeBytesMax);
     this.interpreter = tiering === 'reference' ? null : new WasmInterpreter(this);
     memory.onCodeWrite = (machine, length) => this.invalidate(machine, length);
-    this.#end = this.codeAt;
+    this.#reset();
   }
 
   /** Announces a hardware thread. All threads of a host are of one kind: cycles are part of the blocks. */
@@ -182,9 +188,9 @@ export class CodeCache {
     return this.#words[(this.layout.mailAt >> 2) + Mail.DECODED]!;
   }
 
-  /** Memory that decoded blocks take. */
+  /** Memory that blocks take that are kept. */
   get decodedBytes(): number {
-    return this.#end - this.codeAt;
+    return this.#end - this.layout.keptAt;
   }
 
   /** Machine address behind the last block. */
@@ -194,6 +200,13 @@ export class CodeCache {
 
   set #end(value: number) {
     this.#words[(this.layout.mailAt >> 2) + Mail.END] = value;
+  }
+
+  #reset(): void {
+    this.#end = this.layout.keptAt;
+    const mail = this.layout.mailAt >> 2;
+    this.#words[mail + Mail.PASSING] = this.codeAt;
+    this.#words[mail + Mail.LAST_PASSING] = 0;
   }
 
   /** Index of the header of the block at an address, retired or not; -1 if there is none. */
@@ -235,6 +248,12 @@ export class CodeCache {
   #block(at: number): Block {
     const { code, numbered } = this;
     let number = code[at + Header.NUMBER]!;
+    if (this.#addressOf(at) < this.layout.keptAt) {
+      if (number === 0) this.#passing = new Block(code, at);
+      code[at + Header.NUMBER] = PASSING;
+      assert(this.#passing !== undefined && this.#passing.header === at, 'another block in passing than the last one');
+      return this.#passing;
+    }
     if (number === 0) {
       number = numbered.length;
       numbered.push(undefined);
@@ -301,6 +320,8 @@ export class CodeCache {
       if (code[at + Header.HEAT] !== RETIRED && this.#touches(at, machine, length)) this.#retireAt(at);
       address = this.#nextOnPage(at, mpn);
     }
+    const passing = this.#lastPassing();
+    if (passing >= 0 && this.#touches(passing, machine, length)) this.#retireAt(passing);
     if (this.blocksInvalidated !== before) this.#words[page + 1] = 0;
     else if (++this.#words[page + 1]! > QUIET_WRITES) this.#tidy(mpn);
   }
@@ -315,6 +336,13 @@ export class CodeCache {
       address = this.#nextOnPage(at, mpn);
     }
     return found;
+  }
+
+  /** Index of the header of the block in passing that may be running, or -1. */
+  #lastPassing(): number {
+    const address = this.#words[(this.layout.mailAt >> 2) + Mail.LAST_PASSING]!;
+    const at = this.#indexOf(address);
+    return address === 0 || this.code[at + Header.HEAT] === RETIRED ? -1 : at;
   }
 
   #nextOnPage(at: number, mpn: number): number {
@@ -345,13 +373,22 @@ export class CodeCache {
       }
       code[link] = this.#words[page]!;
       this.#words[page] = address;
-      const first = code[at + Header.MACHINE]!;
-      const bytes = code[at + Header.BYTES]!;
-      const inFirst = Math.min(bytes, (first | 4095) + 1 - first);
-      if (first >>> 12 === mpn) this.memory.codeLines[mpn]! |= linesOf(first, inFirst);
-      const second = code[at + Header.SECOND_PAGE]!;
-      if (second >>> 12 === mpn) this.memory.codeLines[mpn]! |= linesOf(second, bytes - inFirst);
+      this.#markLines(at, mpn);
     }
+    const passing = this.#lastPassing();
+    if (passing >= 0) this.#markLines(passing, mpn);
+  }
+
+  /** Marks the lines of a page that a block is on. */
+  #markLines(at: number, mpn: number): void {
+    const { code } = this;
+    const { codeLines } = this.memory;
+    const first = code[at + Header.MACHINE]!;
+    const bytes = code[at + Header.BYTES]!;
+    const inFirst = Math.min(bytes, (first | 4095) + 1 - first);
+    if (first >>> 12 === mpn) codeLines[mpn]! |= linesOf(first, inFirst);
+    const second = code[at + Header.SECOND_PAGE]!;
+    if (second >>> 12 === mpn) codeLines[mpn]! |= linesOf(second, bytes - inFirst);
   }
 
   #unchain(at: number): void {
@@ -378,7 +415,7 @@ export class CodeCache {
     this.#words.fill(0, this.#page(0), this.#page(this.memory.pageCount));
     const slots = this.layout.slotsAt >> 2;
     this.#words.fill(0, slots, slots + SLOTS);
-    this.#end = this.codeAt;
+    this.#reset();
   }
 
   /** Index of the instruction whose ops include index `pc`. */
@@ -425,11 +462,11 @@ export class CodeCache {
   #retireAt(at: number): void {
     const { code } = this;
     const number = code[at + Header.NUMBER]!;
-    const block = number === 0 ? undefined : this.numbered[number];
+    const block = number === PASSING ? this.#passing : this.numbered[number];
     if (block !== undefined) {
       if (block.regions.length > 0) this.compiler.retire(block);
       block.start = -1;
-      this.numbered[number] = undefined;
+      if (number !== PASSING) this.numbered[number] = undefined;
     }
     code[at + Header.HEAT] = RETIRED;
     this.blocksInvalidated += 1;

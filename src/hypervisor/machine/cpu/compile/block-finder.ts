@@ -5,7 +5,7 @@
  *     provide(machine, mode) -> machine address of its header, or 0: `decode.ts` has to do it
  *     match(at, end, root) -> machine address of the template of the instruction there; 0 not known, -1 not all there
  *     fill(template, at, delta, to) -> end of the ops written to `to`
- *     enlist(header, fresh): makes a block known, whose header says what it is
+ *     enlist(header, fresh): a block was decoded, whose header says what it is; into a place of its own for the first time if `fresh`
  */
 import { CODE_LINE_SHIFT, type MachineMemory } from '../../memory.js';
 import {
@@ -33,6 +33,8 @@ const TYPES = [
   { parameters: [I, I], results: [] },
   { parameters: [I], results: [] },
 ] as const;
+/** Imported globals: executions before which a block is decoded in passing. */
+const GLOBALS = ['keepAfter'] as const;
 const Call = { WATCH: 0, PROVIDE: 1, MATCH: 2, FILL: 3, ENLIST: 4, SIGNED: 5 } as const;
 
 /** Modules by the parts of a layout on which alone their bytes depend: nearly always the same. */
@@ -54,9 +56,13 @@ export class BlockFinder {
   readonly fill: (template: number, at: number, delta: number, to: number) => number;
   readonly enlist: (header: number, fresh: number) => void;
 
-  /** `watch` hears of a machine page that gets its first block: stores to it must not go unseen from now on. */
-  constructor(memory: MachineMemory, layout: CacheLayout, watch: (mpn: number) => void) {
-    const { exports } = new WebAssembly.Instance(moduleFor(layout), { m: { memory: memory.wasm, watch } });
+  /**
+   * `keepAfter`: executions before which a block is decoded in passing. `watch` hears of a machine page that gets its first block:
+   * stores to it must not go unseen from now on.
+   */
+  constructor(memory: MachineMemory, layout: CacheLayout, keepAfter: number, watch: (mpn: number) => void) {
+    const imports = { memory: memory.wasm, watch, keepAfter };
+    const { exports } = new WebAssembly.Instance(moduleFor(layout), { m: imports });
     this.provide = exports['0'] as BlockFinder['provide'];
     this.match = exports['1'] as BlockFinder['match'];
     this.fill = exports['2'] as BlockFinder['fill'];
@@ -69,9 +75,10 @@ function emit(layout: CacheLayout): Uint8Array<ArrayBuffer> {
     ...ANY_MEMORY,
     types: TYPES,
     imports: [{ name: 'watch', type: 4 }],
+    globals: GLOBALS,
     table: false,
     functions: [
-      { type: 0, locals: [{ count: 13, type: I }], code: emitProvide(layout) },
+      { type: 0, locals: [{ count: 14, type: I }], code: emitProvide(layout) },
       { type: 1, locals: [{ count: 1, type: I }], code: emitMatch(layout) },
       { type: 2, locals: [{ count: 3, type: I }], code: emitFill() },
       { type: 3, locals: [{ count: 4, type: I }], code: emitEnlist(layout) },
@@ -97,8 +104,8 @@ export function pushSlot(w: WasmWriter, machine: number, mode: number): void {
   w.op(W.I32_SHL);
 }
 
-const [MACHINE, MODE, HEADER, TO, ROOM, BYTES, HERE, COUNT, CYCLES, TEMPLATE, MARK, ROOT, START, EXACT, ENDED] = [
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+const [MACHINE, MODE, HEADER, TO, ROOM, BYTES, HERE, COUNT, CYCLES, TEMPLATE, MARK, ROOT, START, FRESH, ENDED, KEPT] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 ];
 
 function emitProvide(layout: CacheLayout): Uint8Array {
@@ -116,12 +123,27 @@ function emitProvide(layout: CacheLayout): Uint8Array {
     w.i32(0);
     w.memory(W.I32_LOAD, layout.mailAt + word * 4, 2);
   };
+  const putMail = (word: number, local: number) => {
+    w.i32(0);
+    w.get(local);
+    w.memory(W.I32_STORE, layout.mailAt + word * 4, 2);
+  };
   const putHeader = (word: number, value: () => void) => n.putWord(HEADER, word * 4, value);
   const addTo = (local: number, value: () => void) => {
     w.get(local);
     value();
     op(W.I32_ADD);
     w.set(local);
+  };
+
+  /** TO: the place of the first op of a block that begins there. */
+  const alignTo = () => {
+    w.get(TO);
+    w.i32(Header.WORDS * 4 + OP_WORDS * 4 - 1);
+    op(W.I32_ADD);
+    w.i32(-OP_WORDS * 4);
+    op(W.I32_AND);
+    w.set(TO);
   };
 
   // HEADER: the block, the retired block whose place it may take, or 0.
@@ -185,6 +207,34 @@ function emitProvide(layout: CacheLayout): Uint8Array {
   op(W.SELECT);
   w.set(HERE);
 
+  // KEPT: does it get a place of its own?
+  w.i32(1);
+  w.set(KEPT);
+  w.get(HEADER);
+  op(W.I32_EQZ);
+  n.if();
+  pushSlot(w, MACHINE, MODE);
+  w.i32(1);
+  op(W.I32_SHL);
+  w.tee(MARK);
+  n.word(MARK, layout.seenAt + 4);
+  w.i32(0);
+  n.word(MARK, layout.seenAt);
+  w.get(MACHINE);
+  op(W.I32_EQ);
+  op(W.SELECT);
+  w.i32(1);
+  op(W.I32_ADD);
+  w.tee(COUNT);
+  w.memory(W.I32_STORE, layout.seenAt + 4, 2);
+  n.putWord(MARK, layout.seenAt, () => w.get(MACHINE));
+  w.get(COUNT);
+  w.op(W.GLOBAL_GET);
+  w.u(0);
+  op(W.I32_GT_S);
+  w.set(KEPT);
+  n.end();
+
   const restart = n.openLoop();
   w.get(HEADER);
   n.if();
@@ -195,18 +245,32 @@ function emitProvide(layout: CacheLayout): Uint8Array {
   op(W.I32_ADD);
   w.set(TO);
   n.else();
-  mail(Mail.END);
-  w.i32(Header.WORDS * 4 + OP_WORDS * 4 - 1);
-  op(W.I32_ADD);
-  w.i32(-OP_WORDS * 4);
-  op(W.I32_AND);
+  w.get(KEPT);
+  op(W.I32_EQZ);
+  n.if();
+  mail(Mail.PASSING);
   w.tee(TO);
+  w.i32(layout.keptAt - BLOCK_BYTES_MAX);
+  op(W.I32_GT_U);
+  n.if();
+  w.i32(layout.codeAt);
+  w.set(TO);
+  n.end();
+  w.i32(layout.keptAt);
+  w.set(ROOM);
+  alignTo();
+  n.else();
+  mail(Mail.END);
+  w.set(TO);
+  alignTo();
+  w.get(TO);
   w.i32(BLOCK_BYTES_MAX);
   op(W.I32_ADD);
   w.tee(ROOM);
   w.i32(layout.codeEnd);
   op(W.I32_GT_U);
   unknownIf();
+  n.end();
   n.end();
   w.get(TO);
   w.set(START);
@@ -344,21 +408,31 @@ function emitProvide(layout: CacheLayout): Uint8Array {
   w.i32(layout.scratchAt);
   op(W.I32_SUB);
   w.copyMemory();
-  // EXACT: is the place a new one?
+  // FRESH: is the place a new one, and kept?
   w.get(HEADER);
   op(W.I32_EQZ);
-  w.tee(EXACT);
   n.if();
   w.get(START);
   w.i32(Header.WORDS * 4);
   op(W.I32_SUB);
-  w.tee(HEADER);
+  w.set(HEADER);
+  w.get(KEPT);
+  w.set(FRESH);
+  // ROOM: the end.
   w.get(TO);
   w.get(MARK);
   op(W.I32_ADD);
   w.i32(layout.scratchAt);
   op(W.I32_SUB);
-  w.memory(W.I32_STORE, Header.ROOM * 4, 2);
+  w.set(ROOM);
+  w.get(KEPT);
+  n.if();
+  putHeader(Header.ROOM, () => w.get(ROOM));
+  n.else();
+  putHeader(Header.NUMBER, () => w.i32(0));
+  putMail(Mail.PASSING, ROOM);
+  putMail(Mail.LAST_PASSING, HEADER);
+  n.end();
   n.end();
   putHeader(Header.CYCLES, () => w.get(CYCLES));
   putHeader(Header.INSTRUCTIONS, () => w.get(COUNT));
@@ -374,7 +448,7 @@ function emitProvide(layout: CacheLayout): Uint8Array {
   });
   putHeader(Header.SECOND_PAGE, () => w.i32(-1));
   w.get(HEADER);
-  w.get(EXACT);
+  w.get(FRESH);
   w.call(Call.ENLIST);
   w.get(HEADER);
   return w.done();

@@ -506,6 +506,11 @@ class InterpreterEmitter {
     w.op(W.I32_ADD);
     o.word(P.NEXT, Header.MACHINE * 4);
     w.op(W.I32_EQ);
+    // A block in passing is gone when it is wanted again.
+    w.get(P.NEXT);
+    w.i32(this.layout.keptAt);
+    w.op(W.I32_GE_U);
+    w.op(W.I32_AND);
     o.if();
     o.putWord(P.LINK, 0, () => w.get(P.NEXT));
     o.end();
