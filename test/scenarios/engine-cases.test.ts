@@ -432,6 +432,49 @@ top:  add eax, ecx
   machine => expect(machine.read32(DATA)).toBeGreaterThan(HOT * 3),
 );
 
+everywhere(
+  'REP MOVSD and REP STOSB over a page whose code begins far behind their first element',
+  machine => {
+    machine.enablePaging(Cr0.WP);
+    const page = 0x60000;
+    const at = page + 0xc00;
+    // Two copies of a function, which differ in its immediate; one of them comes to the page each round.
+    for (const [i, copy] of [DATA, DATA + 0x1000].entries()) {
+      machine.write(copy + 0xc00, [0x81, 0xc2, 3 + i * 4, 0, 0, 0, 0xc3]); // add edx, imm32; ret
+    }
+    machine.load(`
+      mov ebp, ${ROUNDS}
+round: mov eax, ebp
+      and eax, 1
+      shl eax, 12
+      lea esi, [eax+${DATA}]
+      mov edi, ${page}
+      mov ecx, 0x400
+      rep movsd
+      mov ebx, ${at}
+      mov ecx, 6
+again: call ebx
+      dec ecx
+      jnz again
+      mov edi, ${page + 0x100}
+      mov ecx, ${at + 3 - page - 0x100}
+      mov eax, 1
+      rep stosb
+      mov byte [${at}], 0x81
+      mov byte [${at + 1}], 0xc2
+      mov ecx, 6
+once: call ebx
+      dec ecx
+      jnz once
+      dec ebp
+      jnz round
+      hlt`);
+    halts(machine);
+  },
+  // Three and seven in turn, then one in the low byte.
+  machine => expect(machine.reg(S.EDX)).toBe(((ROUNDS / 2) * (3 + 7) + ROUNDS) * 6),
+);
+
 /** DR7: breakpoint 0 on an instruction, 1 on writes of four bytes (SDM vol. 3, 17.2.4). */
 const ON_INSTRUCTION = 0x1;
 const ON_WRITE = 0x4 | (0xd << 20);

@@ -15,7 +15,7 @@ import { Words } from './words.js';
 
 const CPU = 0;
 /** Behind the five parameters. */
-export const REPEAT_LOCALS: readonly Local[] = [{ count: 9, type: Type.I32 }];
+export const REPEAT_LOCALS: readonly Local[] = [{ count: 11, type: Type.I32 }];
 
 /** What `repeat` answers. The registers and the clock are as of the last chunk that it did. */
 export const Repeated = {
@@ -53,7 +53,7 @@ export function repeatCode(find: number): Uint8Array {
   const words = new Words(1024);
   const { w } = words;
   const [PACKED, SEG, START, STEP] = [1, 2, 3, 4];
-  const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER, WALKED] = [5, 6, 7, 8, 9, 10, 11, 12, 13];
+  const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER, WALKED, TAG, PAGE] = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
   const state = (word: number) => words.loadState(word);
   const restIf = () => words.answerIf(Repeated.REST);
   const isStore = () => {
@@ -92,9 +92,11 @@ export function repeatCode(find: number): Uint8Array {
     w.tee(LINE);
     w.get(USER);
     words.add();
+    w.tee(TAG);
     w.memory(W.I32_LOAD, TLB_AT + (write ? 4 : 0), 2);
     w.get(into);
     words.and(-4096);
+    w.tee(PAGE);
     w.op(W.I32_NE);
     if (walk) {
       w.if();
@@ -110,6 +112,14 @@ export function repeatCode(find: number): Uint8Array {
       w.tee(into);
       w.op(W.I32_EQZ);
       restIf();
+      if (write) {
+        // `find` has looked at one element. Only a page with its tag holds no code that the others would be written over.
+        w.get(TAG);
+        w.memory(W.I32_LOAD, TLB_AT + 4, 2);
+        w.get(PAGE);
+        w.op(W.I32_NE);
+        restIf();
+      }
       w.i32(1);
       w.set(WALKED);
       w.else();
