@@ -91,7 +91,7 @@ export interface Replay {
   ): number;
   /** IRET with 32-bit operands; EIP is where it leads. */
   interruptReturn(cpu: number): number;
-  /** A load of ES, DS, FS or GS with anything but a null selector. */
+  /** A load of ES, DS, FS or GS. */
   loadSegment(cpu: number, seg: number, selector: number): number;
 }
 

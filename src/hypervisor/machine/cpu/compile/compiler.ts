@@ -115,6 +115,7 @@ export class Compiler implements CompiledCode {
       generic: (at: number) => generic(this.#cpu(), this, at),
       system: this.events.system,
       fault: this.events.fault,
+      loadSegment: this.events.loadSegment,
       ...flags,
     };
     this.#enter = this.#trampoline();

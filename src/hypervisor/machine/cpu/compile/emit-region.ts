@@ -37,6 +37,7 @@ import {
   storeRegisters,
 } from './emit-ops.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
+import { emitInlineSystem } from './emit-system.js';
 import { ELSEWHERE, Frame, Global, Import, L, Leave } from './frame.js';
 import { type JumpCacheAt, pushJumpSlot } from './jump-cache.js';
 import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-tree.js';
@@ -54,6 +55,8 @@ export class RegionEmitter {
   #entries: readonly Node[] = [];
   #live = new Uint8Array(4096);
 
+  #shape = 0;
+
   constructor(
     private readonly cache: CodeCache,
     private readonly jumpCache: JumpCacheAt,
@@ -67,6 +70,7 @@ export class RegionEmitter {
     const { w } = f;
     w.clear();
     f.depth = 0;
+    this.#shape = plan.shape;
     f.flat = (plan.shape & Shape.FLAT) !== 0;
     f.whole = (plan.shape & Shape.WHOLE) !== 0;
     f.user = (plan.shape & Shape.USER) !== 0;
@@ -227,6 +231,9 @@ export class RegionEmitter {
     const { w } = f;
     const { block } = node;
     const at = node.terminator;
+    const next = node.offset + block.bytes;
+    const { instructions, cycles } = block;
+    const inline = emitInlineSystem(f, at, { instructions, cycles, next, shape: this.#shape }, this.cache.costs);
     spillTemps(f);
     f.settleKind();
     storeRegisters(f);
@@ -260,9 +267,10 @@ export class RegionEmitter {
     f.kind = UNKNOWN_KIND;
     f.loadState(LIMIT);
     w.set(L.LIMIT);
+    if (inline !== 0) f.end();
     if (f.flat && !f.whole) emitFlatLimit(f);
-    // Behind the helper no event is due; behind a repeat that took none there may be one.
-    this.#edge(node, node.fall, node.offset + block.bytes, done !== 0);
+    // Behind the helper no event is due; behind what was done without it there may be one.
+    this.#edge(node, node.fall, next, done !== 0 || inline !== 0);
   }
 
   /** REP MOVS or REP STOS with 32-bit addresses? */

@@ -23,12 +23,10 @@ import {
   POLL_AT,
   PRICES,
   PRICES_AT,
-  READABLE,
   SHAPE,
   STATUS,
-  WRITABLE,
 } from '../layout.js';
-import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from '../state.js';
+import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, Vector } from '../state.js';
 import { type HelperName, helperNumber } from '../system.js';
 import type { Replay } from '../transitions.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
@@ -354,35 +352,22 @@ class SystemWriter extends EventWords {
   /** `loadSegmentHelper`, but for SS and far pointers. */
   #loadSegment(): void {
     const { w } = this;
-    const SEG = Y;
-    const SELECTOR = X;
     this.argument(2);
-    w.tee(SEG);
     w.i32(Seg.SS);
     w.op(W.I32_EQ);
     this.argument(5);
-    this.or();
-    this.isProtected();
-    w.op(W.I32_EQZ);
     this.or();
     this.loadState(segAttr(Seg.SS));
     this.and(Attr.DB);
     w.op(W.I32_EQZ);
     this.or();
     this.#slowIf();
+    w.get(CPU);
+    this.argument(2);
     this.#wordAt(3);
     w.memory(W.I32_LOAD16_U, 0, 1);
-    w.tee(SELECTOR);
-    this.and(0xfffc);
-    this.if();
-    w.get(CPU);
-    w.get(SEG);
-    w.get(SELECTOR);
     this.replay(ReplayFunction.LOAD_SEGMENT);
     this.#slowUnless();
-    this.else();
-    this.#loadNull(SEG, SELECTOR);
-    this.end();
     this.storeState(S.ESP, () => {
       this.loadState(S.ESP);
       this.argument(4);
@@ -390,27 +375,6 @@ class SystemWriter extends EventWords {
     });
     this.pay('segmentLoad');
     this.br(this.#done);
-  }
-
-  /** A null selector into the register whose number is in a local, which is lost. */
-  #loadNull(seg: number, selector: number): void {
-    const { w } = this;
-    const address = (shift: number) => {
-      w.get(seg);
-      this.left(shift);
-      w.get(CPU);
-      this.add();
-    };
-    for (const word of [READABLE, WRITABLE]) {
-      address(2);
-      w.i32(0);
-      w.memory(W.I32_STORE, word * 4, 2);
-    }
-    address(4);
-    w.set(seg);
-    this.storeAt(seg, segSelector(0) * 4, () => w.get(selector));
-    for (const word of [segSelector(0) + 1, segLimit(0), segAttr(0)]) this.storeAt(seg, word * 4, () => w.i32(0));
-    this.updateShape(seg, selector);
   }
 
   #interrupt(): void {

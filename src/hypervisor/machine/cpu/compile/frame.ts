@@ -91,6 +91,7 @@ export const IMPORTS = [
   { name: 'repeat', type: 4 },
   { name: 'dispatch', type: 6 },
   { name: 'fault', type: 6 },
+  { name: 'loadSegment', type: 1 },
 ] as const;
 const I = Type.I32;
 export const TYPES = [
@@ -113,6 +114,7 @@ export const Import = {
   REPEAT: 7,
   DISPATCH: 8,
   FAULT: 9,
+  LOAD_SEGMENT: 10,
 } as const;
 
 /** Imported globals: the machine address of the page, and the region's own index in the table. */

@@ -16,9 +16,9 @@ export class Nest {
   /** Open wasm blocks. */
   depth = 0;
 
-  /** `bytes` is what the writer starts with. */
-  constructor(bytes: number) {
-    this.w = new WasmWriter(bytes);
+  /** With a writer of so many bytes at first, or for code without branches that goes to a given one. */
+  constructor(writer: number | WasmWriter) {
+    this.w = typeof writer === 'number' ? new WasmWriter(writer) : writer;
   }
 
   open(type: number = Type.VOID): number {

@@ -2,6 +2,7 @@
 import { OP_WORDS, Op } from '../ir.js';
 import { S } from '../state.js';
 import { opShape } from '../verify.js';
+import { inlineRegisters } from './emit-system.js';
 import { isGeneric, isNarrowArithmetic } from './op-facts.js';
 import type { Node } from './region-plan.js';
 
@@ -21,6 +22,7 @@ export function usage(code: Int32Array, nodes: readonly Node[]): Usage {
     for (let at = block.start; at < block.marks; at += OP_WORDS) {
       const op = code[at]!;
       const shape = opShape(op);
+      if (op === Op.SYSTEM) written |= inlineRegisters(code, at);
       for (const position of shape.reads) used |= note(code[at + position]!);
       const spilled = isGeneric(op) || isNarrowArithmetic(op, code[at + 4]!);
       if (spilled) {

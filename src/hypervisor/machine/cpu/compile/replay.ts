@@ -443,6 +443,44 @@ function loadSegment(type: number): FunctionBody {
   const [SEG, SELECTOR, RECORD, LINEAR, HOST] = [1, 2, 3, 4, 5];
   const f = new RecordWords(RECORD, LOADS_AT, LINEAR, HOST);
   const { w } = f;
+  /** Words of the segment register that are so many bytes (a power of two) apart from register to register. */
+  const words = (values: readonly (readonly [index: number, value: () => void])[], shift: number) => {
+    w.get(SEG);
+    f.left(shift);
+    w.get(CPU);
+    f.add();
+    w.set(LINEAR);
+    for (const [index, value] of values) f.storeAt(LINEAR, index * 4, value);
+  };
+  const zero = () => w.i32(0);
+  const selector = () => w.get(SELECTOR);
+  const recorded = (word: number) => () => f.recorded(word);
+  f.isProtected();
+  w.op(W.I32_EQZ);
+  f.answerIf(0);
+  selector();
+  f.and(0xfffc);
+  w.op(W.I32_EQZ);
+  f.if();
+  words(
+    [
+      [segSelector(0), selector],
+      [segBase(0), zero],
+      [segLimit(0), zero],
+      [segAttr(0), zero],
+    ],
+    4,
+  );
+  words(
+    [
+      [READABLE, zero],
+      [WRITABLE, zero],
+    ],
+    2,
+  );
+  f.updateShape(LINEAR, HOST);
+  f.answer(1);
+  f.end();
   w.get(SELECTOR);
   f.right(3);
   f.and(LOADS - 1);
@@ -473,22 +511,22 @@ function loadSegment(type: number): FunctionBody {
   w.set(LINEAR);
   f.find(LINEAR, DESCRIPTOR_MASK, HOST);
   f.checkWords(Load.LOW);
-  w.get(SEG);
-  f.left(4);
-  w.get(CPU);
-  f.add();
-  w.set(LINEAR);
-  f.storeAt(LINEAR, segSelector(0) * 4, () => w.get(SELECTOR));
-  f.storeAt(LINEAR, segBase(0) * 4, () => f.recorded(Load.BASE));
-  f.storeAt(LINEAR, segLimit(0) * 4, () => f.recorded(Load.LIMIT));
-  f.storeAt(LINEAR, segAttr(0) * 4, () => f.recorded(Load.ATTR));
-  w.get(SEG);
-  f.left(2);
-  w.get(CPU);
-  f.add();
-  w.set(LINEAR);
-  f.storeAt(LINEAR, READABLE * 4, () => f.recorded(Load.READABLE));
-  f.storeAt(LINEAR, WRITABLE * 4, () => f.recorded(Load.WRITABLE));
+  words(
+    [
+      [segSelector(0), selector],
+      [segBase(0), recorded(Load.BASE)],
+      [segLimit(0), recorded(Load.LIMIT)],
+      [segAttr(0), recorded(Load.ATTR)],
+    ],
+    4,
+  );
+  words(
+    [
+      [READABLE, recorded(Load.READABLE)],
+      [WRITABLE, recorded(Load.WRITABLE)],
+    ],
+    2,
+  );
   f.updateShape(LINEAR, HOST);
   w.i32(1);
   return { type, locals: [{ count: HOST - SELECTOR, type: I }], code: w.done() };
