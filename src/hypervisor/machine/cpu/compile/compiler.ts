@@ -16,7 +16,7 @@ import { type Events, makeEvents } from './events.js';
 import { makeFlagFunctions } from './flag-functions.js';
 import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
-import { planRegion } from './region-plan.js';
+import { planRegion, type RegionPlan } from './region-plan.js';
 import { makeRuntime, type Runtime } from './runtime.js';
 import { type CompiledCode, cyclesToPoll, generic, slowLoad, slowStore, system } from './slow-paths.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
@@ -28,6 +28,9 @@ export const Tiering = {
   never: Number.POSITIVE_INFINITY,
   reference: Number.POSITIVE_INFINITY,
 } as const;
+
+/** What was executed threshold >> WARM_SHIFT times is compiled together with a hot block of its page. */
+const WARM_SHIFT = 3;
 
 /** A block that cannot be compiled, or must not be for long, begins to count from here. */
 export const COLD = -(1 << 28);
@@ -159,12 +162,13 @@ export class Compiler implements CompiledCode {
       start.heat = 0;
       return;
     }
-    const plan = planRegion(this.cache, start, shape);
+    const plan = planRegion(this.cache, start, shape, Math.max(1, this.threshold >> WARM_SHIFT));
     if (plan === null) {
       start.heat = COLD;
       return;
     }
     if (this.bytes > this.bytesMax) this.dropAll();
+    this.#dropReplaced(plan);
     const index = this.#free.pop() ?? this.#next++;
     if (index >= this.#table.length) this.#table.grow(this.#table.length);
     const code = this.#emitter.emit(plan);
@@ -203,6 +207,15 @@ export class Compiler implements CompiledCode {
       block.heat = Math.max(block.heat, this.threshold);
     }
     assert(start.region === region, 'the block that was to be compiled is an entry');
+  }
+
+  /** Drops the regions whose blocks are all part of a new one. */
+  #dropReplaced({ shape, nodes }: RegionPlan): void {
+    const blocks = new Set(nodes.map(node => node.block));
+    const older = new Set([...blocks].flatMap(block => block.regions));
+    for (const region of older) {
+      if (region.shape === shape && region.blocks.every(block => blocks.has(block))) this.#drop(region);
+    }
   }
 
   /** A page whose compiled code was dropped again and again has to be ever hotter before it is compiled once more. */

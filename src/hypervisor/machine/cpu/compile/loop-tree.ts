@@ -78,8 +78,8 @@ export const successors = (node: Node): Node[] => {
   return to;
 };
 
-/** Items of the region, or of a loop, in their order. `wanted`: entries from outside. */
-export function arrange(nodes: readonly Node[], wanted: ReadonlySet<Node>, parent: Loop | null = null): Item[] {
+/** Items of the region, or of a loop, in their order. */
+export function arrange(nodes: readonly Node[], parent: Loop | null = null): Item[] {
   const items: Item[] = [];
   for (const part of components(nodes, parent?.header ?? null)) {
     const first = part[0]!;
@@ -88,20 +88,21 @@ export function arrange(nodes: readonly Node[], wanted: ReadonlySet<Node>, paren
       items.push(first);
       continue;
     }
-    const loop = new Loop(chooseHeader(part, wanted), parent);
-    loop.items = arrange(part, wanted, loop);
+    const loop = new Loop(chooseHeader(part), parent);
+    loop.items = arrange(part, loop);
     items.push(loop);
   }
   return items;
 }
 
-/** The block that most edges come to, of those that are entered from outside by edges, else at all. */
-function chooseHeader(part: readonly Node[], wanted: ReadonlySet<Node>): Node {
+/** The only block that edges from outside lead to, else the target of the longest edge backward: that of the outermost loop. */
+function chooseHeader(part: readonly Node[]): Node {
   const inside = new Set(part);
-  const fromOutside = part.filter(node => node.predecessors.some(other => !inside.has(other)));
-  const entered = fromOutside.length > 0 ? fromOutside : part.filter(node => wanted.has(node));
-  const edges = (node: Node) => node.predecessors.filter(other => inside.has(other)).length;
-  return entered.reduce((best, node) => (edges(node) > edges(best) ? node : best));
+  const entered = part.filter(node => node.predecessors.some(other => !inside.has(other)));
+  if (entered.length === 1) return entered[0]!;
+  const longest = (node: Node) =>
+    Math.max(...node.predecessors.filter(other => inside.has(other)).map(other => other.offset - node.offset));
+  return part.reduce((best, node) => (longest(node) > longest(best) ? node : best));
 }
 
 /**

@@ -50,20 +50,36 @@ export interface RegionPlan {
   readonly entries: readonly Node[];
 }
 
-/** The region around `start`, or null if not even that block can be compiled. */
-export function planRegion(cache: CodeCache, start: Block, shape: number): RegionPlan | null {
-  const nodes = collect(cache, start);
+/**
+ * The region around `start`, or null if not even that block can be compiled. What else of the page has been entered at least `warm`
+ * times is part of it, so that jumps by address stay within, and so are older regions of the page that are no larger than what is new.
+ */
+export function planRegion(cache: CodeCache, start: Block, shape: number, warm: number): RegionPlan | null {
+  const nodes = new Map<number, Node>();
+  collect(cache, nodes, [start]);
   if (nodes.size === 0) return null;
+  const others = cache.blocksIn(start.machine >>> 12).filter(block => block.entered);
+  collect(
+    cache,
+    nodes,
+    others.filter(block => block.region === null && block.heat >= warm),
+  );
+  const { size } = nodes;
+  collect(
+    cache,
+    nodes,
+    others.filter(({ region }) => region !== null && region.shape === shape && region.blocks.length <= size),
+  );
   const wanted = new Set<Node>([nodes.get(start.machine)!]);
-  for (const node of nodes.values()) {
-    link(cache, nodes, node);
-    if (node.block.entered) wanted.add(node);
-  }
+  for (const node of nodes.values()) link(cache, nodes, node);
   for (const node of nodes.values()) {
     const behind = nodes.get(node.block.machine + node.block.bytes);
     if (behind !== undefined && comesBack(cache, node)) wanted.add(behind);
+    // Where a jump or a branch of the region leads, others come only by chance: after an event, or when it was decoded.
+    const called = node.predecessors.every(other => comesBack(cache, other) && other.taken === node);
+    if (called && node.block.entered) wanted.add(node);
   }
-  const items = arrange([...nodes.values()], wanted);
+  const items = arrange([...nodes.values()]);
   const entries = number(items, wanted);
   analyseFlags(cache, [...nodes.values()]);
   return { shape, page: start.machine & -4096, items, nodes: [...nodes.values()], entries };
@@ -82,11 +98,11 @@ function comesBack(cache: CodeCache, node: Node): boolean {
 
 const isBackward = (cache: CodeCache, node: Node): boolean => cache.code[node.terminator + 2] !== 0;
 
-/** Decoded, compilable blocks of the page within reach, behind calls and system instructions too. */
-function collect(cache: CodeCache, start: Block): Map<number, Node> {
-  const nodes = new Map<number, Node>();
-  const pending = [start];
+/** Adds decoded, compilable blocks of the page within reach of `starts`, behind calls and system instructions too. */
+function collect(cache: CodeCache, nodes: Map<number, Node>, starts: readonly Block[]): void {
+  const pending = [...starts];
   let ops = 0;
+  for (const { block } of nodes.values()) ops += (block.marks - block.start) / OP_WORDS;
   for (let i = 0; i < pending.length && nodes.size < BLOCKS_MAX && ops < OPS_MAX; i++) {
     const block = pending[i]!;
     if (nodes.has(block.machine)) continue;
@@ -106,7 +122,6 @@ function collect(cache: CodeCache, start: Block): Map<number, Node> {
     if (fall >= 0) reach(page + fall);
     if (comesBack(cache, node)) reach(block.machine + block.bytes);
   }
-  return nodes;
 }
 
 /** Number of ops, or 0 where one of them is not for the compiler. */
