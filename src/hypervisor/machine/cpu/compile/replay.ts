@@ -21,7 +21,7 @@ import {
 import { Attr, Flag, S, Seg, segAttr, segBase, segLimit, segSelector } from '../state.js';
 import { DeliveryKey, LOAD_VALID, Load, Transition } from '../transitions.js';
 import { DESCRIPTOR_MASK, ThreadWords, WORD_MASK } from './thread-words.js';
-import { type FunctionBody, type FunctionType, Type, W } from './wasm-writer.js';
+import { type FunctionBody, type FunctionType, Type, V, W } from './wasm-writer.js';
 
 const CPU = 0;
 const I = Type.I32;
@@ -104,15 +104,24 @@ class RecordWords extends ThreadWords {
     for (let i = 0; i < count; i++) this.storeState(state + i, () => this.recorded(word + i));
   }
 
+  /** The four words of a segment register. */
+  restoreSegment(seg: number, word: number): void {
+    const { w } = this;
+    w.get(CPU);
+    w.get(this.record);
+    w.vector(V.LOAD, this.base + word * 4);
+    w.vector(V.STORE, segSelector(seg) * 4);
+  }
+
   restoreCode(): void {
-    this.restore(segSelector(Seg.CS), Transition.NEW_CS, 4);
+    this.restoreSegment(Seg.CS, Transition.NEW_CS);
     this.restore(READABLE + Seg.CS, Transition.NEW_CS + 4, 1);
     this.restore(FETCH_SAFE, Transition.NEW_CS + 5, 1);
     this.storeState(FETCH_PAGE, () => this.w.i32(NO_PAGE));
   }
 
   restoreStack(): void {
-    this.restore(segSelector(Seg.SS), Transition.NEW_SS, 4);
+    this.restoreSegment(Seg.SS, Transition.NEW_SS);
     this.restore(READABLE + Seg.SS, Transition.NEW_SS + 4, 1);
     this.restore(WRITABLE + Seg.SS, Transition.NEW_SS + 4, 1);
   }

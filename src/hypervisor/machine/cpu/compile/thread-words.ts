@@ -236,27 +236,68 @@ export class ThreadWords extends Words {
     }
   }
 
-  /** `Core.updateShape`, with two locals of its own. */
+  /** `Core.updateShape`, with two locals of its own; what operating systems use comes first. */
   updateShape(least: number, shape: number): void {
+    const { w } = this;
+    const data = [Seg.ES, Seg.SS, Seg.DS];
+    this.loadState(segBase(Seg.CS));
+    for (const seg of data) {
+      this.loadState(segBase(seg));
+      this.or();
+    }
+    data.forEach((seg, index) => {
+      this.loadState(WRITABLE + seg);
+      if (index > 0) w.op(W.I32_AND);
+    });
+    w.i32(WHOLE_LIMIT);
+    w.op(W.I32_XOR);
+    this.or();
+    w.op(W.I32_EQZ);
+    this.#runsWide();
+    w.op(W.I32_AND);
+    this.if();
+    this.storeState(FLAT_LIMIT, () => w.i32(WHOLE_LIMIT));
+    this.storeState(SHAPE, () => {
+      this.#isUser();
+      w.i32(Shape.FLAT | Shape.WHOLE);
+      this.or();
+    });
+    this.else();
+    this.#updateOtherShape(least, shape);
+    this.end();
+  }
+
+  /** Pushes whether code and stack are 32 bits wide, and code is long enough for blocks. */
+  #runsWide(): void {
+    const { w } = this;
+    this.loadState(FETCH_SAFE);
+    w.i32(0);
+    w.op(W.I32_NE);
+    this.loadState(segAttr(Seg.CS));
+    this.loadState(segAttr(Seg.SS));
+    w.op(W.I32_AND);
+    this.right(Math.log2(Attr.DB));
+    w.op(W.I32_AND);
+  }
+
+  /** Pushes `Shape.USER` at CPL 3, else 0. */
+  #isUser(): void {
+    this.loadState(S.CPL);
+    this.w.i32(3);
+    this.w.op(W.I32_EQ);
+  }
+
+  #updateOtherShape(least: number, shape: number): void {
     const { w } = this;
     const limit = (seg: number) => this.loadState(WRITABLE + seg);
     w.i32(-1);
     w.set(shape);
     this.loadState(segBase(Seg.CS));
     w.op(W.I32_EQZ);
-    this.loadState(FETCH_SAFE);
-    w.i32(0);
-    w.op(W.I32_NE);
-    w.op(W.I32_AND);
-    this.loadState(segAttr(Seg.CS));
-    this.loadState(segAttr(Seg.SS));
-    w.op(W.I32_AND);
-    this.right(Math.log2(Attr.DB));
+    this.#runsWide();
     w.op(W.I32_AND);
     this.if();
-    this.loadState(S.CPL);
-    w.i32(3);
-    w.op(W.I32_EQ);
+    this.#isUser();
     w.set(shape);
     for (const seg of [Seg.ES, Seg.SS, Seg.DS]) this.loadState(segBase(seg));
     this.or();
