@@ -28,6 +28,7 @@ import { Compiler, type Region, Tiering } from './compile/compiler.js';
 import { WasmInterpreter } from './compile/interpreter.js';
 import type { BlockDecoder } from './decode.js';
 import { OP_WORDS, Op } from './ir.js';
+import { FETCH_MACHINE } from './layout.js';
 
 /** A block as TypeScript sees it: made when somebody asks for it, from its header. */
 export class Block {
@@ -121,6 +122,9 @@ const PASSING = -1;
  * its old place.
  */
 const QUIET_WRITES = 16;
+/** So many blocks, each killed at most so many bytes behind the one before, are a sweep through a page. */
+const SWEPT_BLOCKS = 4;
+const SWEEP_STEP_MAX = 128;
 
 export class CodeCache {
   /** Where everything is for generated code. */
@@ -143,6 +147,9 @@ export class CodeCache {
   readonly #words: Int32Array;
   /** The block in passing that somebody has asked for last. */
   #passing: Block | undefined;
+  /** Where a write last killed a block, and how many such writes have gone on from the one before. */
+  #sweptTo = 0;
+  #sweptBlocks = 0;
   #tlbs: Tlb[] = [];
   #costs: CostProfile | undefined;
 
@@ -322,8 +329,32 @@ export class CodeCache {
     }
     const passing = this.#lastPassing();
     if (passing >= 0 && this.#touches(passing, machine, length)) this.#retireAt(passing);
-    if (this.blocksInvalidated !== before) this.#words[page + 1] = 0;
-    else if (++this.#words[page + 1]! > QUIET_WRITES) this.#tidy(mpn);
+    if (this.blocksInvalidated !== before) {
+      this.#words[page + 1] = 0;
+      this.#noteSweep(machine);
+    } else if (++this.#words[page + 1]! > QUIET_WRITES) {
+      this.#tidy(mpn);
+    }
+  }
+
+  /**
+   * Blocks that are overwritten one behind the other: the page becomes something else. All of it is dropped, so that not each store of
+   * the rest has to look for its block, unless it is the page that is being executed.
+   */
+  #noteSweep(machine: number): void {
+    const step = machine - this.#sweptTo;
+    this.#sweptTo = machine;
+    this.#sweptBlocks = step > 0 && step <= SWEEP_STEP_MAX ? this.#sweptBlocks + 1 : 0;
+    const mpn = machine >>> 12;
+    const running = this.compiler.current?.s[FETCH_MACHINE] ?? -1;
+    if (this.#sweptBlocks < SWEPT_BLOCKS || running >>> 12 === mpn) return;
+    for (let address = this.#words[this.#page(mpn)]!; address !== 0; ) {
+      const at = this.#indexOf(address);
+      const begins = this.code[at + Header.MACHINE]! >>> 12 === mpn;
+      if (begins && this.code[at + Header.HEAT] !== RETIRED) this.#retireAt(at);
+      address = this.#nextOnPage(at, mpn);
+    }
+    this.#tidy(mpn);
   }
 
   /** The live blocks that begin in a page. */
