@@ -423,7 +423,7 @@ class Generator {
           this.modrm(this.register());
           return;
         case 4:
-          this.byte(prng.pick([0xf5, 0xf8, 0xf9, 0xfc, 0xfd, 0x9e, 0x9f]));
+          this.byte(prng.pick([0xf5, 0xf8, 0xf9, 0xfc, 0xfd, 0x9e, 0x9e, 0x9f, 0x9f]));
           return;
         case 5:
           this.byte(prng.pick([0x27, 0x2f, 0x37, 0x3f]));
@@ -475,8 +475,29 @@ class Generator {
     });
   }
 
+  /** REP STOS of one-byte instructions over code, mostly from where none is yet into the first instructions. */
+  fillCode(): void {
+    const { prng } = this;
+    const to = (this.chance(75) ? this.chunks[0]! : this.patch()) + prng.below(24);
+    const at = Math.max(0, to - prng.below(1200));
+    const load = (register: number, value: number) =>
+      this.ins(() => {
+        this.byte(0xb8 + register);
+        this.word(value, 4);
+      });
+    load(R.EDI, (this.chance(60) ? CODE_AT : ALIAS_CODE) + at);
+    const words = this.chance(50);
+    load(R.ECX, words ? (to - at) >> 2 : to - at);
+    load(R.EAX, prng.pick([0x90, 0x40, 0x4b, 0xf8]) * 0x01010101);
+    this.ins(() => this.byte(0xf3, words ? 0xab : 0xaa));
+  }
+
   strings(): void {
     const { prng } = this;
+    if (this.chance(6)) {
+      this.fillCode();
+      return;
+    }
     const narrow = this.chance(8);
     const set = (register: number, value: number) => {
       if (this.chance(15)) return;
