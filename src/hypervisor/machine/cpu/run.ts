@@ -3,6 +3,7 @@
  * the WebAssembly interpreter, or the reference interpreter. What they do is the same, cycle for cycle.
  */
 import { Mode } from './cache-layout.js';
+import type { Block } from './code-cache.js';
 import { Leave } from './compile/frame.js';
 import type { Context } from './context.js';
 import { Result } from './core.js';
@@ -17,7 +18,6 @@ const STEPPED: Exit = { kind: 'stepped' };
 export function run(cpu: Context): Exit {
   const { s, clock, breakpoints } = cpu;
   const { code, compiler, interpreter } = cpu.codeCache;
-  const hot = compiler.threshold;
   /** An event point has been reached. */
   let event = true;
   /** The instruction before was executed alone: because of `step`, TF, the interrupt shadow or a breakpoint. */
@@ -54,36 +54,24 @@ export function run(cpu: Context): Exit {
       trap = (s[S.EFLAGS]! & Flag.TF) !== 0;
       s[S.INTERRUPT_SHADOW] = 0;
     }
-    let why: number = single || alone ? Leave.UNKNOWN : compiler.runHere(cpu);
-    if (why === Leave.UNKNOWN && interpreter !== null && !single && !alone) why = interpreter.runHere(cpu);
-    const block = why === Leave.UNKNOWN ? cpu.find(single || alone) : null;
-    if (why !== Leave.UNKNOWN) {
-      s[STATUS] = 0;
-    } else if (block === null) {
-      alone = false;
-      trap = false;
-      event = true;
-      if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
-      continue;
-    } else if (single || alone || (block.mode & Mode.SINGLE) !== 0) {
-      alone = false;
-      why = interpretBlock(cpu, block);
-    } else {
-      block.entered = true;
-      const shape = s[SHAPE]!;
-      const compilable = block.mode === Mode.PLAIN && shape >= 0;
-      if (compilable && block.heat >= hot && (block.region === null || block.region.shape !== shape)) {
-        compiler.compile(block, shape);
+    let why: number = single || alone || interpreter === null ? Leave.UNKNOWN : compiler.runHere(cpu);
+    if (why === Leave.UNKNOWN) {
+      const block = cpu.find(single || alone);
+      if (block === null) {
+        alone = false;
+        trap = false;
+        event = true;
+        if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
+        continue;
       }
-      if (compilable && block.region !== null && block.region.shape === shape) {
-        why = compiler.run(cpu, block);
-        s[STATUS] = 0;
+      if (single || alone || (block.mode & Mode.SINGLE) !== 0) {
+        alone = false;
+        why = interpretBlock(cpu, block);
       } else {
-        block.heat += 1;
-        const byReference = interpreter === null || block.secondPage >= 0;
-        why = byReference ? interpretBlock(cpu, block) : interpreter.run(cpu, block, compilable);
+        why = runBlock(cpu, block);
       }
     }
+    s[STATUS] = 0;
     if (why === Leave.GOTO || why === Leave.UNKNOWN) continue;
     if (why === Leave.INTERPRET) {
       alone = true;
@@ -106,4 +94,20 @@ export function run(cpu: Context): Exit {
       if (deliverFault(cpu) === Result.EXIT) return cpu.takeExit();
     }
   }
+}
+
+/** Runs from a block on: compiled if it is hot, else by an interpreter. Answers why that ended (`Leave`). */
+function runBlock(cpu: Context, block: Block): number {
+  const { compiler, interpreter } = cpu.codeCache;
+  const shape = cpu.s[SHAPE]!;
+  const compilable = block.mode === Mode.PLAIN && shape >= 0;
+  block.entered = true;
+  if (compilable) {
+    const other = block.region === null || block.region.shape !== shape;
+    if (other && block.heat >= compiler.threshold) compiler.compile(block, shape);
+    if (block.region !== null && block.region.shape === shape) return compiler.run(cpu, block);
+  }
+  block.heat += 1;
+  if (interpreter === null || block.secondPage >= 0) return interpretBlock(cpu, block);
+  return interpreter.run(cpu, block, compilable);
 }

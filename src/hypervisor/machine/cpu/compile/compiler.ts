@@ -10,7 +10,7 @@ import type { Block, CodeCache } from '../code-cache.js';
 import type { Context } from '../context.js';
 import { LIMIT } from '../layout.js';
 import { S } from '../state.js';
-import { type Dispatch, makeDispatch } from './dispatch.js';
+import { type Dispatch, INTERPRETER, makeDispatch } from './dispatch.js';
 import { RegionEmitter } from './emit-region.js';
 import { type Events, makeEvents } from './events.js';
 import { makeFlagFunctions } from './flag-functions.js';
@@ -78,9 +78,9 @@ export class Compiler implements CompiledCode {
   readonly #table: WebAssembly.Table;
   readonly #imports: Record<string, unknown>;
   readonly #enter: Enter;
-  readonly #dispatch: Dispatch;
+  readonly dispatch: Dispatch;
   readonly #free: number[] = [];
-  #next = 0;
+  #next = INTERPRETER + 1;
   #live = new Set<Region>();
   #credit = CREDIT_MAX;
   /** Cycles of each thread for which credit was given. */
@@ -100,7 +100,7 @@ export class Compiler implements CompiledCode {
     this.#jumpCache = new JumpCache(memory);
     this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
-    this.#dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
+    this.dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
     this.runtime = makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.codeLines.byteOffset, {
       load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
       store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
@@ -113,7 +113,7 @@ export class Compiler implements CompiledCode {
     this.#imports = {
       memory: memory.wasm,
       table: this.#table,
-      dispatch: this.#dispatch,
+      dispatch: this.dispatch,
       ...this.runtime,
       generic: (at: number) => generic(this.#cpu(), this, at),
       system: this.events.system,
@@ -132,10 +132,15 @@ export class Compiler implements CompiledCode {
     return this.current as Context;
   }
 
-  /** Runs the compiled code at EIP, if it is at hand. Answers why it returned, or `Leave.UNKNOWN` with nothing changed. */
+  /** Announces the interpreter, to be called where there is no compiled code. */
+  connectInterpreter(here: (cpu: number) => number): void {
+    this.#table.set(INTERPRETER, here);
+  }
+
+  /** Runs from EIP on, whoever it is that executes. Answers why it ended, or `Leave.UNKNOWN` where the run loop has to find the block. */
   runHere(cpu: Context): number {
     cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
-    return this.#dispatch(cpu.s.byteOffset);
+    return this.dispatch(cpu.s.byteOffset);
   }
 
   /** Runs compiled code from a block that has some. Answers why it returned (`Leave`). */

@@ -1,8 +1,8 @@
 /**
  * From wherever EIP is into the compiled code that is there, without TypeScript: the fetch page as `Core.fetch` has it on a hit,
- * then the jump cache of the thread's shape.
+ * then the jump cache of the thread's shape. Else into the interpreter, which comes back here when it gets to compiled code.
  *
- *     dispatch(cpu) -> exit code, or `Leave.UNKNOWN` with nothing changed
+ *     dispatch(cpu) -> exit code; `Leave.UNKNOWN` where the run loop has to find the block at EIP
  *
  * No event may be due, and `LIMIT` must be up to date.
  */
@@ -10,9 +10,12 @@ import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, SHAPE } from '../layout.js';
 import { S } from '../state.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
-import { Leave, REGION_TYPE } from './frame.js';
+import { REGION_TYPE } from './frame.js';
 import { JUMP_CACHE_BYTES, pushJumpSlot } from './jump-cache.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
+
+/** Index in the table of the interpreter, `(cpu) -> exit code`. */
+export const INTERPRETER = 0;
 
 export type Dispatch = (cpu: number) => number;
 
@@ -49,12 +52,9 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
     w.get(local);
     w.memory(W.I32_STORE, word * 4, 2);
   };
-  const unknownIf = () => {
-    w.if();
-    w.i32(Leave.UNKNOWN);
-    w.op(W.RETURN);
-    w.end();
-  };
+  /** Pops a condition; if it holds there is no compiled code. Within one `if`, `inside`. */
+  const unknownIf = (inside = 0) => w.brIf(inside);
+  w.block();
   state(SHAPE);
   w.i32(0);
   w.op(W.I32_LT_S);
@@ -89,7 +89,7 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.memory(W.I32_LOAD, FETCH_AT, 2);
   w.get(PAGE);
   w.op(W.I32_NE);
-  unknownIf();
+  unknownIf(1);
   w.get(SLOT);
   w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
   w.set(MACHINE);
@@ -122,6 +122,12 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.memory(W.I32_LOAD, jumpCacheAt + 4, 2);
   w.op(W.RETURN_CALL_INDIRECT);
   w.u(0);
+  w.u(0);
+  w.end();
+  w.get(CPU);
+  w.i32(INTERPRETER);
+  w.op(W.RETURN_CALL_INDIRECT);
+  w.u(1);
   w.u(0);
   return w.done();
 }

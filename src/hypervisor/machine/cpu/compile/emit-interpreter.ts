@@ -34,6 +34,7 @@ import {
   INSTRUCTIONS,
   LIMIT,
   SHAPE,
+  STATUS,
 } from '../layout.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit } from '../state.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
@@ -59,6 +60,7 @@ const IMPORTS = [
   { name: 'execute', type: 2 },
   { name: 'find', type: 1 },
   { name: 'provide', type: 2 },
+  { name: 'dispatch', type: 3 },
 ] as const;
 /** Imported globals: the heat at which the compiler wants a block. */
 const GLOBALS = ['threshold'] as const;
@@ -76,13 +78,15 @@ export function emitInterpreter(layout: CacheLayout): Uint8Array<ArrayBuffer> {
   enter.get(1);
   enter.i64(0, 0);
   enter.get(2);
-  enter.call(Call.INTERPRET);
+  enter.op(W.RETURN_CALL);
+  enter.u(Call.INTERPRET);
   const here = new WasmWriter(64);
   here.get(0);
   here.i32(0);
   here.i64(0, 0);
   here.i32(RETIRED);
-  here.call(Call.INTERPRET);
+  here.op(W.RETURN_CALL);
+  here.u(Call.INTERPRET);
   return assembleModule({
     ...ANY_MEMORY,
     types: TYPES,
@@ -149,7 +153,7 @@ class InterpreterEmitter {
     w.set(P.HOT);
     this.#lookUp();
     this.#linkOrEnter();
-    this.#countAndEnter();
+    this.#countAndEnter(() => o.br(this.#exit));
     o.else();
     o.word(P.HEADER, Header.MODE * 4);
     w.set(P.MODE);
@@ -173,7 +177,7 @@ class InterpreterEmitter {
     this.#lookUp();
     this.#linkOrEnter();
     o.end();
-    this.#countAndEnter();
+    this.#countAndEnter(() => this.#toCompiled());
     o.br(this.#block);
     o.end();
     o.end();
@@ -519,15 +523,17 @@ class InterpreterEmitter {
     o.end();
   }
 
-  /** A block that is hot, or that a link still leads to though it is retired, is not entered. */
-  #countAndEnter(): void {
+  /** A block that is hot, or that a link still leads to though it is retired, is not entered: `otherwise` says what happens. */
+  #countAndEnter(otherwise: () => void): void {
     const o = this.#o;
     const { w } = o;
     o.word(P.NEXT, Header.HEAT * 4);
     w.tee(P.X);
     w.get(P.HOT);
     w.op(W.I32_GE_S);
-    o.brIf(this.#exit);
+    o.if();
+    otherwise();
+    o.end();
     o.putWord(P.NEXT, Header.HEAT * 4, () => {
       w.get(P.X);
       w.i32(1);
@@ -538,6 +544,24 @@ class InterpreterEmitter {
   }
 
   // ---- out
+
+  /** To the compiled code at EIP, from where one comes back here if there is none. */
+  #toCompiled(): void {
+    const o = this.#o;
+    const { w } = o;
+    this.#addSpent();
+    o.storeState(LIMIT, () => {
+      o.loadState(LIMIT);
+      w.get(P.SPENT);
+      w.op(W.I32_WRAP_I64);
+      w.op(W.I32_SUB);
+    });
+    // Accesses that were left to the reference interpreter may have left their status.
+    o.storeState(STATUS, () => w.i32(0));
+    w.get(P.CPU);
+    w.op(W.RETURN_CALL);
+    w.u(Call.DISPATCH);
+  }
 
   /** Any op but one that ends a block, by the reference interpreter's function; the clock is exact for it. */
   #execute(): void {

@@ -525,6 +525,20 @@ export class RegionEmitter {
     f.storeState(S.EIP, () => w.get(L.TARGET));
     addSpent(f);
     w.get(L.CODE);
+    w.i32(Leave.GOTO);
+    w.op(W.I32_EQ);
+    f.if();
+    f.storeState(LIMIT, () => {
+      w.get(L.LIMIT);
+      w.get(L.SPENT);
+      w.op(W.I32_WRAP_I64);
+      w.op(W.I32_SUB);
+    });
+    w.get(L.CPU);
+    w.op(W.RETURN_CALL);
+    w.u(Import.DISPATCH);
+    f.end();
+    w.get(L.CODE);
     w.i32(Leave.FAULT);
     w.op(W.I32_EQ);
     f.if();

@@ -51,7 +51,16 @@ export const P = {
 } as const;
 
 /** Functions of the module: imports, the interpreter, the ways in, flags. */
-export const Call = { EXECUTE: 0, FIND: 1, PROVIDE: 2, INTERPRET: 3, ENTER: 4, HERE: 5, FLAGS: 6 } as const;
+export const Call = {
+  EXECUTE: 0,
+  FIND: 1,
+  PROVIDE: 2,
+  DISPATCH: 3,
+  INTERPRET: 4,
+  ENTER: 5,
+  HERE: 6,
+  FLAGS: 7,
+} as const;
 
 /** Code for some ops. It begins with PC at the op and ends in one of the ways out of a case. */
 export interface Case {

@@ -31,7 +31,6 @@ function moduleFor(layout: CacheLayout): WebAssembly.Module {
 
 export class WasmInterpreter {
   readonly #enter: Enter;
-  readonly #here: (cpu: number) => number;
   /** Executions after which blocks are the compiler's. */
   readonly #hot: number;
 
@@ -44,23 +43,18 @@ export class WasmInterpreter {
         execute: (header: number, pc: number) => this.#execute(compiler.current as Context, header, pc),
         find: compiler.runtime.find,
         provide: finder.provide,
+        dispatch: compiler.dispatch,
         threshold: this.#hot,
       },
     });
     this.#enter = instance.exports['1'] as Enter;
-    this.#here = instance.exports['2'] as (cpu: number) => number;
+    compiler.connectInterpreter(instance.exports['2'] as (cpu: number) => number);
   }
 
   /** Runs from the start of a block. Answers why it ended (`Leave`): EIP and clock are exact. */
   run(cpu: Context, block: Block, compilable: boolean): number {
     cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
     return this.#enter(cpu.s.byteOffset, this.cache.addressOf(block), compilable ? this.#hot : RETIRED);
-  }
-
-  /** Runs from EIP on. Answers why it ended, or `Leave.UNKNOWN` with nothing changed: the run loop has to find the block. */
-  runHere(cpu: Context): number {
-    cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
-    return this.#here(cpu.s.byteOffset);
   }
 
   /** Executes one op on the state words, the clock exact as of the block's start. 0 with a fault pending. */
