@@ -52,7 +52,7 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
     w.get(local);
     w.memory(W.I32_STORE, word * 4, 2);
   };
-  /** Pops a condition; if it holds there is no compiled code. Within one `if`, `inside`. */
+  /** Pops a condition; if it holds there is no compiled code. `inside`: so many blocks are open. */
   const unknownIf = (inside = 0) => w.brIf(inside);
   w.block();
   state(SHAPE);

@@ -1,0 +1,369 @@
+/**
+ * The block at a machine address: the one that is there, or decoded from templates into the place of its retired predecessor, into the
+ * ring of what is in passing, or behind the last block (`block-finder.ts`).
+ */
+import {
+  BLOCK_BYTES_MAX,
+  type CacheLayout,
+  Header,
+  INSTRUCTIONS_MAX,
+  MARK_WORDS,
+  Mail,
+  Mode,
+  RETIRED,
+} from '../cache-layout.js';
+import { OP_WORDS, Op } from '../ir.js';
+import { Field, Kind, WINDOW_BYTES } from '../template-layout.js';
+import { Call, pushSlot } from './finder-calls.js';
+import { Nest } from './nest.js';
+import { W } from './wasm-writer.js';
+
+const [MACHINE, MODE, HEADER, TO, ROOM, BYTES, HERE, COUNT, CYCLES, TEMPLATE, MARK, ROOT, START, FRESH, ENDED, KEPT] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+];
+
+export function emitProvide(layout: CacheLayout): Uint8Array {
+  const n = new Nest(2048);
+  const { w } = n;
+  const op = (code: number) => w.op(code);
+  const answerIf = (value: () => void) => {
+    n.if();
+    value();
+    op(W.RETURN);
+    n.end();
+  };
+  const unknownIf = () => answerIf(() => w.i32(0));
+  const mail = (word: number) => {
+    w.i32(0);
+    w.memory(W.I32_LOAD, layout.mailAt + word * 4, 2);
+  };
+  const putMail = (word: number, local: number) => {
+    w.i32(0);
+    w.get(local);
+    w.memory(W.I32_STORE, layout.mailAt + word * 4, 2);
+  };
+  const putHeader = (word: number, value: () => void) => n.putWord(HEADER, word * 4, value);
+  const addTo = (local: number, value: () => void) => {
+    w.get(local);
+    value();
+    op(W.I32_ADD);
+    w.set(local);
+  };
+
+  /** TO: the place of the first op of a block that begins there. */
+  const alignTo = () => {
+    w.get(TO);
+    w.i32(Header.WORDS * 4 + OP_WORDS * 4 - 1);
+    op(W.I32_ADD);
+    w.i32(-OP_WORDS * 4);
+    op(W.I32_AND);
+    w.set(TO);
+  };
+
+  // HEADER: the block, the retired block whose place it may take, or 0.
+  pushSlot(w, MACHINE, MODE);
+  w.memory(W.I32_LOAD, layout.slotsAt, 2);
+  w.set(HEADER);
+  const searched = n.open();
+  const search = n.openLoop();
+  w.get(HEADER);
+  op(W.I32_EQZ);
+  n.brIf(searched);
+  n.word(HEADER, Header.MACHINE * 4);
+  w.get(MACHINE);
+  op(W.I32_EQ);
+  n.word(HEADER, Header.MODE * 4);
+  w.get(MODE);
+  op(W.I32_EQ);
+  op(W.I32_AND);
+  n.if();
+  n.word(HEADER, Header.HEAT * 4);
+  w.i32(RETIRED);
+  op(W.I32_NE);
+  answerIf(() => w.get(HEADER));
+  n.br(searched);
+  n.end();
+  n.word(HEADER, Header.CHAIN * 4);
+  w.set(HEADER);
+  n.br(search);
+  n.end();
+  n.end();
+
+  w.get(MODE);
+  w.i32(Mode.SINGLE);
+  op(W.I32_AND);
+  unknownIf();
+  // CODE16 is bit 2, STACK16 bit 0: `Templates.root`.
+  w.get(MODE);
+  w.i32(1);
+  op(W.I32_SHR_U);
+  w.i32(2);
+  op(W.I32_AND);
+  w.get(MODE);
+  w.i32(1);
+  op(W.I32_AND);
+  op(W.I32_OR);
+  w.set(ROOT);
+  // HERE: end of the page, or of the window.
+  w.get(MACHINE);
+  w.i32(4095);
+  op(W.I32_OR);
+  w.i32(1);
+  op(W.I32_ADD);
+  w.tee(HERE);
+  w.get(MACHINE);
+  w.i32(WINDOW_BYTES);
+  op(W.I32_ADD);
+  w.tee(BYTES);
+  w.get(HERE);
+  w.get(BYTES);
+  op(W.I32_LT_U);
+  op(W.SELECT);
+  w.set(HERE);
+
+  // KEPT: does it get a place of its own?
+  w.i32(1);
+  w.set(KEPT);
+  w.get(HEADER);
+  op(W.I32_EQZ);
+  n.if();
+  pushSlot(w, MACHINE, MODE);
+  w.i32(1);
+  op(W.I32_SHL);
+  w.tee(MARK);
+  n.word(MARK, layout.seenAt + 4);
+  w.i32(0);
+  n.word(MARK, layout.seenAt);
+  w.get(MACHINE);
+  op(W.I32_EQ);
+  op(W.SELECT);
+  w.i32(1);
+  op(W.I32_ADD);
+  w.tee(COUNT);
+  w.memory(W.I32_STORE, layout.seenAt + 4, 2);
+  n.putWord(MARK, layout.seenAt, () => w.get(MACHINE));
+  w.get(COUNT);
+  w.op(W.GLOBAL_GET);
+  w.u(0);
+  op(W.I32_GT_S);
+  w.set(KEPT);
+  n.end();
+
+  const restart = n.openLoop();
+  w.get(HEADER);
+  n.if();
+  n.word(HEADER, Header.ROOM * 4);
+  w.set(ROOM);
+  w.get(HEADER);
+  w.i32(Header.WORDS * 4);
+  op(W.I32_ADD);
+  w.set(TO);
+  n.else();
+  w.get(KEPT);
+  op(W.I32_EQZ);
+  n.if();
+  mail(Mail.PASSING);
+  w.tee(TO);
+  w.i32(layout.keptAt - BLOCK_BYTES_MAX);
+  op(W.I32_GT_U);
+  n.if();
+  w.i32(layout.codeAt);
+  w.set(TO);
+  n.end();
+  w.i32(layout.keptAt);
+  w.set(ROOM);
+  alignTo();
+  n.else();
+  mail(Mail.END);
+  w.set(TO);
+  alignTo();
+  w.get(TO);
+  w.i32(BLOCK_BYTES_MAX);
+  op(W.I32_ADD);
+  w.tee(ROOM);
+  w.i32(layout.codeEnd);
+  op(W.I32_GT_U);
+  unknownIf();
+  n.end();
+  n.end();
+  w.get(TO);
+  w.set(START);
+  w.get(MACHINE);
+  w.set(BYTES);
+  w.i32(0);
+  w.set(COUNT);
+  w.i32(0);
+  w.set(CYCLES);
+  w.i32(0);
+  w.set(ENDED);
+  w.i32(layout.scratchAt);
+  w.set(MARK);
+
+  // BYTES runs as a machine address.
+  const decoded = n.open();
+  const next = n.openLoop();
+  w.get(COUNT);
+  w.i32(INSTRUCTIONS_MAX);
+  op(W.I32_GE_U);
+  n.brIf(decoded);
+  w.get(BYTES);
+  w.get(HERE);
+  w.get(ROOT);
+  w.call(Call.MATCH);
+  w.tee(TEMPLATE);
+  w.i32(0);
+  op(W.I32_LT_S);
+  n.brIf(decoded);
+  w.get(TEMPLATE);
+  op(W.I32_EQZ);
+  unknownIf();
+  w.get(BYTES);
+  n.word(TEMPLATE, Field.LENGTH * 4);
+  op(W.I32_ADD);
+  w.get(HERE);
+  op(W.I32_GT_U);
+  n.brIf(decoded);
+  n.word(TEMPLATE, Field.KIND * 4);
+  w.i32(Kind.BY_IMMEDIATE);
+  op(W.I32_EQ);
+  n.if();
+  w.get(BYTES);
+  n.word(TEMPLATE, Field.IMMEDIATE_AT * 4);
+  op(W.I32_ADD);
+  w.memory(W.I32_LOAD8_U, 0);
+  w.i32(2);
+  op(W.I32_SHL);
+  n.word(TEMPLATE, Field.EXACT_AT * 4);
+  op(W.I32_ADD);
+  w.memory(W.I32_LOAD, 0, 2);
+  w.tee(TEMPLATE);
+  op(W.I32_EQZ);
+  unknownIf();
+  n.end();
+  n.word(TEMPLATE, Field.KIND * 4);
+  w.i32(Kind.READY);
+  op(W.I32_NE);
+  unknownIf();
+  // Ops, marks, and a NEXT must fit.
+  w.get(TO);
+  n.word(TEMPLATE, Field.PATCHES_AT * 4);
+  op(W.I32_ADD);
+  n.word(TEMPLATE, Field.WORDS_AT * 4);
+  op(W.I32_SUB);
+  w.get(MARK);
+  op(W.I32_ADD);
+  w.i32(MARK_WORDS * 4 - layout.scratchAt);
+  op(W.I32_ADD);
+  n.word(TEMPLATE, Field.ENDED * 4);
+  op(W.I32_EQZ);
+  w.i32(Math.log2(OP_WORDS * 4));
+  op(W.I32_SHL);
+  op(W.I32_ADD);
+  w.get(ROOM);
+  op(W.I32_GT_U);
+  n.if();
+  // The predecessor's place is too small: it is given up.
+  putHeader(Header.MODE, () => w.i32(-1));
+  w.i32(0);
+  w.set(HEADER);
+  n.br(restart);
+  n.end();
+  n.putWord(MARK, 0, () => {
+    w.get(TO);
+    w.i32(layout.codeAt);
+    op(W.I32_SUB);
+    w.i32(2);
+    op(W.I32_SHR_U);
+  });
+  n.putWord(MARK, 4, () => {
+    w.get(BYTES);
+    w.get(MACHINE);
+    op(W.I32_SUB);
+  });
+  n.putWord(MARK, 8, () => w.get(CYCLES));
+  addTo(MARK, () => w.i32(MARK_WORDS * 4));
+  w.get(TEMPLATE);
+  w.get(BYTES);
+  w.get(BYTES);
+  w.get(MACHINE);
+  op(W.I32_SUB);
+  w.get(TO);
+  w.call(Call.FILL);
+  w.set(TO);
+  addTo(BYTES, () => n.word(TEMPLATE, Field.LENGTH * 4));
+  addTo(CYCLES, () => n.word(TEMPLATE, Field.COST * 4));
+  addTo(COUNT, () => w.i32(1));
+  n.word(TEMPLATE, Field.ENDED * 4);
+  w.tee(ENDED);
+  op(W.I32_EQZ);
+  n.brIf(next);
+  n.end();
+  n.end();
+  n.end();
+
+  w.get(COUNT);
+  op(W.I32_EQZ);
+  unknownIf();
+  addTo(BYTES, () => {
+    w.i32(0);
+    w.get(MACHINE);
+    op(W.I32_SUB);
+  });
+  w.get(ENDED);
+  op(W.I32_EQZ);
+  n.if();
+  n.putWord(TO, 0, () => w.i32(Op.NEXT));
+  n.putWord(TO, 4, () => w.get(BYTES));
+  addTo(TO, () => w.i32(OP_WORDS * 4));
+  n.end();
+  w.get(TO);
+  w.i32(layout.scratchAt);
+  w.get(MARK);
+  w.i32(layout.scratchAt);
+  op(W.I32_SUB);
+  w.copyMemory();
+  // FRESH: is the place a new one, and kept?
+  w.get(HEADER);
+  op(W.I32_EQZ);
+  n.if();
+  w.get(START);
+  w.i32(Header.WORDS * 4);
+  op(W.I32_SUB);
+  w.set(HEADER);
+  w.get(KEPT);
+  w.set(FRESH);
+  // ROOM: the end.
+  w.get(TO);
+  w.get(MARK);
+  op(W.I32_ADD);
+  w.i32(layout.scratchAt);
+  op(W.I32_SUB);
+  w.set(ROOM);
+  w.get(KEPT);
+  n.if();
+  putHeader(Header.ROOM, () => w.get(ROOM));
+  n.else();
+  putHeader(Header.NUMBER, () => w.i32(0));
+  putMail(Mail.PASSING, ROOM);
+  putMail(Mail.LAST_PASSING, HEADER);
+  n.end();
+  n.end();
+  putHeader(Header.CYCLES, () => w.get(CYCLES));
+  putHeader(Header.INSTRUCTIONS, () => w.get(COUNT));
+  putHeader(Header.BYTES, () => w.get(BYTES));
+  putHeader(Header.MACHINE, () => w.get(MACHINE));
+  putHeader(Header.MODE, () => w.get(MODE));
+  putHeader(Header.MARKS, () => {
+    w.get(TO);
+    w.i32(layout.codeAt);
+    op(W.I32_SUB);
+    w.i32(2);
+    op(W.I32_SHR_U);
+  });
+  putHeader(Header.SECOND_PAGE, () => w.i32(-1));
+  w.get(HEADER);
+  w.get(FRESH);
+  w.call(Call.ENLIST);
+  w.get(HEADER);
+  return w.done();
+}
