@@ -15,7 +15,7 @@ import { assert } from '../base/assert.js';
 import type { Mpn } from '../base/pages.js';
 import type { CostName } from '../machine/costs/profile.js';
 import type { HardwareThread } from '../machine/cpu/processor.js';
-import { Flag, S, Seg } from '../machine/cpu/state.js';
+import { Attr, Flag, S, Seg } from '../machine/cpu/state.js';
 import { CAUSE_NAMES, type Cause } from '../stats/causes.js';
 import { DecodedPlaces } from './decoded.js';
 import { Descriptors } from './descriptors.js';
@@ -237,14 +237,22 @@ export class VirtualCpu {
     for (let i = 0; i < segs.length; i++) {
       const seg = segs[i]!;
       const at = seg * 4;
-      const { base, limit, attr } = this.descriptors.harden(segments[at + 1]!, segments[at + 2]!, segments[at + 3]!);
+      const now = S.SEG + at;
+      const attr = segments[at + 3]!;
       let selector = segments[at]!;
       if ((seg === Seg.CS || seg === Seg.SS) && (selector & 0xfffc) !== 0 && this.cpl < 3)
         selector = (selector & ~3) | 1;
-      // Most of the time the guest comes back with the segments that it left with.
-      const now = S.SEG + at;
-      const same = s[now] === selector && s[now + 1] === base && s[now + 2] === limit && s[now + 3] === attr;
-      if (!same) thread.setSegment(seg, selector, base, limit, attr);
+      // Most of the time the guest comes back with the segments that hardware had when it left.
+      const hardened = (attr & Attr.P) === 0 || (attr & Attr.DPL) !== 0;
+      const same =
+        hardened &&
+        s[now] === selector &&
+        s[now + 1] === segments[at + 1] &&
+        s[now + 2] === segments[at + 2] &&
+        s[now + 3] === attr;
+      if (same) continue;
+      const hard = this.descriptors.harden(segments[at + 1]!, segments[at + 2]!, attr);
+      thread.setSegment(seg, selector, hard.base, hard.limit, hard.attr);
     }
   }
 
@@ -294,16 +302,18 @@ export class VirtualCpu {
     const monitor = rings[0]! - booked[0]!;
     const kernel = rings[1]! - booked[1]! + (rings[2]! - booked[2]!);
     const user = rings[3]! - booked[3]!;
-    causes[cause] += monitor;
-    causes.guestKernel += kernel;
-    causes.guestUser += user;
+    if (monitor !== 0) causes[cause] += monitor;
+    if (kernel !== 0) causes.guestKernel += kernel;
+    if (user !== 0) causes.guestUser += user;
     this.chargedCycles += monitor + kernel + user;
-    booked.set(rings);
-    const counters = this.vm.counters;
-    counters.instructions += this.thread.instructions - this.#instructions;
-    this.#instructions = this.thread.instructions;
-    counters.tlbMisses += this.thread.counters.tlbMisses - this.#tlbMisses;
-    this.#tlbMisses = this.thread.counters.tlbMisses;
+    for (let ring = 0; ring < 4; ring++) booked[ring] = rings[ring]!;
+    const { counters } = this.vm;
+    const { instructions } = this.thread;
+    const { tlbMisses } = this.thread.counters;
+    if (instructions !== this.#instructions) counters.instructions += instructions - this.#instructions;
+    if (tlbMisses !== this.#tlbMisses) counters.tlbMisses += tlbMisses - this.#tlbMisses;
+    this.#instructions = instructions;
+    this.#tlbMisses = tlbMisses;
   }
 
   /** Names the cause of what follows without booking what was before. */

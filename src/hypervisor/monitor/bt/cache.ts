@@ -19,7 +19,7 @@ import { type Mpn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../base/pages.js';
 import { type Decoded, decode } from '../decoded.js';
 import { TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
 import type { MonitoredVm } from '../monitored-vm.js';
-import type { GuestInstruction } from './classify.js';
+import { type GuestInstruction, isNarrowTransfer } from './classify.js';
 import { EXIT_BYTES } from './emit.js';
 import { HASH_BYTES, HASH_ENTRY_BYTES, LOOKUP_CODE_BYTES, TU_BYTES_MAX } from './layout.js';
 import { lookupCode, type SharedCode } from './translate.js';
@@ -36,6 +36,7 @@ import {
 
 export class FoundCallout {
   #decoded: Decoded | undefined;
+  #narrow: boolean | undefined;
 
   constructor(
     readonly callout: Callout,
@@ -51,6 +52,12 @@ export class FoundCallout {
   decode({ bytes, eip }: GuestInstruction): Decoded | undefined {
     this.#decoded ??= decode(bytes, eip);
     return this.#decoded;
+  }
+
+  /** `isNarrowTransfer`, found out once. */
+  isNarrow(guest: GuestInstruction): boolean {
+    this.#narrow ??= isNarrowTransfer(guest);
+    return this.#narrow;
   }
 }
 

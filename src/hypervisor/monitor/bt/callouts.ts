@@ -13,10 +13,10 @@ import { emulateDecoded } from '../privileged.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { FoundCallout } from './cache.js';
-import { type GuestInstruction, isNarrowTransfer } from './classify.js';
+import type { GuestInstruction } from './classify.js';
 import { CALLOUT_BYTES } from './emit.js';
 import type { BtTechnique } from './technique.js';
-import type { Continuation, Tu } from './unit.js';
+import type { Continuation } from './unit.js';
 
 const RESUME: Outcome = { kind: 'resume' };
 
@@ -66,7 +66,7 @@ export class Callouts {
       }
       case 'instruction':
         bt.capture();
-        return this.#perform(callout.instruction, found.decode(callout.instruction), tu!, at);
+        return this.#perform(callout.instruction, found);
     }
   }
 
@@ -97,10 +97,13 @@ export class Callouts {
     bt.resumeAt(target, target.tcStart, vcpu.eip);
   }
 
-  #perform(guest: GuestInstruction, instruction: Decoded | undefined, tu: Tu, at: number): Outcome {
+  #perform(guest: GuestInstruction, found: FoundCallout): Outcome {
+    const instruction = found.decode(guest);
     if (instruction === undefined) return this.#unsupported(guest);
     const bt = this.#bt;
     const { vcpu } = bt;
+    const tu = found.tu!;
+    const { at } = found;
     const next = (guest.eip + guest.bytes.length) >>> 0;
     if (instruction.mnemonic === Mnemonic.Int && (instruction.immediate8 & 255) === HYPERCALL_VECTOR) {
       vcpu.eip = next;
@@ -110,7 +113,7 @@ export class Callouts {
       if (outcome !== undefined) return outcome;
       vcpu.eip = guest.eip;
     }
-    if (guest.leaves && isNarrowTransfer(guest)) return this.#unsupported(guest);
+    if (found.isNarrow(guest)) return this.#unsupported(guest);
     const effect =
       instruction.mnemonic === Mnemonic.Invlpg
         ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), () => emulateDecoded(vcpu, instruction))
