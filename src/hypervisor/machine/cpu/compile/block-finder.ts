@@ -12,6 +12,7 @@ import type { CacheLayout } from '../cache-layout.js';
 import { emitEnlist } from './emit-enlist.js';
 import { emitProvide } from './emit-provide.js';
 import { emitFill, emitMatch, emitSigned } from './emit-templates.js';
+import { perLayout } from './modules.js';
 import { ANY_MEMORY } from './nest.js';
 import { assembleModule, Type } from './wasm-writer.js';
 
@@ -26,18 +27,7 @@ const TYPES = [
 /** Imported globals: executions before which a block is decoded in passing. */
 const GLOBALS = ['keepAfter'] as const;
 
-/** Modules by the parts of a layout on which alone their bytes depend: nearly always the same. */
-const modules = new Map<string, WebAssembly.Module>();
-
-function moduleFor(layout: CacheLayout): WebAssembly.Module {
-  const key = Object.values(layout).join();
-  let module = modules.get(key);
-  if (module === undefined) {
-    module = new WebAssembly.Module(emit(layout));
-    modules.set(key, module);
-  }
-  return module;
-}
+const moduleFor = perLayout(emit);
 
 export class BlockFinder {
   readonly provide: (machine: number, mode: number) => number;

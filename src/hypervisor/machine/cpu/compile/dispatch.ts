@@ -12,7 +12,8 @@ import { S } from '../state.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { REGION_TYPE } from './frame.js';
 import { JUMP_CACHE_BYTES, pushJumpSlot } from './jump-cache.js';
-import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
+import { Nest } from './nest.js';
+import { assembleModule, Type, W } from './wasm-writer.js';
 
 /** Index in the table of the interpreter, `(cpu) -> exit code`. */
 export const INTERPRETER = 0;
@@ -42,19 +43,12 @@ export function makeDispatch(
 }
 
 function dispatchCode(jumpCacheAt: number): Uint8Array {
-  const w = new WasmWriter(256);
-  const state = (word: number) => {
-    w.get(CPU);
-    w.memory(W.I32_LOAD, word * 4, 2);
-  };
-  const setState = (word: number, local: number) => {
-    w.get(CPU);
-    w.get(local);
-    w.memory(W.I32_STORE, word * 4, 2);
-  };
-  /** Pops a condition; if it holds there is no compiled code. `inside`: so many blocks are open. */
-  const unknownIf = (inside = 0) => w.brIf(inside);
-  w.block();
+  const n = new Nest(256);
+  const { w } = n;
+  const state = (word: number) => n.loadState(word);
+  const unknown = n.open();
+  /** Pops a condition; if it holds there is no compiled code. */
+  const unknownIf = () => n.brIf(unknown);
   state(SHAPE);
   w.i32(0);
   w.op(W.I32_LT_S);
@@ -70,10 +64,10 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.tee(PAGE);
   state(FETCH_PAGE);
   w.op(W.I32_EQ);
-  w.if();
+  n.if();
   state(FETCH_MACHINE);
   w.set(MACHINE);
-  w.else();
+  n.else();
   // The tag of supervisor fetches, or of CPL 3.
   w.get(EIP);
   placeOffset(w, FETCH_PLACES);
@@ -89,13 +83,13 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.memory(W.I32_LOAD, FETCH_AT, 2);
   w.get(PAGE);
   w.op(W.I32_NE);
-  unknownIf(1);
+  unknownIf();
   w.get(SLOT);
   w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
   w.set(MACHINE);
-  setState(FETCH_PAGE, PAGE);
-  setState(FETCH_MACHINE, MACHINE);
-  w.end();
+  n.storeState(FETCH_PAGE, () => w.get(PAGE));
+  n.storeState(FETCH_MACHINE, () => w.get(MACHINE));
+  n.end();
   w.get(MACHINE);
   w.get(EIP);
   w.i32(4095);
@@ -123,7 +117,7 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   w.op(W.RETURN_CALL_INDIRECT);
   w.u(0);
   w.u(0);
-  w.end();
+  n.end();
   w.get(CPU);
   w.i32(INTERPRETER);
   w.op(W.RETURN_CALL_INDIRECT);

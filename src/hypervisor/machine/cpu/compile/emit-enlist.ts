@@ -11,7 +11,7 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
   const op = (code: number) => w.op(code);
   const [HEADER, FRESH, A, B, FIRST, LAST] = [0, 1, 2, 3, 4, 5];
   for (const word of [Header.TAKEN, Header.FALL, Header.HEAT, Header.ENTERED]) {
-    n.putWord(HEADER, word * 4, () => w.i32(0));
+    n.storeAt(HEADER, word * 4, () => w.i32(0));
   }
   w.i32(0);
   w.i32(0);
@@ -21,19 +21,19 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
   w.memory(W.I32_STORE, layout.mailAt + Mail.DECODED * 4, 2);
   w.get(FRESH);
   n.if();
-  n.putWord(HEADER, Header.NUMBER * 4, () => w.i32(0));
+  n.storeAt(HEADER, Header.NUMBER * 4, () => w.i32(0));
   w.i32(0);
-  n.word(HEADER, Header.ROOM * 4);
+  n.loadAt(HEADER, Header.ROOM * 4);
   w.memory(W.I32_STORE, layout.mailAt + Mail.END * 4, 2);
   // First in its slot.
-  n.word(HEADER, Header.MACHINE * 4);
+  n.loadAt(HEADER, Header.MACHINE * 4);
   w.set(A);
-  n.word(HEADER, Header.MODE * 4);
+  n.loadAt(HEADER, Header.MODE * 4);
   w.set(B);
   pushSlot(w, A, B);
   w.set(A);
-  n.putWord(HEADER, Header.CHAIN * 4, () => n.word(A, layout.slotsAt));
-  n.putWord(A, layout.slotsAt, () => w.get(HEADER));
+  n.storeAt(HEADER, Header.CHAIN * 4, () => n.loadAt(A, layout.slotsAt));
+  n.storeAt(A, layout.slotsAt, () => w.get(HEADER));
   n.end();
   /** First on the page of machine address FIRST, whose lines up to that of LAST hold code. */
   const list = (link: number) => {
@@ -45,9 +45,9 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
     w.i32(Math.log2(PAGE_WORDS * 4));
     op(W.I32_SHL);
     w.set(A);
-    n.putWord(HEADER, link * 4, () => n.word(A, layout.pagesAt));
-    n.putWord(A, layout.pagesAt, () => w.get(HEADER));
-    n.putWord(A, layout.pagesAt + 4, () => w.i32(0));
+    n.storeAt(HEADER, link * 4, () => n.loadAt(A, layout.pagesAt));
+    n.storeAt(A, layout.pagesAt, () => w.get(HEADER));
+    n.storeAt(A, layout.pagesAt + 4, () => w.i32(0));
     n.end();
     w.get(FIRST);
     w.i32(12);
@@ -65,7 +65,7 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
     w.call(Call.WATCH);
     n.end();
     // As `linesOf`: shifts count modulo 32.
-    n.putWord(A, layout.codeLinesAt, () => {
+    n.storeAt(A, layout.codeLinesAt, () => {
       w.get(B);
       w.i32(-1);
       w.get(FIRST);
@@ -83,14 +83,14 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
       op(W.I32_OR);
     });
   };
-  n.word(HEADER, Header.MACHINE * 4);
+  n.loadAt(HEADER, Header.MACHINE * 4);
   w.tee(FIRST);
-  n.word(HEADER, Header.BYTES * 4);
+  n.loadAt(HEADER, Header.BYTES * 4);
   op(W.I32_ADD);
   w.i32(1);
   op(W.I32_SUB);
   w.set(LAST);
-  n.word(HEADER, Header.SECOND_PAGE * 4);
+  n.loadAt(HEADER, Header.SECOND_PAGE * 4);
   w.i32(0);
   op(W.I32_GE_S);
   n.if();
@@ -99,10 +99,10 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
   op(W.I32_OR);
   w.set(LAST);
   list(Header.PAGE_NEXT);
-  n.word(HEADER, Header.SECOND_PAGE * 4);
+  n.loadAt(HEADER, Header.SECOND_PAGE * 4);
   w.tee(A);
   w.get(FIRST);
-  n.word(HEADER, Header.BYTES * 4);
+  n.loadAt(HEADER, Header.BYTES * 4);
   op(W.I32_ADD);
   w.i32(1);
   op(W.I32_SUB);

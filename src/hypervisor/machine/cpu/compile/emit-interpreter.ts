@@ -155,7 +155,7 @@ class InterpreterEmitter {
     this.#linkOrEnter();
     this.#countAndEnter(() => o.br(this.#exit));
     o.else();
-    o.word(P.HEADER, Header.MODE * 4);
+    o.loadAt(P.HEADER, Header.MODE * 4);
     w.set(P.MODE);
     o.end();
     w.i32(Leave.GOTO);
@@ -194,7 +194,7 @@ class InterpreterEmitter {
       const label = o.open();
       for (const op of cases[i]!.ops) labels[op] = label;
     }
-    o.word(P.PC, 0);
+    o.loadAt(P.PC, 0);
     w.op(W.BR_TABLE);
     w.u(labels.length);
     for (const label of labels) w.u(o.depth - label);
@@ -361,7 +361,7 @@ class InterpreterEmitter {
     const { w } = o;
     this.#finish(() => {
       o.loadState(S.EIP);
-      o.word(P.HEADER, Header.BYTES * 4);
+      o.loadAt(P.HEADER, Header.BYTES * 4);
       w.op(W.I32_ADD);
     });
     this.#linkAt(Header.FALL);
@@ -397,7 +397,7 @@ class InterpreterEmitter {
   #followLink(): void {
     const o = this.#o;
     const { w } = o;
-    o.word(P.LINK, 0);
+    o.loadAt(P.LINK, 0);
     w.tee(P.NEXT);
     o.brIf(this.#enter);
     // Only within the page: every other transition asks the instruction TLB, so whether it misses does not depend on links.
@@ -486,7 +486,7 @@ class InterpreterEmitter {
     op(W.I32_EQZ);
     o.brIf(this.#exit);
     // Decoded with the page behind it: such a block is the reference interpreter's.
-    o.word(P.NEXT, Header.SECOND_PAGE * 4);
+    o.loadAt(P.NEXT, Header.SECOND_PAGE * 4);
     w.i32(0);
     op(W.I32_GE_S);
     o.brIf(this.#exit);
@@ -498,9 +498,9 @@ class InterpreterEmitter {
     const { w } = o;
     w.get(P.LINK);
     o.if();
-    o.word(P.HEADER, Header.MACHINE * 4);
-    o.word(P.PC, 4);
-    o.word(P.HEADER, Header.BYTES * 4);
+    o.loadAt(P.HEADER, Header.MACHINE * 4);
+    o.loadAt(P.PC, 4);
+    o.loadAt(P.HEADER, Header.BYTES * 4);
     w.get(P.LINK);
     w.get(P.HEADER);
     w.i32(Header.TAKEN * 4);
@@ -508,7 +508,7 @@ class InterpreterEmitter {
     w.op(W.I32_EQ);
     w.op(W.SELECT);
     w.op(W.I32_ADD);
-    o.word(P.NEXT, Header.MACHINE * 4);
+    o.loadAt(P.NEXT, Header.MACHINE * 4);
     w.op(W.I32_EQ);
     // A block in passing is gone when it is wanted again.
     w.get(P.NEXT);
@@ -516,10 +516,10 @@ class InterpreterEmitter {
     w.op(W.I32_GE_U);
     w.op(W.I32_AND);
     o.if();
-    o.putWord(P.LINK, 0, () => w.get(P.NEXT));
+    o.storeAt(P.LINK, 0, () => w.get(P.NEXT));
     o.end();
     o.else();
-    o.putWord(P.NEXT, Header.ENTERED * 4, () => w.i32(1));
+    o.storeAt(P.NEXT, Header.ENTERED * 4, () => w.i32(1));
     o.end();
   }
 
@@ -527,14 +527,14 @@ class InterpreterEmitter {
   #countAndEnter(otherwise: () => void): void {
     const o = this.#o;
     const { w } = o;
-    o.word(P.NEXT, Header.HEAT * 4);
+    o.loadAt(P.NEXT, Header.HEAT * 4);
     w.tee(P.X);
     w.get(P.HOT);
     w.op(W.I32_GE_S);
     o.if();
     otherwise();
     o.end();
-    o.putWord(P.NEXT, Header.HEAT * 4, () => {
+    o.storeAt(P.NEXT, Header.HEAT * 4, () => {
       w.get(P.X);
       w.i32(1);
       w.op(W.I32_ADD);
@@ -619,10 +619,10 @@ class InterpreterEmitter {
     const op = (code: number) => w.op(code);
     this.#pcIndex();
     w.set(P.X);
-    o.word(P.HEADER, Header.INSTRUCTIONS * 4);
+    o.loadAt(P.HEADER, Header.INSTRUCTIONS * 4);
     w.set(P.Y);
     // LINE: the mark, B: its number; from the last one down to the first that is not behind PC.
-    o.word(P.HEADER, Header.MARKS * 4);
+    o.loadAt(P.HEADER, Header.MARKS * 4);
     w.get(P.Y);
     w.i32(MARK_WORDS);
     op(W.I32_MUL);
@@ -648,14 +648,14 @@ class InterpreterEmitter {
     o.end();
     o.storeState(S.EIP, () => {
       o.loadState(S.EIP);
-      o.word(P.LINE, 4);
+      o.loadAt(P.LINE, 4);
       op(W.I32_ADD);
     });
     w.get(P.Y);
     op(W.I64_EXTEND_I32_U);
     w.i64(0, 32);
     op(W.I64_SHL);
-    o.word(P.LINE, 8);
+    o.loadAt(P.LINE, 8);
     op(W.I64_EXTEND_I32_U);
     op(W.I64_OR);
     w.set(P.SPENT);

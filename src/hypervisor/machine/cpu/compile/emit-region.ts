@@ -254,9 +254,7 @@ export class RegionEmitter {
     w.i32(ELSEWHERE);
     w.op(W.I32_EQ);
     f.if();
-    w.get(L.CPU);
-    w.op(W.RETURN_CALL);
-    w.u(Import.DISPATCH);
+    this.#toEip();
     f.end();
     w.get(L.CODE);
     w.op(W.RETURN);
@@ -517,6 +515,14 @@ export class RegionEmitter {
     w.u(0);
   }
 
+  /** On with whatever is at EIP: everything is in the state words. */
+  #toEip(): void {
+    const { w } = this.#f;
+    w.get(L.CPU);
+    w.op(W.RETURN_CALL);
+    w.u(Import.DISPATCH);
+  }
+
   #leave(): void {
     const f = this.#f;
     const { w } = f;
@@ -534,9 +540,7 @@ export class RegionEmitter {
       w.op(W.I32_WRAP_I64);
       w.op(W.I32_SUB);
     });
-    w.get(L.CPU);
-    w.op(W.RETURN_CALL);
-    w.u(Import.DISPATCH);
+    this.#toEip();
     f.end();
     w.get(L.CODE);
     w.i32(Leave.FAULT);
@@ -548,9 +552,7 @@ export class RegionEmitter {
     w.i32(ELSEWHERE);
     w.op(W.I32_EQ);
     f.if();
-    w.get(L.CPU);
-    w.op(W.RETURN_CALL);
-    w.u(Import.DISPATCH);
+    this.#toEip();
     f.end();
     f.end();
     w.get(L.CODE);

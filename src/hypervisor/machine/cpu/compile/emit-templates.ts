@@ -51,7 +51,7 @@ export function emitFill(): Uint8Array {
   const { w } = n;
   const op = (code: number) => w.op(code);
   const [TEMPLATE, AT, DELTA, TO, FROM, PATCHES, END] = [0, 1, 2, 3, 4, 5, 6];
-  const field = (number: number) => n.word(TEMPLATE, number * 4);
+  const field = (number: number) => n.loadAt(TEMPLATE, number * 4);
   const step = (local: number, bytes: number) => {
     w.get(local);
     w.i32(bytes);
@@ -149,11 +149,11 @@ export function emitFill(): Uint8Array {
   op(W.I32_GE_U);
   n.brIf(done);
   w.get(TO);
-  n.word(PATCHES, 0);
+  n.loadAt(PATCHES, 0);
   op(W.I32_ADD);
   const value = n.open(Type.I32);
   const labels = Object.keys(sources).map(() => n.open());
-  n.word(PATCHES, 4);
+  n.loadAt(PATCHES, 4);
   op(W.BR_TABLE);
   w.u(labels.length - 1);
   for (let source = 0; source < labels.length; source++) w.u(n.depth - labels[labels.length - 1 - source]!);
@@ -164,7 +164,7 @@ export function emitFill(): Uint8Array {
   }
   w.op(W.UNREACHABLE);
   n.end();
-  n.word(PATCHES, 8);
+  n.loadAt(PATCHES, 8);
   op(W.I32_ADD);
   w.memory(W.I32_STORE, 0, 2);
   step(PATCHES, PATCH_WORDS * 4);

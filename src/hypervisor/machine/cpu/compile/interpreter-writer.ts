@@ -84,7 +84,7 @@ export class InterpreterWriter extends Nest implements ArithmeticFrame {
 
   /** Pushes argument `i` of the op. */
   arg(i: number): void {
-    this.word(P.PC, i * 4);
+    this.loadAt(P.PC, i * 4);
   }
 
   /** Pushes the address of the state word that argument `i` names. */

@@ -6,28 +6,18 @@
  * ops, for faults, and for blocks that are hot, retired, or not known yet. Accesses that miss the TLB are `runtime.ts`'s; ops that it has no
  * code for, and what that does not cover, are the reference interpreter's functions, on the same state words.
  */
-import { type CacheLayout, RETIRED } from '../cache-layout.js';
+import { RETIRED } from '../cache-layout.js';
 import type { Block, CodeCache } from '../code-cache.js';
 import type { Context } from '../context.js';
 import { OPS } from '../interpret.js';
 import { LIMIT } from '../layout.js';
 import { emitInterpreter } from './emit-interpreter.js';
+import { perLayout } from './modules.js';
 import { cyclesToPoll } from './slow-paths.js';
 
 type Enter = (cpu: number, header: number, hot: number) => number;
 
-/** Modules by the parts of a layout on which alone their bytes depend: nearly always the same. */
-const modules = new Map<string, WebAssembly.Module>();
-
-function moduleFor(layout: CacheLayout): WebAssembly.Module {
-  const key = Object.values(layout).join();
-  let module = modules.get(key);
-  if (module === undefined) {
-    module = new WebAssembly.Module(emitInterpreter(layout));
-    modules.set(key, module);
-  }
-  return module;
-}
+const moduleFor = perLayout(emitInterpreter);
 
 export class WasmInterpreter {
   readonly #enter: Enter;

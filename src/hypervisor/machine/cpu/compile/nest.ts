@@ -57,13 +57,13 @@ export class Nest {
   // ---- words
 
   /** Pushes a word in memory at an address in a local. */
-  word(local: number, offset: number): void {
+  loadAt(local: number, offset: number): void {
     this.w.get(local);
     this.w.memory(W.I32_LOAD, offset, 2);
   }
 
   /** Stores what `value` pushes at an address in a local. */
-  putWord(local: number, offset: number, value: () => void): void {
+  storeAt(local: number, offset: number, value: () => void): void {
     this.w.get(local);
     value();
     this.w.memory(W.I32_STORE, offset, 2);

@@ -5,13 +5,13 @@
  *     repeat(cpu, kind | size << 4, seg, start, step) -> `Repeated`
  */
 import { DATA_PLACES } from '../../mmu/tlb.js';
-import { CLOCK_AT, CYCLES, LIMIT, POLL_AT, READABLE, TLB_AT } from '../layout.js';
+import { CYCLES, LIMIT, READABLE, TLB_AT } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
 import { Access } from './emit-memory.js';
 import { ADDEND, placeOffset } from './emit-places.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
-import { type Local, Type, W, type WasmWriter } from './wasm-writer.js';
-import { Words } from './words.js';
+import { ThreadWords } from './thread-words.js';
+import { type Local, Type, W } from './wasm-writer.js';
 
 const CPU = 0;
 /** Behind the five parameters. */
@@ -27,30 +27,9 @@ export const Repeated = {
   EVENT: 2,
 } as const;
 
-/** `cyclesToPoll` into its state word. */
-function noteLimit(w: WasmWriter): void {
-  const clock = (index: number) => {
-    w.get(CPU);
-    w.memory(W.F64_LOAD, CLOCK_AT + index * 8, 3);
-  };
-  w.get(CPU);
-  clock(POLL_AT);
-  clock(CYCLES);
-  w.op(W.F64_SUB);
-  w.op(W.F64_CEIL);
-  w.i32(STRETCH_CYCLES);
-  w.op(W.F64_CONVERT_I32_S);
-  w.op(W.F64_MIN);
-  w.i32(-STRETCH_CYCLES);
-  w.op(W.F64_CONVERT_I32_S);
-  w.op(W.F64_MAX);
-  w.truncate();
-  w.memory(W.I32_STORE, LIMIT * 4, 2);
-}
-
 /** Code of `repeat`, with `REPEAT_LOCALS`. `find`: index of the function of `find-page.ts`. */
 export function repeatCode(find: number): Uint8Array {
-  const words = new Words(1024);
+  const words = new ThreadWords(1024);
   const { w } = words;
   const [PACKED, SEG, START, STEP] = [1, 2, 3, 4];
   const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER, WALKED, TAG, PAGE] = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
@@ -165,7 +144,7 @@ export function repeatCode(find: number): Uint8Array {
   w.op(W.I32_EQZ);
   w.if();
   spend(() => w.get(START));
-  noteLimit(w);
+  words.noteLimit(STRETCH_CYCLES);
   words.answer(Repeated.DONE);
   w.end();
   w.loop();
@@ -272,7 +251,7 @@ export function repeatCode(find: number): Uint8Array {
   w.op(W.I32_SUB);
   w.set(COUNT);
   words.storeState(S.ECX, () => w.get(COUNT));
-  noteLimit(w);
+  words.noteLimit(STRETCH_CYCLES);
   w.get(COUNT);
   w.op(W.I32_EQZ);
   w.if();

@@ -26,19 +26,6 @@ export class Words extends Nest {
     this.w.op(W.I32_SHL);
   }
 
-  /** Pushes the word at a local's address plus `offset`. */
-  loadAt(base: number, offset: number): void {
-    this.w.get(base);
-    this.w.memory(W.I32_LOAD, offset, 2);
-  }
-
-  /** Stores what `value` pushes. */
-  storeAt(base: number, offset: number, value: () => void): void {
-    this.w.get(base);
-    value();
-    this.w.memory(W.I32_STORE, offset, 2);
-  }
-
   /** Pops a condition; the function answers `value` where it holds. */
   answerIf(value: number): void {
     this.if();
