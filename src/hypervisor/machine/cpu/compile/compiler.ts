@@ -14,12 +14,13 @@ import { type Dispatch, INTERPRETER, makeDispatch } from './dispatch.js';
 import { RegionEmitter } from './emit-region.js';
 import { type Events, makeEvents } from './events.js';
 import { makeFlagFunctions } from './flag-functions.js';
-import { GLOBALS, IMPORTS, LOCALS, REGION_TYPE, TYPES } from './frame.js';
+import { GLOBALS, Helper, LOCALS, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
 import { planRegion, type RegionPlan } from './region-plan.js';
 import { makeRuntime, type Runtime } from './runtime.js';
 import { type CompiledCode, cyclesToPoll, generic, slowLoad, slowStore, system } from './slow-paths.js';
-import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
+import { makeTrampoline, type Trampoline } from './trampoline.js';
+import { assembleModule } from './wasm-writer.js';
 
 /** Executions after which a block is compiled; `never` for interpreters alone. */
 export const Tiering = {
@@ -50,6 +51,9 @@ const CYCLES_PER_COMPILATION = 100_000;
 const DROPS_FREE = 2;
 const WAIT_SHIFT_MAX = 10;
 
+/** Place of the first region in the table, behind the interpreter and the helpers. */
+const FIRST_REGION = Math.max(INTERPRETER, ...Object.values(Helper).map(({ index }) => index)) + 1;
+
 export interface Region {
   /** In the table; -1 once dropped. */
   index: number;
@@ -59,8 +63,6 @@ export interface Region {
   readonly entries: ReadonlyMap<Block, number>;
   readonly bytes: number;
 }
-
-type Enter = (cpu: number, entry: number, eip: number, limit: number, index: number) => number;
 
 export class Compiler implements CompiledCode {
   drops = 0;
@@ -76,11 +78,10 @@ export class Compiler implements CompiledCode {
   readonly #jumpCache: JumpCache;
   readonly #emitter: RegionEmitter;
   readonly #table: WebAssembly.Table;
-  readonly #imports: Record<string, unknown>;
-  readonly #enter: Enter;
+  readonly #trampoline: Trampoline;
   readonly dispatch: Dispatch;
   readonly #free: number[] = [];
-  #next = INTERPRETER + 1;
+  #next = FIRST_REGION;
   #live = new Set<Region>();
   #credit = CREDIT_MAX;
   /** Cycles of each thread for which credit was given. */
@@ -110,18 +111,22 @@ export class Compiler implements CompiledCode {
       system: (at, page) => system(this.#cpu(), this, at, page),
       image: flags.image,
     });
-    this.#imports = {
-      memory: memory.wasm,
-      table: this.#table,
-      dispatch: this.dispatch,
-      ...this.runtime,
-      generic: (at: number) => generic(this.#cpu(), this, at),
-      system: this.events.system,
-      fault: this.events.fault,
-      loadSegment: this.events.loadSegment,
-      ...flags,
-    };
-    this.#enter = this.#trampoline();
+    this.#trampoline = makeTrampoline(memory.wasm, this.#table, at => generic(this.#cpu(), this, at));
+    for (const [helper, made] of [
+      [Helper.DISPATCH, this.dispatch],
+      [Helper.LOAD, this.runtime.load],
+      [Helper.STORE, this.runtime.store],
+      [Helper.GENERIC, this.#trampoline.generic],
+      [Helper.CARRY, flags.carry],
+      [Helper.CONDITION, flags.condition],
+      [Helper.IMAGE, flags.image],
+      [Helper.SYSTEM, this.events.system],
+      [Helper.REPEAT, this.runtime.repeat],
+      [Helper.FAULT, this.events.fault],
+      [Helper.LOAD_SEGMENT, this.events.loadSegment],
+    ] as const) {
+      this.#table.set(helper.index, made);
+    }
   }
 
   get regions(): number {
@@ -149,7 +154,7 @@ export class Compiler implements CompiledCode {
     this.#jumpCache.add(region.shape, block.machine, region.index, block.entry);
     const limit = cyclesToPoll(cpu.clock);
     cpu.s[LIMIT] = limit;
-    return this.#enter(cpu.s.byteOffset, block.entry, cpu.s[S.EIP]!, limit, region.index);
+    return this.#trampoline.enter(cpu.s.byteOffset, block.entry, cpu.s[S.EIP]!, limit, region.index);
   }
 
   /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */
@@ -179,13 +184,13 @@ export class Compiler implements CompiledCode {
     const code = this.#emitter.emit(plan);
     const wasm = assembleModule({
       types: TYPES,
-      imports: IMPORTS,
+      imports: [],
       globals: GLOBALS,
       memoryPages: this.cache.memory.sizeBytes >>> 16,
       functions: [{ type: 0, locals: LOCALS, code }],
     });
     const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), {
-      m: { ...this.#imports, page: plan.page, self: index },
+      m: { memory: this.cache.memory.wasm, table: this.#table, page: plan.page, self: index },
     });
     this.#table.set(index, instance.exports['0']);
     const region: Region = {
@@ -287,27 +292,5 @@ export class Compiler implements CompiledCode {
     this.#table.set(region.index, null);
     this.#free.push(region.index);
     region.index = -1;
-  }
-
-  /** A function that calls a region by its table index: one call from JavaScript that never changes. */
-  #trampoline(): Enter {
-    const w = new WasmWriter(64);
-    w.get(0);
-    w.get(1);
-    w.get(2);
-    w.i64(0, 0);
-    w.get(3);
-    w.get(4);
-    w.op(W.CALL_INDIRECT);
-    w.u(0);
-    w.u(0);
-    const wasm = assembleModule({
-      types: [REGION_TYPE, { parameters: [Type.I32, Type.I32, Type.I32, Type.I32, Type.I32], results: [Type.I32] }],
-      imports: [],
-      memoryPages: this.cache.memory.sizeBytes >>> 16,
-      functions: [{ type: 1, locals: [], code: w.done() }],
-    });
-    const { memory, table } = this.#imports;
-    return new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table } }).exports['0'] as Enter;
   }
 }

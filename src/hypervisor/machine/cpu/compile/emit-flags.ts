@@ -1,6 +1,6 @@
 /** Lazy flags in locals: conditions and single flags from what the last operation left. The formulas are those of `flags.ts`. */
 import { FlagOp } from '../flags.js';
-import { type Frame, Import, L } from './frame.js';
+import { type Frame, Helper, L } from './frame.js';
 import { UNKNOWN_KIND } from './op-facts.js';
 import { Type, W } from './wasm-writer.js';
 
@@ -53,7 +53,7 @@ export function pushCarry(f: Frame): void {
       w.get(L.FLAG_B);
       f.else();
       pushState(f);
-      w.call(Import.CARRY);
+      f.call(Helper.CARRY);
       f.end();
   }
 }
@@ -65,7 +65,7 @@ export function pushImage(f: Frame): void {
     return;
   }
   pushState(f);
-  f.w.call(Import.IMAGE);
+  f.call(Helper.IMAGE);
 }
 
 /** Pushes condition `cc` (low four bits of Jcc) as 0 or 1. */
@@ -146,5 +146,5 @@ export function pushCondition(f: Frame, cc: number): void {
   }
   pushState(f);
   w.i32(cc);
-  w.call(Import.CONDITION);
+  f.call(Helper.CONDITION);
 }

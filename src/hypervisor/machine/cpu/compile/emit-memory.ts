@@ -7,7 +7,7 @@ import { DATA_PLACES } from '../../mmu/tlb.js';
 import { FLAT_LIMIT, LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
 import { Seg, segBase } from '../state.js';
 import { ADDEND, placeOffset } from './emit-places.js';
-import { type Frame, Import, L } from './frame.js';
+import { type Frame, Helper, L } from './frame.js';
 import { Type, W } from './wasm-writer.js';
 
 const WORD = 4;
@@ -142,7 +142,7 @@ export function emitLoad(f: Frame, at: number, size: number, signed: boolean): v
   w.get(L.CPU);
   w.get(L.ADDRESS);
   w.i32(pack(code[at + 2]!, size, (signed ? Access.SIGNED : 0) | laterBit(f)));
-  w.call(Import.LOAD);
+  f.call(Helper.LOAD);
   w.set(L.VALUE);
   afterSlow(f);
   w.get(L.VALUE);
@@ -164,7 +164,7 @@ export function emitStore(f: Frame, at: number, size: number): void {
   w.get(L.ADDRESS);
   w.i32(pack(code[at + 2]!, size, Access.WRITE | laterBit(f)));
   f.push(code[at + 1]!);
-  w.call(Import.STORE);
+  f.call(Helper.STORE);
   afterSlow(f);
   f.end();
 }
@@ -182,7 +182,7 @@ export function emitLoadForStore(f: Frame, at: number): void {
   w.get(L.CPU);
   w.get(L.ADDRESS);
   w.i32(pack(code[at + 2]!, size, Access.SIGNED | Access.PAIR | Access.WRITE | laterBit(f)));
-  w.call(Import.LOAD);
+  f.call(Helper.LOAD);
   w.set(L.VALUE);
   afterSlow(f);
   w.i32(0);
@@ -206,7 +206,7 @@ export function emitCheckedStore(f: Frame, at: number): void {
   pushAddress(f, code[at + 3]!, code[at + 4]!, code[at + 5]!, code[at + 6]!);
   w.i32(pack(code[at + 2]!, size, Access.PAIR | Access.WRITE));
   f.push(code[at + 1]!);
-  w.call(Import.STORE);
+  f.call(Helper.STORE);
   f.end();
 }
 

@@ -25,7 +25,7 @@ import {
 } from './emit-arithmetic.js';
 import { pushCarry, pushCondition, pushImage } from './emit-flags.js';
 import { emitCheckedStore, emitLoad, emitLoadForStore, emitStore, pushAddress } from './emit-memory.js';
-import { type Frame, Import, L, Leave, localOf } from './frame.js';
+import { type Frame, Helper, L, Leave, localOf } from './frame.js';
 import { isGeneric, isNarrowArithmetic, UNKNOWN_KIND } from './op-facts.js';
 import { W } from './wasm-writer.js';
 
@@ -494,7 +494,7 @@ function emitGeneric(f: Frame, at: number): void {
   f.storeState(S.EIP, () => f.pushEip(f.blockOffset));
   flushClock(f);
   w.i32(at);
-  w.call(Import.GENERIC);
+  f.call(Helper.GENERIC);
   w.set(L.CODE);
   f.loadState(LIMIT);
   w.set(L.LIMIT);

@@ -38,7 +38,7 @@ import {
 } from './emit-ops.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { emitInlineSystem } from './emit-system.js';
-import { ELSEWHERE, Frame, Global, Import, L, Leave } from './frame.js';
+import { ELSEWHERE, Frame, Global, Helper, L, Leave } from './frame.js';
 import { type JumpCacheAt, pushJumpSlot } from './jump-cache.js';
 import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-tree.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
@@ -246,7 +246,7 @@ export class RegionEmitter {
     w.i32(at);
     w.op(W.GLOBAL_GET);
     w.u(Global.PAGE);
-    w.call(Import.SYSTEM);
+    f.call(Helper.SYSTEM);
     w.tee(L.CODE);
     f.if();
     // Everything is in the state words already.
@@ -291,7 +291,7 @@ export class RegionEmitter {
     w.i32(code[at + 3]!);
     w.i32(costs.cycles.stringStart);
     w.i32(costs.cycles.stringStep);
-    w.call(Import.REPEAT);
+    f.call(Helper.REPEAT);
     w.tee(L.CODE);
     w.i32(Repeated.DONE);
     w.op(W.I32_EQ);
@@ -517,10 +517,8 @@ export class RegionEmitter {
 
   /** On with whatever is at EIP: everything is in the state words. */
   #toEip(): void {
-    const { w } = this.#f;
-    w.get(L.CPU);
-    w.op(W.RETURN_CALL);
-    w.u(Import.DISPATCH);
+    this.#f.w.get(L.CPU);
+    this.#f.tailCall(Helper.DISPATCH);
   }
 
   #leave(): void {
@@ -547,7 +545,7 @@ export class RegionEmitter {
     w.op(W.I32_EQ);
     f.if();
     w.get(L.CPU);
-    w.call(Import.FAULT);
+    f.call(Helper.FAULT);
     w.tee(L.CODE);
     w.i32(ELSEWHERE);
     w.op(W.I32_EQ);

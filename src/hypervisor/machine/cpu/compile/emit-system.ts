@@ -9,7 +9,7 @@ import { Op } from '../ir.js';
 import { LIMIT, SHAPE } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
 import { helperNumber } from '../system.js';
-import { type Frame, Import, L, Leave } from './frame.js';
+import { type Frame, Helper, L, Leave } from './frame.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { ThreadWords } from './thread-words.js';
 import { W } from './wasm-writer.js';
@@ -82,7 +82,7 @@ const loadSegment: InlineSystem = {
     f.push(code[at + 3]!);
     w.i32(0xffff);
     w.op(W.I32_AND);
-    w.call(Import.LOAD_SEGMENT);
+    f.call(Helper.LOAD_SEGMENT);
     w.op(W.I32_EQZ);
     f.brIf(general);
     if (code[at + 4] === 0) return;
