@@ -97,13 +97,22 @@ export const W = {
 /** Opcodes of vectors, behind the prefix 0xfd (core specification, 5.4.9); arithmetic is on four words. */
 export const V = { LOAD: 0, STORE: 11, SHUFFLE: 13, SPLAT: 17, EQ: 55, BITMASK: 164, SUB: 177, MAX_U: 185 } as const;
 
-/** A growing sequence of bytes. */
+/** No instruction that is written at once is longer. */
+const INSTRUCTION_BYTES_MAX = 16;
+
+/**
+ * A growing sequence of bytes. The instructions that generated code is full of are written without a call each byte: most regions
+ * are emitted before V8 has compiled the emitter, when a call costs as much as everything else here.
+ */
 export class WasmWriter {
   bytes: Uint8Array;
   length = 0;
+  /** From this length on there may be no room for an instruction. */
+  #full: number;
 
   constructor(capacity = 4096) {
-    this.bytes = new Uint8Array(capacity);
+    this.bytes = new Uint8Array(capacity + INSTRUCTION_BYTES_MAX);
+    this.#full = capacity;
   }
 
   clear(): void {
@@ -111,38 +120,50 @@ export class WasmWriter {
   }
 
   byte(value: number): void {
-    if (this.length === this.bytes.length) this.#grow(1);
+    if (this.length > this.#full) this.#grow(0);
     this.bytes[this.length++] = value;
   }
 
   raw(bytes: Uint8Array): void {
-    if (this.length + bytes.length > this.bytes.length) this.#grow(bytes.length);
+    if (this.length + bytes.length > this.#full) this.#grow(bytes.length);
     this.bytes.set(bytes, this.length);
     this.length += bytes.length;
   }
 
   /** Unsigned LEB128. */
   u(value: number): void {
+    if (this.length > this.#full) this.#grow(0);
+    this.#unsigned(value);
+  }
+
+  #unsigned(value: number): void {
+    const { bytes } = this;
+    let at = this.length;
     let rest = value >>> 0;
     while (rest >= 0x80) {
-      this.byte((rest & 0x7f) | 0x80);
+      bytes[at++] = (rest & 0x7f) | 0x80;
       rest >>>= 7;
     }
-    this.byte(rest);
+    bytes[at] = rest;
+    this.length = at + 1;
   }
 
   /** Signed LEB128 of a 32-bit integer. */
   s(value: number): void {
+    if (this.length > this.#full) this.#grow(0);
+    this.#signed(value);
+  }
+
+  #signed(value: number): void {
+    const { bytes } = this;
+    let at = this.length;
     let rest = value | 0;
-    for (;;) {
-      const low = rest & 0x7f;
+    while (rest < -0x40 || rest >= 0x40) {
+      bytes[at++] = (rest & 0x7f) | 0x80;
       rest >>= 7;
-      if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) {
-        this.byte(low);
-        return;
-      }
-      this.byte(low | 0x80);
     }
+    bytes[at] = rest & 0x7f;
+    this.length = at + 1;
   }
 
   /** Signed LEB128 of a 64-bit integer given as high and low word. */
@@ -171,20 +192,25 @@ export class WasmWriter {
   }
 
   #grow(more: number): void {
-    const bigger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more));
+    const capacity = Math.max(this.#full * 2, this.length + more);
+    const bigger = new Uint8Array(capacity + INSTRUCTION_BYTES_MAX);
     bigger.set(this.bytes);
     this.bytes = bigger;
+    this.#full = capacity;
   }
 
   // ---- instructions
 
   op(code: number): void {
-    this.byte(code);
+    if (this.length > this.#full) this.#grow(0);
+    this.bytes[this.length++] = code;
   }
 
   i32(value: number): void {
-    this.byte(W.I32_CONST);
-    this.s(value);
+    if (this.length > this.#full) this.#grow(0);
+    this.bytes[this.length++] = W.I32_CONST;
+    if (value >= -0x40 && value < 0x40) this.bytes[this.length++] = value & 0x7f;
+    else this.#signed(value);
   }
 
   i64(high: number, low: number): void {
@@ -193,25 +219,39 @@ export class WasmWriter {
   }
 
   get(local: number): void {
-    this.byte(W.LOCAL_GET);
-    this.u(local);
+    if (this.length > this.#full) this.#grow(0);
+    this.bytes[this.length++] = W.LOCAL_GET;
+    if (local < 0x80) this.bytes[this.length++] = local;
+    else this.#unsigned(local);
   }
 
   set(local: number): void {
-    this.byte(W.LOCAL_SET);
-    this.u(local);
+    if (this.length > this.#full) this.#grow(0);
+    this.bytes[this.length++] = W.LOCAL_SET;
+    if (local < 0x80) this.bytes[this.length++] = local;
+    else this.#unsigned(local);
   }
 
   tee(local: number): void {
-    this.byte(W.LOCAL_TEE);
-    this.u(local);
+    if (this.length > this.#full) this.#grow(0);
+    this.bytes[this.length++] = W.LOCAL_TEE;
+    if (local < 0x80) this.bytes[this.length++] = local;
+    else this.#unsigned(local);
+  }
+
+  #withIndex(code: number, index: number): void {
+    if (this.length > this.#full) this.#grow(0);
+    this.bytes[this.length++] = code;
+    this.#unsigned(index);
   }
 
   /** A load or store with its static offset; `align` is a promise as a power of two, 0 for none. */
   memory(code: number, offset: number, align = 0): void {
-    this.byte(code);
-    this.u(align);
-    this.u(offset);
+    if (this.length > this.#full) this.#grow(0);
+    const { bytes } = this;
+    bytes[this.length++] = code;
+    bytes[this.length++] = align;
+    this.#unsigned(offset);
   }
 
   simd(code: number): void {
@@ -256,13 +296,11 @@ export class WasmWriter {
   }
 
   br(depth: number): void {
-    this.byte(W.BR);
-    this.u(depth);
+    this.#withIndex(W.BR, depth);
   }
 
   brIf(depth: number): void {
-    this.byte(W.BR_IF);
-    this.u(depth);
+    this.#withIndex(W.BR_IF, depth);
   }
 
   /** memory.copy and memory.fill: destination, source or value, bytes. */
@@ -281,8 +319,7 @@ export class WasmWriter {
   }
 
   call(index: number): void {
-    this.byte(W.CALL);
-    this.u(index);
+    this.#withIndex(W.CALL, index);
   }
 }
 
