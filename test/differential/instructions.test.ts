@@ -15,6 +15,7 @@ import {
   PROTECTION_WORDS,
   RING3_FIELDS,
 } from './protection-image.js';
+import { systemTemplates } from './system-templates.js';
 
 const RAM_BYTES = 32 * 1024 * 1024;
 
@@ -56,9 +57,11 @@ function runImage(image: Uint8Array, words: number): Uint32Array {
 
 const hex = (value: number) => `0x${value.toString(16)}`;
 
-test('every recorded instruction does what it does in QEMU', () => {
-  const { bytes, cases } = buildOracleImage(ORACLE_SEED, ORACLE_VARIANTS);
-  const theirs = readOracleFixture('instructions');
+test.each([
+  ['instructions', buildOracleImage(ORACLE_SEED, ORACLE_VARIANTS)],
+  ['system', buildOracleImage(ORACLE_SEED, 1, systemTemplates)],
+] as const)('every recorded instruction does what it does in QEMU: %s', (name, { bytes, cases }) => {
+  const theirs = readOracleFixture(name);
   expect(theirs.length).toBe(cases.length * RECORD_WORDS);
   const ours = runImage(bytes, theirs.length);
   const differences: string[] = [];

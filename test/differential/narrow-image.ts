@@ -44,6 +44,8 @@ const CODE_BYTES = 22;
 
 export interface NarrowCase {
   readonly text: string;
+  readonly code: Uint8Array;
+  readonly bitness: 16 | 32;
   /** Bits of EFLAGS that are compared. */
   readonly flagsMask: number;
 }
@@ -423,6 +425,8 @@ export function buildNarrowImage(harness: Uint8Array): NarrowImage {
     const own = Uint8Array.from(code);
     cases.push({
       text: `${MODES[mode]}: ${textOf(own, bitness)}`,
+      code: own,
+      bitness,
       flagsMask: ~undefinedFlags(own, bitness) & (ARITHMETIC | 0x7700),
     });
   };

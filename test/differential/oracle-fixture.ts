@@ -10,7 +10,7 @@ export const oracleFixturePath = (name: string): string =>
   fileURLToPath(new URL(`../../fixtures/oracle/${name}.bin.gz`, import.meta.url));
 
 /** The table of results that QEMU left, as little-endian words. */
-export function readOracleFixture(name: 'instructions' | 'protection' | 'narrow'): Uint32Array {
+export function readOracleFixture(name: 'instructions' | 'system' | 'protection' | 'narrow'): Uint32Array {
   const bytes = readCompressed(name);
   return new Uint32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
@@ -19,3 +19,6 @@ export function readOracleFixture(name: 'instructions' | 'protection' | 'narrow'
 export const readNarrowHarness = (): Uint8Array => readCompressed('narrow-harness');
 
 const readCompressed = (name: string): Buffer => gunzipSync(readFileSync(oracleFixturePath(name)));
+
+/** What a real processor did with the cases of `forms-cases.ts`. */
+export const readFormAnswers = (): Uint8Array => readCompressed('forms');

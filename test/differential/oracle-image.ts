@@ -42,6 +42,7 @@ export const RECORD_FIELDS = [
 
 export interface OracleCase {
   readonly text: string;
+  readonly code: Uint8Array;
   /** Bits of EFLAGS that the manual defines after this instruction. */
   readonly flagsMask: number;
   /** Bits of EAX that the manual defines: LAR leaves those of the limit open. */
@@ -58,7 +59,7 @@ const INTERESTING = [
   0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe,
 ];
 
-interface Template {
+export interface Template {
   readonly text: string;
   /** Keep ECX small where it counts iterations. */
   readonly ecxBelow?: number;
@@ -74,7 +75,7 @@ const CONDITIONS = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 
 // Memory operands go through EBX, which points into the scratch area.
 const MEM = ['[ebx]', '[ebx+4]', '[ebx-3]'];
 
-function templates(prng: Prng): Template[] {
+export function instructionTemplates(prng: Prng): Template[] {
   const list: Template[] = [];
   const add = (text: string, more: Omit<Template, 'text'> = {}) => list.push({ text, ...more });
   const imm = (bits: number) =>
@@ -487,8 +488,8 @@ function prologue(): string {
 `;
 }
 
-/** Builds the image for `seed`; the same seed always gives the same bytes. */
-export function buildOracleImage(seed: number, variants: number): OracleImage {
+/** Builds the image for `seed`, with the cases that `templates` makes; the same seed always gives the same bytes. */
+export function buildOracleImage(seed: number, variants: number, templates = instructionTemplates): OracleImage {
   const prng = new Prng(seed);
   const head = assemble(LOAD_ADDRESS + 32, prologue());
   const code = new Bytes();
@@ -542,6 +543,7 @@ export function buildOracleImage(seed: number, variants: number): OracleImage {
         pending.push({ at: resumeAt, value: resume }, { at: eipAt, value: start });
         cases.push({
           text: template.text.replaceAll('\n', '; '),
+          code: bytes,
           flagsMask:
             ~(undefinedFlagsOf(bytes) | (template.undefinedFlags ?? 0)) & (ARITHMETIC | 0x400 | 0x200 | 0x7000),
           eaxMask: template.text.includes('lar eax') ? ~0xf0000 : ~0,

@@ -1,5 +1,5 @@
 /**
- * Runs the images in QEMU and commits what it found: `npx tsx test/differential/record.ts`. Needs qemu-system-i386. Not part
+ * Runs the images in QEMU and commits what it found: `npx tsx test/differential/record.ts [NAME ...]`. Needs qemu-system-i386. Not part
  * of the tests, which read the recordings.
  */
 import { execFileSync } from 'node:child_process';
@@ -12,6 +12,7 @@ import { buildNarrowImage, NARROW_WORDS } from './narrow-image.js';
 import { ORACLE_SEED, ORACLE_VARIANTS, oracleFixturePath } from './oracle-fixture.js';
 import { buildOracleImage, RECORD_WORDS } from './oracle-image.js';
 import { buildProtectionImage, PAGING_CASES, PROTECTION_WORDS } from './protection-image.js';
+import { systemTemplates } from './system-templates.js';
 
 function record(name: string, image: Uint8Array, cases: number, wordsPerCase: number): void {
   const folder = mkdtempSync(join(tmpdir(), 'vmitop-oracle-'));
@@ -54,11 +55,21 @@ function assembleHarness(): Uint8Array {
   }
 }
 
-const narrow = buildNarrowImage(assembleHarness());
-record('narrow', narrow.bytes, narrow.cases.length, NARROW_WORDS);
-if (process.argv.includes('--narrow')) process.exit();
-
-const instructions = buildOracleImage(ORACLE_SEED, ORACLE_VARIANTS);
-record('instructions', instructions.bytes, instructions.cases.length, RECORD_WORDS);
-const protection = buildProtectionImage();
-record('protection', protection.bytes, PAGING_CASES + protection.ring3Cases.length, PROTECTION_WORDS);
+/** Of the recordings named on the command line, or of all. */
+const wanted = (name: string) => process.argv.length < 3 || process.argv.includes(name);
+if (wanted('narrow')) {
+  const narrow = buildNarrowImage(assembleHarness());
+  record('narrow', narrow.bytes, narrow.cases.length, NARROW_WORDS);
+}
+if (wanted('instructions')) {
+  const instructions = buildOracleImage(ORACLE_SEED, ORACLE_VARIANTS);
+  record('instructions', instructions.bytes, instructions.cases.length, RECORD_WORDS);
+}
+if (wanted('system')) {
+  const system = buildOracleImage(ORACLE_SEED, 1, systemTemplates);
+  record('system', system.bytes, system.cases.length, RECORD_WORDS);
+}
+if (wanted('protection')) {
+  const protection = buildProtectionImage();
+  record('protection', protection.bytes, PAGING_CASES + protection.ring3Cases.length, PROTECTION_WORDS);
+}

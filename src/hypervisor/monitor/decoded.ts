@@ -2,7 +2,8 @@
  * A decoded instruction in fields of our own. Every property of iced's `Instruction` is a call into WebAssembly, and the object
  * has to be freed; an instruction that the monitor performs again and again is better decoded once.
  */
-import { Decoder, DecoderOptions, type Instruction, type Mnemonic, OpKind, Register } from 'iced-x86';
+import { Decoder, type Instruction, type Mnemonic, OpKind, Register } from 'iced-x86';
+import { DECODER_OPTIONS } from '../machine/cpu/decoder-options.js';
 
 const OPERANDS = 2;
 
@@ -93,7 +94,7 @@ function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
 
 /** The first instruction of 32-bit code; undefined where the bytes are none, or not all of it. */
 export function decode(bytes: Uint8Array, eip: number): Decoded | undefined {
-  const decoder = new Decoder(32, bytes, DecoderOptions.None);
+  const decoder = new Decoder(32, bytes, DECODER_OPTIONS);
   decoder.ip = BigInt(eip >>> 0);
   const instruction = decoder.decode();
   const decoded = instruction.isInvalid ? undefined : new Decoded(instruction);

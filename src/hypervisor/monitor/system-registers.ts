@@ -1,5 +1,5 @@
 /** Control registers, model-specific registers, descriptor-table registers and flags of the virtual CPU, with their consequences. */
-import { Attr, Cr0, Cr4, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
+import { Attr, CR4_BUILT, Cr0, Cr4, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
 import { type Effect, NEXT } from './effect.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import { install, isNull, loadDataSegment, readDescriptor } from './guest-segments.js';
@@ -7,8 +7,7 @@ import type { VirtualCpu } from './virtual-cpu.js';
 
 const gp = (code = 0): GuestFault => fault(Vector.GP, code);
 
-/** CR4 bits that the virtual processor has. */
-const CR4_BUILT = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.MCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
+/** CR0 bits that the virtual processor has. */
 const CR0_BUILT = 0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 
 export function readControlRegister(vcpu: VirtualCpu, register: number): number {

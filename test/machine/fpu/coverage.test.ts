@@ -16,7 +16,7 @@ const FEATURES: ReadonlySet<CpuidFeature> = new Set([
   CpuidFeature.FXSR,
 ]);
 
-/** FWAIT and its successor in one, which decodes as two instructions; and what only 64-bit code has. */
+/** FWAIT and its successor in one, which decodes as two instructions; what only 64-bit code has; hints, which are decoded as reserved NOPs. */
 const NOT_DECODED = [
   'Finit',
   'Fclex',
@@ -29,6 +29,10 @@ const NOT_DECODED = [
   'Fsetpm',
   'Fxsave64',
   'Fxrstor64',
+  'Prefetchnta',
+  'Prefetcht0',
+  'Prefetcht1',
+  'Prefetcht2',
 ];
 
 test('no instruction of the features that CPUID shows is missing', () => {

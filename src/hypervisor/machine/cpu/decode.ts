@@ -5,10 +5,11 @@
  * A block ends at a control transfer, at the page's end, after 48 instructions, and before an instruction that goes on in the
  * next page. Such an instruction is a block of its own, whose first op fetches that page each time it runs.
  */
-import { CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, type Mnemonic } from 'iced-x86';
+import { CpuidFeature, Decoder, DecoderError, Instruction, type Mnemonic } from 'iced-x86';
 import type { CostProfile } from '../costs/profile.js';
 import { INSTRUCTIONS_MAX, MARK_WORDS, Mode } from './cache-layout.js';
 import type { Block, CodeCache } from './code-cache.js';
+import { DECODER_OPTIONS } from './decoder-options.js';
 import { OP_WORDS, Op } from './ir.js';
 import { type Lower, Lowering } from './lower.js';
 import { ALU } from './lower-alu.js';
@@ -140,7 +141,7 @@ export class BlockDecoder {
     if (decoder === undefined) {
       window.set(this.cache.memory.bytes(machine, here));
       if (more > 0) window.set(this.cache.memory.bytes(secondPage, more), here);
-      decoder = new Decoder(bitness, window.subarray(0, here + more), DecoderOptions.None);
+      decoder = new Decoder(bitness, window.subarray(0, here + more), DECODER_OPTIONS);
       this.#decoder = decoder;
     }
     // Instructions in between were filled in. Direct targets are counted from the block's start.
@@ -160,7 +161,7 @@ export class BlockDecoder {
 
   /** Text of the first instruction. */
   describe(bytes: readonly number[], bitness: 16 | 32): string {
-    const decoder = new Decoder(bitness, Uint8Array.from(bytes), DecoderOptions.None);
+    const decoder = new Decoder(bitness, Uint8Array.from(bytes), DECODER_OPTIONS);
     decoder.decodeOut(this.#instruction);
     decoder.free();
     return this.#instruction.toString();
@@ -186,7 +187,7 @@ function tooLong(window: Uint8Array, at: number, end: number, bitness: number): 
   if (prefixes < INSTRUCTION_BYTES_MAX) {
     const once = [...new Set(window.subarray(at, opcode))];
     const rest = window.subarray(opcode, Math.min(end, opcode + INSTRUCTION_BYTES_MAX - once.length));
-    const decoder = new Decoder(bitness, Uint8Array.of(...once, ...rest), DecoderOptions.None);
+    const decoder = new Decoder(bitness, Uint8Array.of(...once, ...rest), DECODER_OPTIONS);
     const ins = decoder.decode();
     const length = decoder.lastError === DecoderError.NoMoreBytes ? INSTRUCTION_BYTES_MAX : ins.length;
     ins.free();

@@ -24,7 +24,7 @@ import {
   readDescriptor,
 } from './segments.js';
 import { enterFrame } from './stack-frame.js';
-import { Attr, Cr0, Cr4, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
+import { Attr, CR4_BUILT, Cr0, Cr4, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
 import { repeatString } from './strings.js';
 
 type Helper = (cpu: Core, a: number, b: number, c: number, d: number) => number;
@@ -162,8 +162,7 @@ function writeControl(cpu: Core, control: number, register: number): number {
       cpu.spend(costs.movCr3);
       return Result.DONE;
     default: {
-      const built = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.MCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
-      if ((value & ~built) !== 0) {
+      if ((value & ~CR4_BUILT) !== 0) {
         if ((value & Cr4.PAE) !== 0) cpu.reportUnimplemented();
         return fault(cpu, Vector.GP);
       }

@@ -7,9 +7,10 @@
  *
  * So nothing here knows what an instruction means, and whether a template is used cannot be seen: it gives the same ops.
  */
-import { type ConstantOffsets, Decoder, DecoderOptions, Instruction } from 'iced-x86';
+import { type ConstantOffsets, Decoder, Instruction } from 'iced-x86';
 import type { MachineMemory } from '../memory.js';
 import { type CacheLayout, NODES_MAX, TEMPLATE_WORDS } from './cache-layout.js';
+import { DECODER_OPTIONS } from './decoder-options.js';
 import { OP_WORDS } from './ir.js';
 import type { Lower, Lowering } from './lower.js';
 import { Field, From, Kind, SOURCES } from './template-layout.js';
@@ -247,7 +248,7 @@ export class Templates {
     const { low } = this;
     const words = this.#words;
     const bytes = this.#bytes.subarray(0, delta + INSTRUCTION_BYTES_MAX + 1);
-    const decoder = new Decoder(root >= 2 ? 16 : 32, bytes, DecoderOptions.None);
+    const decoder = new Decoder(root >= 2 ? 16 : 32, bytes, DECODER_OPTIONS);
     decoder.position = delta;
     decoder.ip = BigInt(delta);
     const ins = this.#instruction;

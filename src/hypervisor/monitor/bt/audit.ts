@@ -1,6 +1,7 @@
 /** Recomputes what the translation cache must hold, and compares. Changes nothing, touches no page of the guest. */
 import { Decoder, Instruction } from 'iced-x86';
 import { PAGE_OFFSET_MASK } from '../../base/pages.js';
+import { DECODER_OPTIONS } from '../../machine/cpu/decoder-options.js';
 import { walk } from '../guest-walk.js';
 import { HASH_ENTRIES } from './layout.js';
 import type { BtTechnique } from './technique.js';
@@ -86,7 +87,7 @@ function auditCode(bt: BtTechnique, tu: Tu, name: string, findings: string[]): v
   if (found.some((byte, i) => byte !== expected[i])) findings.push(`${name}: code in the TC has changed`);
   const known = new Set(points.map(point => point.at));
   const exits = new Set(continuations.map(continuation => continuation.exitAt));
-  const decoder = new Decoder(32, bytes, 0);
+  const decoder = new Decoder(32, bytes, DECODER_OPTIONS);
   const instruction = new Instruction();
   while (decoder.canDecode) {
     const at = decoder.position;

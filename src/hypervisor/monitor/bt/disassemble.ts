@@ -1,5 +1,6 @@
 /** Guest code beside its translation, as text for people, golden files and the `disasm` command. */
 import { Decoder, Formatter, FormatterSyntax, Instruction } from 'iced-x86';
+import { DECODER_OPTIONS } from '../../machine/cpu/decoder-options.js';
 import { CALLOUT_VECTOR, TARGET_HASH_LINEAR } from '../hole.js';
 import type { TranslationCache } from './cache.js';
 import { Slot } from './layout.js';
@@ -27,7 +28,7 @@ export function disassembleUnit(code: TuCode, options: DisassemblyOptions): stri
   formatter.spaceAfterOperandSeparator = true;
   const instruction = new Instruction();
   const format = (from: Uint8Array, ip: number): { text: string; length: number } => {
-    const decoder = new Decoder(32, from, 0);
+    const decoder = new Decoder(32, from, DECODER_OPTIONS);
     decoder.ip = BigInt(ip >>> 0);
     decoder.decodeOut(instruction);
     const text = instruction.isInvalid ? '(bad)' : formatter.format(instruction);

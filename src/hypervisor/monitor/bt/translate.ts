@@ -8,6 +8,7 @@
  */
 import { Decoder, Instruction } from 'iced-x86';
 import { assert } from '../../base/assert.js';
+import { DECODER_OPTIONS } from '../../machine/cpu/decoder-options.js';
 import { UnitBuilder } from './builder.js';
 import { decodeGuest, ENDS_UNIT, type GuestClass, type GuestInstruction } from './classify.js';
 import { Emitter, Reg } from './emit.js';
@@ -64,7 +65,7 @@ export function translate(request: TranslationRequest): TuCode | undefined {
 }
 
 function decodeUnit(request: TranslationRequest): GuestInstruction[] {
-  const decoder = new Decoder(32, request.code, 0);
+  const decoder = new Decoder(32, request.code, DECODER_OPTIONS);
   const instruction = new Instruction();
   const guests: GuestInstruction[] = [];
   try {
