@@ -99,6 +99,8 @@ export const PRICES = [
   'invlpg',
   'sysenter',
   'sysexit',
+  'stringStart',
+  'stringStep',
 ] as const satisfies readonly (keyof CostProfile['cycles'])[];
 export const THREAD_BYTES = PRICES_AT + PRICES.length * 8;
 

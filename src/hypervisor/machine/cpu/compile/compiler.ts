@@ -110,6 +110,7 @@ export class Compiler implements CompiledCode {
     this.events = makeEvents(memory.wasm, cache.codeAt, {
       system: (at, page) => system(this.#cpu(), this, at, page),
       image: flags.image,
+      repeat: this.runtime.repeat,
     });
     this.#trampoline = makeTrampoline(memory.wasm, this.#table, at => generic(this.#cpu(), this, at));
     for (const [helper, made] of [
@@ -121,7 +122,6 @@ export class Compiler implements CompiledCode {
       [Helper.CONDITION, flags.condition],
       [Helper.IMAGE, flags.image],
       [Helper.SYSTEM, this.events.system],
-      [Helper.REPEAT, this.runtime.repeat],
       [Helper.FAULT, this.events.fault],
       [Helper.LOAD_SEGMENT, this.events.loadSegment],
     ] as const) {

@@ -39,7 +39,7 @@ import {
 import { Attr, S, Seg, segAttr, segBase, segLimit } from '../state.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { CONDITION_TYPE, FLAG_TYPE, flagFunctions } from './flag-functions.js';
-import { Leave } from './frame.js';
+import { ELSEWHERE, Leave } from './frame.js';
 import { arithmeticCases } from './interpreter-arithmetic.js';
 import { dataCases } from './interpreter-data.js';
 import { memoryCases } from './interpreter-memory.js';
@@ -61,6 +61,8 @@ const IMPORTS = [
   { name: 'find', type: 1 },
   { name: 'provide', type: 2 },
   { name: 'dispatch', type: 3 },
+  { name: 'system', type: 1 },
+  { name: 'fault', type: 3 },
 ] as const;
 /** Imported globals: the heat at which the compiler wants a block. */
 const GLOBALS = ['threshold'] as const;
@@ -142,9 +144,7 @@ class InterpreterEmitter {
     w.op(W.GLOBAL_GET);
     w.u(0);
     w.get(P.HOT);
-    o.loadState(SHAPE);
-    w.i32(0);
-    w.op(W.I32_GE_S);
+    this.#isOfShape();
     w.get(P.MODE);
     w.i32(Mode.PLAIN);
     w.op(W.I32_EQ);
@@ -298,7 +298,18 @@ class InterpreterEmitter {
       w.i64(1, 0);
       op(W.I64_SUB);
       w.set(P.SPENT);
+      this.#isOfShape();
+      op(W.I32_EQZ);
+      o.if();
       this.#exitWith(Leave.SYSTEM);
+      o.end();
+      this.#addSpent();
+      w.get(P.CPU);
+      this.#pcIndex();
+      // No page: this block, its mode and its links may not be what they were.
+      w.i32(-1);
+      w.call(Call.SYSTEM);
+      this.#goOnOrAnswer();
     });
     return cases;
   }
@@ -556,11 +567,40 @@ class InterpreterEmitter {
       w.op(W.I32_WRAP_I64);
       w.op(W.I32_SUB);
     });
+    this.#dispatch();
+  }
+
+  /** To whoever executes the code at EIP. No event is due, and `LIMIT` is up to date. */
+  #dispatch(): void {
+    const o = this.#o;
+    const { w } = o;
     // Accesses that were left to the reference interpreter may have left their status.
     o.storeState(STATUS, () => w.i32(0));
     w.get(P.CPU);
     w.op(W.RETURN_CALL);
     w.u(Call.DISPATCH);
+  }
+
+  /** Pushes whether the thread is in one of the states that compiled code is for; `events.ts` takes them for granted. */
+  #isOfShape(): void {
+    const o = this.#o;
+    o.loadState(SHAPE);
+    o.w.i32(0);
+    o.w.op(W.I32_GE_S);
+  }
+
+  /** Pops what `events.ts` has answered: on to EIP, or out. The clock is exact. */
+  #goOnOrAnswer(): void {
+    const o = this.#o;
+    const { w } = o;
+    w.tee(P.CODE);
+    w.i32(ELSEWHERE);
+    w.op(W.I32_EQ);
+    o.if();
+    this.#dispatch();
+    o.end();
+    w.get(P.CODE);
+    w.op(W.RETURN);
   }
 
   /** Any op but one that ends a block, by the reference interpreter's function; the clock is exact for it. */
@@ -592,10 +632,18 @@ class InterpreterEmitter {
     w.get(P.CODE);
     w.i32(Leave.FAULT);
     w.op(W.I32_EQ);
+    o.if();
+    this.#retreat();
+    this.#isOfShape();
+    o.if();
+    w.get(P.CPU);
+    w.call(Call.FAULT);
+    this.#goOnOrAnswer();
+    o.end();
+    o.end();
     w.get(P.CODE);
     w.i32(Leave.INTERPRET);
     w.op(W.I32_EQ);
-    w.op(W.I32_OR);
     o.if();
     this.#retreat();
     o.end();

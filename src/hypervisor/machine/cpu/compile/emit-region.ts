@@ -21,8 +21,6 @@ import type { CodeCache } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, Shape } from '../layout.js';
 import { S } from '../state.js';
-import { Repeat, StringKind } from '../strings.js';
-import { helperNumber } from '../system.js';
 import { pushCondition } from './emit-flags.js';
 import { emitFlatLimit } from './emit-memory.js';
 import {
@@ -44,7 +42,6 @@ import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-t
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, type Node, type RegionPlan } from './region-plan.js';
 import { usage } from './register-use.js';
-import { Repeated } from './repeat.js';
 import { W } from './wasm-writer.js';
 
 export class RegionEmitter {
@@ -241,7 +238,6 @@ export class RegionEmitter {
     f.spend(block.instructions - 1, block.cycles);
     flushClock(f);
     f.storeState(S.EIP, () => f.pushEip(node.offset + f.code[at + 6]!));
-    const done = this.#isPlainRepeat(at) ? this.#repeat(node) : 0;
     w.get(L.CPU);
     w.i32(at);
     w.op(W.GLOBAL_GET);
@@ -259,7 +255,6 @@ export class RegionEmitter {
     w.get(L.CODE);
     w.op(W.RETURN);
     f.end();
-    if (done !== 0) f.end();
     loadRegisters(f);
     loadFlags(f);
     f.kind = UNKNOWN_KIND;
@@ -268,45 +263,7 @@ export class RegionEmitter {
     if (inline !== 0) f.end();
     if (f.flat && !f.whole) emitFlatLimit(f);
     // Behind the helper no event is due; behind what was done without it there may be one.
-    this.#edge(node, node.fall, next, done !== 0 || inline !== 0);
-  }
-
-  /** REP MOVS or REP STOS with 32-bit addresses? */
-  #isPlainRepeat(at: number): boolean {
-    const { code } = this.#f;
-    if (code[at + 1] !== helperNumber.string) return false;
-    const packed = code[at + 2]!;
-    return (packed & 15) <= StringKind.STOS && packed >> 8 === Repeat.REP;
-  }
-
-  /** Tries the repeat in WebAssembly; opens a block that is left where it is done, and is at the helper's call where not. */
-  #repeat(node: Node): number {
-    const f = this.#f;
-    const { w, code } = f;
-    const { costs } = this.cache;
-    const at = node.terminator;
-    const depth = f.open();
-    w.get(L.CPU);
-    w.i32(code[at + 2]! & 0xff);
-    w.i32(code[at + 3]!);
-    w.i32(costs.cycles.stringStart);
-    w.i32(costs.cycles.stringStep);
-    f.call(Helper.REPEAT);
-    w.tee(L.CODE);
-    w.i32(Repeated.DONE);
-    w.op(W.I32_EQ);
-    f.if();
-    f.spend(1, 0);
-    f.br(depth);
-    f.end();
-    w.get(L.CODE);
-    w.i32(Repeated.EVENT);
-    w.op(W.I32_EQ);
-    f.if();
-    w.i32(Leave.EVENT);
-    w.op(W.RETURN);
-    f.end();
-    return depth;
+    this.#edge(node, node.fall, next, inline !== 0);
   }
 
   /** A target in another page must lie within the code segment. A LOOP or CALL has checked already, and committed something. */

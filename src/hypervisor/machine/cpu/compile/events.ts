@@ -27,6 +27,7 @@ import {
   STATUS,
 } from '../layout.js';
 import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, Vector } from '../state.js';
+import { Repeat, StringKind } from '../strings.js';
 import { type HelperName, helperNumber } from '../system.js';
 import type { Replay } from '../transitions.js';
 import { MACHINE_PAGE, placeOffset } from './emit-places.js';
@@ -34,6 +35,7 @@ import { FLAG_TYPE } from './flag-functions.js';
 import { flushFunctions } from './flush.js';
 import { ELSEWHERE, Leave } from './frame.js';
 import { ANY_MEMORY } from './nest.js';
+import { Repeated } from './repeat.js';
 import { REPLAY_TYPES, ReplayFunction, replayFunctions } from './replay.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { ThreadWords } from './thread-words.js';
@@ -45,8 +47,8 @@ export interface Events extends Replay {
 }
 
 const I = Type.I32;
-const Import = { SYSTEM: 0, IMAGE: 1 } as const;
-const FIRST = 2;
+const Import = { SYSTEM: 0, IMAGE: 1, REPEAT: 2 } as const;
+const FIRST = 3;
 /** Functions behind those of `replay.ts`. */
 const Exported = { FLUSH_PAGE: 3, FLUSH_NON_GLOBAL: 4, SYSTEM: 5, FAULT: 6 } as const;
 const TYPES = [
@@ -56,6 +58,7 @@ const TYPES = [
   { parameters: [I, I, I], results: [I] },
   { parameters: [I], results: [I] },
   { parameters: [I], results: [] },
+  { parameters: [I, I, I, I, I], results: [I] },
 ];
 
 /** Modules by the address of the ops, on which alone their bytes depend: nearly always the same. */
@@ -71,6 +74,7 @@ function moduleFor(codeAt: number): WebAssembly.Module {
         imports: [
           { name: 'system', type: 0 },
           { name: 'image', type: 1 },
+          { name: 'repeat', type: 8 },
         ],
         table: false,
         functions: [...replayFunctions([2, 3, 4]), ...flushFunctions([0, 7]), systemFunction(codeAt), faultFunction()],
@@ -81,13 +85,13 @@ function moduleFor(codeAt: number): WebAssembly.Module {
   return module;
 }
 
-/** `codeAt`: machine address of the ops. `slow`: `system` of `slow-paths.ts`, and `image` of `flag-functions.ts`. */
+/** `codeAt`: machine address of the ops. `others`: `system` of `slow-paths.ts`, `image` of `flag-functions.ts`, `repeat` of `repeat.ts`. */
 export function makeEvents(
   memory: WebAssembly.Memory,
   codeAt: number,
-  slow: { system(at: number, page: number): number; image: unknown },
+  others: { system(at: number, page: number): number; image: unknown; repeat: unknown },
 ): Events {
-  const { exports } = new WebAssembly.Instance(moduleFor(codeAt), { m: { memory, ...slow } });
+  const { exports } = new WebAssembly.Instance(moduleFor(codeAt), { m: { memory, ...others } });
   const numbered = (number: number): unknown => exports[number];
   return {
     deliver: numbered(ReplayFunction.DELIVER) as Replay['deliver'],
@@ -110,11 +114,14 @@ class EventWords extends ThreadWords {
     this.w.i32(1);
   }
 
+  /** Pushes a price, a 64-bit float. */
+  price(name: (typeof PRICES)[number]): void {
+    this.w.get(CPU);
+    this.w.memory(W.F64_LOAD, PRICES_AT + PRICES.indexOf(name) * 8, 3);
+  }
+
   pay(name: (typeof PRICES)[number]): void {
-    this.advance(CYCLES, () => {
-      this.w.get(CPU);
-      this.w.memory(W.F64_LOAD, PRICES_AT + PRICES.indexOf(name) * 8, 3);
-    });
+    this.advance(CYCLES, () => this.price(name));
   }
 
   /** Pushes EFLAGS with the arithmetic flags. */
@@ -235,6 +242,7 @@ class SystemWriter extends EventWords {
       writeControl: () => this.#writeControl(),
       clearTaskSwitched: () => this.#clearTaskSwitched(),
       invalidatePage: () => this.#invalidatePage(),
+      string: () => this.#string(),
     });
     this.end();
     w.get(AT);
@@ -374,6 +382,38 @@ class SystemWriter extends EventWords {
       this.add();
     });
     this.pay('segmentLoad');
+    this.br(this.#done);
+  }
+
+  /** REP MOVS and REP STOS with 32-bit addresses. */
+  #string(): void {
+    const { w } = this;
+    this.argument(2);
+    this.and(15);
+    w.i32(StringKind.STOS);
+    w.op(W.I32_GT_U);
+    this.argument(2);
+    this.right(8);
+    w.i32(Repeat.REP);
+    w.op(W.I32_NE);
+    this.or();
+    this.#slowIf();
+    w.get(CPU);
+    this.argument(2);
+    this.and(0xff);
+    this.argument(3);
+    for (const name of ['stringStart', 'stringStep'] as const) {
+      this.price(name);
+      w.op(W.I32_TRUNC_F64_U);
+    }
+    w.call(Import.REPEAT);
+    w.tee(X);
+    w.i32(Repeated.EVENT);
+    w.op(W.I32_EQ);
+    this.answerIf(Leave.EVENT);
+    // What is left of it is done in TypeScript.
+    w.get(X);
+    this.#slowUnless();
     this.br(this.#done);
   }
 

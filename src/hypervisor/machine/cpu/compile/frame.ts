@@ -103,9 +103,8 @@ export const Helper = {
   CONDITION: { index: 6, type: 4 },
   IMAGE: { index: 7, type: 3 },
   SYSTEM: { index: 8, type: 1 },
-  REPEAT: { index: 9, type: 4 },
-  FAULT: { index: 10, type: 5 },
-  LOAD_SEGMENT: { index: 11, type: 1 },
+  FAULT: { index: 9, type: 5 },
+  LOAD_SEGMENT: { index: 10, type: 1 },
 } as const;
 export type Helper = (typeof Helper)[keyof typeof Helper];
 

@@ -56,10 +56,12 @@ export const Call = {
   FIND: 1,
   PROVIDE: 2,
   DISPATCH: 3,
-  INTERPRET: 4,
-  ENTER: 5,
-  HERE: 6,
-  FLAGS: 7,
+  SYSTEM: 4,
+  FAULT: 5,
+  INTERPRET: 6,
+  ENTER: 7,
+  HERE: 8,
+  FLAGS: 9,
 } as const;
 
 /** Code for some ops. It begins with PC at the op and ends in one of the ways out of a case. */

@@ -2,9 +2,9 @@
  * The interpreter of what is not compiled: one WebAssembly function over ops and headers in linear memory (`emit-interpreter.ts`).
  * It is good from its first call, and V8 compiles it once for all hosts of a process.
  *
- * It follows links between blocks by itself. It is left where the run loop has something to do: at event points, for SYSTEM
- * ops, for faults, and for blocks that are hot, retired, or not known yet. Accesses that miss the TLB are `runtime.ts`'s; ops that it has no
- * code for, and what that does not cover, are the reference interpreter's functions, on the same state words.
+ * It follows links between blocks by itself. It is left where the run loop has something to do: at event points, and for blocks that
+ * are hot, retired, or not known yet. Accesses that miss the TLB are `runtime.ts`'s, SYSTEM ops and faults in flat 32-bit code those of
+ * `events.ts`; ops that it has no code for, and what those do not cover, are the reference interpreter's functions, on the same state words.
  */
 import { RETIRED } from '../cache-layout.js';
 import type { Block, CodeCache } from '../code-cache.js';
@@ -34,6 +34,8 @@ export class WasmInterpreter {
         find: compiler.runtime.find,
         provide: finder.provide,
         dispatch: compiler.dispatch,
+        system: compiler.events.system,
+        fault: compiler.events.fault,
         threshold: this.#hot,
       },
     });

@@ -87,6 +87,7 @@ export const W = {
   F64_MIN: 0xa4,
   F64_MAX: 0xa5,
   I32_WRAP_I64: 0xa7,
+  I32_TRUNC_F64_U: 0xab,
   I64_EXTEND_I32_S: 0xac,
   I64_EXTEND_I32_U: 0xad,
   F64_CONVERT_I32_S: 0xb7,
