@@ -51,9 +51,6 @@ const CYCLES_PER_COMPILATION = 100_000;
 const DROPS_FREE = 2;
 const WAIT_SHIFT_MAX = 10;
 
-/** Place of the first region in the table, behind the interpreter and the helpers. */
-const FIRST_REGION = Math.max(INTERPRETER, ...Object.values(Helper).map(({ index }) => index)) + 1;
-
 export interface Region {
   /** In the table; -1 once dropped. */
   index: number;
@@ -77,11 +74,13 @@ export class Compiler implements CompiledCode {
   readonly events: Events;
   readonly #jumpCache: JumpCache;
   readonly #emitter: RegionEmitter;
+  /** The interpreter, then the regions. */
   readonly #table: WebAssembly.Table;
+  readonly #helpers: WebAssembly.Table;
   readonly #trampoline: Trampoline;
   readonly dispatch: Dispatch;
   readonly #free: number[] = [];
-  #next = FIRST_REGION;
+  #next = INTERPRETER + 1;
   #live = new Set<Region>();
   #credit = CREDIT_MAX;
   /** Cycles of each thread for which credit was given. */
@@ -101,6 +100,7 @@ export class Compiler implements CompiledCode {
     this.#jumpCache = new JumpCache(memory);
     this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
+    this.#helpers = new WebAssembly.Table({ element: 'anyfunc', initial: Object.keys(Helper).length });
     this.dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
     this.runtime = makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.codeLines.byteOffset, {
       load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
@@ -114,6 +114,7 @@ export class Compiler implements CompiledCode {
     });
     this.#trampoline = makeTrampoline(memory.wasm, this.#table, at => generic(this.#cpu(), this, at));
     for (const [helper, made] of [
+      [Helper.GOTO, this.#trampoline.goto],
       [Helper.DISPATCH, this.dispatch],
       [Helper.LOAD, this.runtime.load],
       [Helper.STORE, this.runtime.store],
@@ -125,7 +126,7 @@ export class Compiler implements CompiledCode {
       [Helper.FAULT, this.events.fault],
       [Helper.LOAD_SEGMENT, this.events.loadSegment],
     ] as const) {
-      this.#table.set(helper.index, made);
+      this.#helpers.set(helper.index, made);
     }
   }
 
@@ -190,7 +191,7 @@ export class Compiler implements CompiledCode {
       functions: [{ type: 0, locals: LOCALS, code }],
     });
     const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), {
-      m: { memory: this.cache.memory.wasm, table: this.#table, page: plan.page, self: index },
+      m: { memory: this.cache.memory.wasm, table: this.#helpers, page: plan.page, self: index },
     });
     this.#table.set(index, instance.exports['0']);
     const region: Region = {

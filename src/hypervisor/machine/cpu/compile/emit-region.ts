@@ -467,9 +467,7 @@ export class RegionEmitter {
     w.get(L.SPENT);
     w.get(L.LIMIT);
     w.get(L.Z);
-    w.op(W.RETURN_CALL_INDIRECT);
-    w.u(0);
-    w.u(0);
+    f.tailCall(Helper.GOTO);
   }
 
   /** On with whatever is at EIP: everything is in the state words. */

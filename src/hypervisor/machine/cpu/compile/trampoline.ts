@@ -1,22 +1,24 @@
 /**
- * The two ways between TypeScript and regions that no other generated function has: in by a table index, one call that never
- * changes for V8, and out to a function that only tables of WebAssembly functions hold.
+ * Into regions by their index, and out of them to TypeScript:
  *
- *     enter(cpu, entry, eip, limit, index) -> exit code
- *     generic(at) -> what the function of this name answers
+ *     enter(cpu, entry, eip, limit, index) -> exit code: from TypeScript, one call that never changes for V8
+ *     goto(cpu, entry, eip, spent, limit, index) -> exit code: from region to region, as a tail call
+ *     generic(at) -> what the function of this name answers: tables take it only as a WebAssembly function
  */
-import { REGION_TYPE } from './frame.js';
+import { Helper, TYPES } from './frame.js';
 import { ANY_MEMORY } from './nest.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
 export interface Trampoline {
   enter(cpu: number, entry: number, eip: number, limit: number, index: number): number;
+  readonly goto: unknown;
   readonly generic: unknown;
 }
 
 const I = Type.I32;
-const TYPES = [REGION_TYPE, { parameters: [I, I, I, I, I], results: [I] }, { parameters: [I], results: [I] }] as const;
+const ENTER = TYPES.length;
 
+/** `table`: of the regions. */
 export function makeTrampoline(
   memory: WebAssembly.Memory,
   table: WebAssembly.Table,
@@ -24,15 +26,16 @@ export function makeTrampoline(
 ): Trampoline {
   const wasm = assembleModule({
     ...ANY_MEMORY,
-    types: TYPES,
-    imports: [{ name: 'generic', type: 2 }],
+    types: [...TYPES, { parameters: [I, I, I, I, I], results: [I] }],
+    imports: [{ name: 'generic', type: Helper.GENERIC.type }],
     functions: [
-      { type: 1, locals: [], code: enterCode() },
-      { type: 2, locals: [], code: genericCode() },
+      { type: ENTER, locals: [], code: enterCode() },
+      { type: Helper.GOTO.type, locals: [], code: gotoCode() },
+      { type: Helper.GENERIC.type, locals: [], code: genericCode() },
     ],
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table, generic } });
-  return { enter: exports['0'] as Trampoline['enter'], generic: exports['1'] };
+  return { enter: exports['0'] as Trampoline['enter'], goto: exports['1'], generic: exports['2'] };
 }
 
 function enterCode(): Uint8Array {
@@ -44,6 +47,16 @@ function enterCode(): Uint8Array {
   w.get(3);
   w.get(4);
   w.op(W.CALL_INDIRECT);
+  w.u(0);
+  w.u(0);
+  return w.done();
+}
+
+function gotoCode(): Uint8Array {
+  const w = new WasmWriter(64);
+  const { parameters } = TYPES[Helper.GOTO.type];
+  for (let i = 0; i < parameters.length; i++) w.get(i);
+  w.op(W.RETURN_CALL_INDIRECT);
   w.u(0);
   w.u(0);
   return w.done();
