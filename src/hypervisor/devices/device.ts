@@ -28,6 +28,17 @@ export interface PortDevice {
   writePort(offset: number, width: PortWidth, value: number): void;
 }
 
+/**
+ * Guest-physical memory as a bus master reaches it: RAM is read and written, ROM is read, and where neither is, reads are all ones
+ * and stores are dropped (no device reaches another this way). The processor sees a store at once, as code too; its TLB it does not
+ * change, and the processor is not charged. Ranges may have any alignment and cross pages.
+ */
+export interface BusMemory {
+  /** A copy of `length` bytes. */
+  read(physical: number, length: number): Uint8Array;
+  write(physical: number, bytes: Uint8Array): void;
+}
+
 export interface MmioDevice {
   readMmio(offset: number, width: PortWidth): number;
   writeMmio(offset: number, width: PortWidth, value: number): void;

@@ -2,6 +2,7 @@
 import { Backdoor, type BackdoorRegisters } from '../devices/backdoor.js';
 import { MmioBus, PortBus } from '../devices/bus.js';
 import { DeviceClock } from '../devices/clock.js';
+import type { BusMemory } from '../devices/device.js';
 import { Pic } from '../devices/pic.js';
 import { Pit } from '../devices/pit.js';
 import { Rtc } from '../devices/rtc.js';
@@ -22,6 +23,8 @@ export interface BoardWiring {
   /** The virtual CPU's clock, in cycles. */
   now(): number;
   readonly memoryBytes: number;
+  /** For devices that read and write memory themselves. */
+  readonly memory: BusMemory;
   /** General registers of the CPU, for the backdoor. */
   readonly registers: BackdoorRegisters;
   /** Virtualized: timer ticks that come too late are owed and delivered later. */
@@ -34,6 +37,9 @@ export interface BoardWiring {
   onTimerInterrupt(): void;
 }
 
+/** Puts one more device on a board that is being powered on: claims ports and memory, takes a line. */
+export type Adapter = (board: Board) => void;
+
 export class Board {
   readonly clock: DeviceClock;
   readonly pic = new Pic();
@@ -42,11 +48,13 @@ export class Board {
   readonly vga = new VgaText();
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
+  readonly memory: BusMemory;
 
   constructor(wiring: BoardWiring) {
     const { pic, ports } = this;
     const clock = new DeviceClock(wiring.cyclesPerSecond, wiring.now);
     this.clock = clock;
+    this.memory = wiring.memory;
     const pit = new Pit(clock, pic.line(0), { catchUp: wiring.catchUp, isMasked: () => pic.isMasked(0) });
     this.pit = pit;
     pic.onAcknowledged = irq => {

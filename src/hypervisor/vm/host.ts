@@ -26,6 +26,7 @@ import { hostMemorySample } from '../vmkernel/host-memory.js';
 import { LoadAverage } from '../vmkernel/load-average.js';
 import { MpnAllocator } from '../vmkernel/mpn-allocator.js';
 import { Scheduler } from '../vmkernel/scheduler.js';
+import type { Adapter } from './board.js';
 import { checkHostConfig, checkVmConfig } from './config.js';
 import type { HostHardware } from './instance.js';
 import { type BootImage, parseMultiboot } from './multiboot.js';
@@ -66,9 +67,15 @@ export class VmHost implements Host {
   #nextWorldId = 1024;
   #nextGid = 16;
 
-  /** Throws `UsageError` when the configuration cannot be used; nothing is started then. */
-  constructor(config: HostConfig) {
+  readonly #adapters: readonly Adapter[];
+
+  /**
+   * Each board gets `adapters` besides its own devices, whenever it is powered on. Throws `UsageError` when the configuration
+   * cannot be used; nothing is started then.
+   */
+  constructor(config: HostConfig, adapters: readonly Adapter[] = []) {
     checkHostConfig(config);
+    this.#adapters = adapters;
     this.config = config;
     const profile = COST_PROFILES[config.costs];
     if (profile === undefined) {
@@ -261,6 +268,7 @@ export class VmHost implements Host {
       hardware: this.#hardware,
       scheduler: this.#scheduler,
       image: this.#imageOf(config),
+      adapters: this.#adapters,
       firstWorldId: this.#nextWorldId,
       gid: this.#nextGid,
       nowCycles: this.#now,

@@ -10,7 +10,7 @@ import type { CauseCycles } from '../stats/causes.js';
 import type { Counters } from '../stats/counters.js';
 import type { Mode, VmTimerSample } from '../stats/sample.js';
 import type { MpnAllocator } from '../vmkernel/mpn-allocator.js';
-import type { Board } from './board.js';
+import type { Adapter, Board } from './board.js';
 import type { BootImage } from './multiboot.js';
 
 /** What all VMs of a host share. */
@@ -28,6 +28,8 @@ export interface InstanceWiring {
   readonly image: BootImage;
   readonly commandLine: string;
   readonly vmi: boolean;
+  /** Besides the board's own devices. */
+  readonly adapters?: readonly Adapter[];
   readonly poweredOnAtCycles: number;
   readonly counters: Counters;
   readonly causes: CauseCycles;

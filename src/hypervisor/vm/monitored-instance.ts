@@ -29,6 +29,7 @@ import type { CauseCycles } from '../stats/causes.js';
 import type { Counters } from '../stats/counters.js';
 import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
+import { MappedMemory } from './bus-memory.js';
 import { cpuidOf } from './cpuid.js';
 import {
   ADAPTER_END_PAGE,
@@ -120,6 +121,10 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       cyclesPerSecond: hardware.costs.cyclesPerSecond,
       now: () => context.cycles,
       memoryBytes: wiring.memoryBytes,
+      memory: new MappedMemory(hardware.memory, {
+        frame: (ppn, write) => this.#frame(ppn, write),
+        written: (ppn, offset, length) => this.#vcpu.traces.written(ppn, offset, length),
+      }),
       registers: registersOf(() => context),
       catchUp: true,
       onPower: request => {
@@ -131,6 +136,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
         wiring.counters.timerInterrupts += 1;
       },
     });
+    for (const plugIn of wiring.adapters ?? []) plugIn(this.board);
     this.ports = this.board.ports;
     this.mmio = this.board.mmio;
     this.mmioWindow = new MmioWindow(this.board.mmio);
@@ -303,6 +309,13 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     });
     this.#wiring.onVmiActive();
     return technique;
+  }
+
+  /** For bus masters. RAM is backed when it is touched, by whomever. */
+  #frame(ppn: Ppn, write: boolean): number | undefined {
+    if (write && this.pmap.kindOf(ppn) !== 'ram') return undefined;
+    const mpn = this.pmap.mpnFor(ppn);
+    return mpn === undefined ? undefined : mpn * 4096;
   }
 
   /** Free of charge here: the shadow MMU charges `allocatePage` when a guest's touch is the reason. */

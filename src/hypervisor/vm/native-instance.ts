@@ -1,6 +1,6 @@
 /** A machine that its guest owns: contiguous machine memory, its own hardware thread, no monitor. */
 import { UsageError } from '../base/assert.js';
-import type { Mpn } from '../base/pages.js';
+import type { Mpn, Ppn } from '../base/pages.js';
 import { DEBUG_CONSOLE_PORT, DebugConsole, Rom } from '../devices/firmware.js';
 import type { PowerRequest } from '../devices/system-control.js';
 import { Context } from '../machine/cpu/context.js';
@@ -8,6 +8,7 @@ import { Flag } from '../machine/cpu/state.js';
 import type { LoopResult } from '../monitor/loop.js';
 import { NativeMonitor } from '../monitor/native/native-monitor.js';
 import { Board } from './board.js';
+import { MappedMemory, type PhysicalMap } from './bus-memory.js';
 import { cpuidOf } from './cpuid.js';
 import {
   ADAPTER_END_PAGE,
@@ -27,7 +28,7 @@ import { FIRST_MIB, LOW_ROM_BYTES_MAX, ROM_END_PAGE, SHADOW_FIRST_PAGE } from '.
  * The hardware of a native VM. It outlives power cycles, since a hardware thread is wired to one range of memory for good; the
  * VM gives it back when it is removed.
  */
-export class NativeMachine {
+export class NativeMachine implements PhysicalMap {
   readonly context: Context;
   readonly first: Mpn;
   readonly pages: number;
@@ -37,14 +38,17 @@ export class NativeMachine {
   board: Board | undefined;
   onUnimplemented: (line: string) => void = () => {};
   readonly #hardware: HostHardware;
+  /** Page behind those below 1 MiB that no RAM answers for. */
+  readonly #adapterEnd: number;
+  readonly #romFirst: number;
 
   /** Throws `UsageError` when the host has no contiguous range of that size. */
   constructor(hardware: HostHardware, memoryBytes: number, romBytes = 0) {
     this.#hardware = hardware;
     this.pages = memoryBytes / 4096;
     this.romPages = romBytes / 4096;
-    const romFirst = ROM_END_PAGE - this.romPages;
-    const adapterEnd = romBytes === 0 ? ADAPTER_END_PAGE : SHADOW_FIRST_PAGE;
+    this.#romFirst = ROM_END_PAGE - this.romPages;
+    this.#adapterEnd = romBytes === 0 ? ADAPTER_END_PAGE : SHADOW_FIRST_PAGE;
     const first = hardware.allocator.allocateContiguous(this.pages + this.romPages);
     if (first === undefined)
       throw new UsageError(`the host has no ${memoryBytes / 1048576} MiB of contiguous memory left`);
@@ -64,8 +68,8 @@ export class NativeMachine {
         interrupts: { acknowledge: () => this.#board.pic.acknowledge() },
         physicalBase: first * 4096,
         physicalBytes: memoryBytes,
-        isDeviceMemory: page => page >= ADAPTER_FIRST_PAGE && page < adapterEnd,
-        romPage: page => (page >= romFirst ? (first + this.pages + page - romFirst) * 4096 : -1),
+        isDeviceMemory: page => this.#isAdapter(page),
+        romPage: page => this.#romPage(page),
         ring0Escapes: false,
         onUnimplemented: report => this.onUnimplemented(unimplementedLine(report)),
         cpuid: cpuidOf(hardware.costs),
@@ -74,6 +78,24 @@ export class NativeMachine {
       },
       hardware.codeCache,
     );
+  }
+
+  frame(ppn: Ppn, write: boolean): number | undefined {
+    if (ppn < this.pages) return this.#isAdapter(ppn) ? undefined : (this.first + ppn) * 4096;
+    const rom = this.#romPage(ppn);
+    return write || rom < 0 ? undefined : rom;
+  }
+
+  /** Nobody but the code cache watches pages here. */
+  written(): void {}
+
+  #isAdapter(page: number): boolean {
+    return page >= ADAPTER_FIRST_PAGE && page < this.#adapterEnd;
+  }
+
+  /** Machine address of a page of the BIOS, or -1. */
+  #romPage(page: number): number {
+    return page >= this.#romFirst ? (this.first + this.pages + page - this.#romFirst) * 4096 : -1;
   }
 
   clear(): void {
@@ -107,6 +129,7 @@ export class NativeInstance implements Instance {
       cyclesPerSecond: hardware.costs.cyclesPerSecond,
       now: () => context.cycles,
       memoryBytes: wiring.memoryBytes,
+      memory: new MappedMemory(hardware.memory, machine),
       registers: registersOf(() => context),
       catchUp: false,
       onPower: request => {
@@ -119,6 +142,7 @@ export class NativeInstance implements Instance {
         wiring.counters.timerInterrupts += 1;
       },
     });
+    for (const plugIn of wiring.adapters ?? []) plugIn(this.board);
     machine.board = this.board;
     machine.onUnimplemented = line => wiring.onLog(line);
     if (!fresh) machine.clear();

@@ -17,6 +17,7 @@ import { type Counters, zeroCounters } from '../stats/counters.js';
 import type { Mode, PowerState, VmSample } from '../stats/sample.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
+import type { Adapter } from './board.js';
 import { digestOf } from './digest.js';
 import type { HostHardware, Instance, InstanceMemory, InstanceWiring } from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
@@ -30,6 +31,7 @@ export interface VmWiring {
   readonly hardware: HostHardware;
   readonly scheduler: Scheduler;
   readonly image: BootImage;
+  readonly adapters: readonly Adapter[];
   /** First of three world ids. */
   readonly firstWorldId: number;
   readonly gid: number;
@@ -300,7 +302,7 @@ export class VirtualMachine implements Guest {
   }
 
   #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles): Instance {
-    const { hardware, image } = this.#wiring;
+    const { hardware, image, adapters } = this.#wiring;
     const vm = this;
     const wiring: InstanceWiring = {
       name: this.config.name,
@@ -308,6 +310,7 @@ export class VirtualMachine implements Guest {
       image,
       commandLine: commandLine(this.config),
       vmi: this.#vmiConfigured,
+      adapters,
       poweredOnAtCycles: nowCycles,
       counters,
       causes,
