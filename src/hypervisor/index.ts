@@ -72,8 +72,9 @@ export interface EngineState {
   /** Memory that compiled code is reckoned to take, and its bound (`EngineOptions.codeBytesMax`). */
   readonly compiledBytes: number;
   readonly compiledBytesMax: number;
-  /** Units of compiled code, now and ever made. */
+  /** Units of compiled code now, the modules that they are instances of (the same code in two pages has one), and units ever made. */
   readonly regions: number;
+  readonly modules: number;
   readonly compilations: number;
 }
 

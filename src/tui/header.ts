@@ -88,13 +88,13 @@ export function memoryLines(now: Sample, width: number): string[] {
 
 /** Memory of the computer, not of the host: what the simulation keeps compiled of the guests' code. */
 export function engineLine(
-  { compiledBytes, compiledBytesMax, regions, compilations }: EngineState,
+  { compiledBytes, compiledBytesMax, regions, modules, compilations }: EngineState,
   width: number,
 ): string {
   return left(
     labelled('ENGINE/MB:', compiledBytes / 1024, '   code:') +
       figure(compiledBytesMax / 1024, '    max,') +
-      `  ${regions} regions, ${compilations} compiled`,
+      `  ${regions} regions, ${modules} modules, ${compilations} made`,
     width,
   );
 }

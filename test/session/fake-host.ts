@@ -18,7 +18,7 @@ export class FakeHost implements Host {
   nowCycles = 0;
   readonly cyclesPerSecond = 1_000_000;
   readonly quantumCycles = 1_000;
-  readonly engine = { compiledBytes: 0, compiledBytesMax: 256 << 20, regions: 0, compilations: 0 };
+  readonly engine = { compiledBytes: 0, compiledBytesMax: 256 << 20, regions: 0, modules: 0, compilations: 0 };
   readonly commandLog: LoggedCommand[] = [];
   readonly anyPoweredOn = true;
   readonly vms: FakeVm[];

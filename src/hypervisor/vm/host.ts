@@ -109,8 +109,8 @@ export class VmHost implements Host {
   }
 
   get engine(): EngineState {
-    const { bytes, bytesMax, regions, compiled } = this.#hardware.codeCache.compiler;
-    return { compiledBytes: bytes, compiledBytesMax: bytesMax, regions, compilations: compiled };
+    const { bytes, bytesMax, regions, modules, compiled } = this.#hardware.codeCache.compiler;
+    return { compiledBytes: bytes, compiledBytesMax: bytesMax, regions, modules, compilations: compiled };
   }
 
   /** The cost profile with the user's replacements. */

@@ -14,8 +14,9 @@ import { type Dispatch, INTERPRETER, makeDispatch } from './dispatch.js';
 import { RegionEmitter } from './emit-region.js';
 import { type Events, makeEvents } from './events.js';
 import { makeFlagFunctions } from './flag-functions.js';
-import { GLOBALS, Helper, LOCALS, TYPES } from './frame.js';
+import { GLOBALS, Helper, LOCALS, opsGlobal, TYPES } from './frame.js';
 import { JumpCache } from './jump-cache.js';
+import { ModuleCache, type SharedModule } from './module-cache.js';
 import { planRegion, type RegionPlan } from './region-plan.js';
 import { makeRuntime, type Runtime } from './runtime.js';
 import { type CompiledCode, cyclesToPoll, generic, slowLoad, slowStore, system } from './slow-paths.js';
@@ -36,9 +37,15 @@ const WARM_SHIFT = 3;
 /** A block that cannot be compiled, or must not be for long, begins to count from here. */
 export const COLD = -(1 << 28);
 
-/** Memory that V8 keeps for a module besides its code, measured (a fixed part and a part per byte of WebAssembly). */
-const MODULE_BYTES = 28 << 10;
-const CODE_BYTES_PER_BYTE = 8;
+/** Memory that V8 keeps for an instance besides its module, measured. */
+const INSTANCE_BYTES = 4500;
+
+/**
+ * Parts of the bound. From the first on it is watched which regions are entered; at the bound others are dropped, and if need be the
+ * oldest, until the second is left.
+ */
+const WATCHED = 7 / 8;
+const KEPT = 3 / 4;
 
 /**
  * Compiling costs as much as executing some hundred thousand cycles. So many compilations may come at once, and one more for so many
@@ -58,14 +65,14 @@ export interface Region {
   readonly blocks: readonly Block[];
   /** Number of the entry at each block that has one. */
   readonly entries: ReadonlyMap<Block, number>;
-  readonly bytes: number;
+  readonly module: SharedModule;
+  /** Entered from the run loop since it was last asked who is. */
+  used: boolean;
 }
 
 export class Compiler implements CompiledCode {
   drops = 0;
   compiled = 0;
-  /** Bytes of host memory that living regions are reckoned to take. */
-  bytes = 0;
   /** The thread that runs now. */
   current: Context | null = null;
   /** What generated code calls for memory. */
@@ -81,7 +88,11 @@ export class Compiler implements CompiledCode {
   readonly dispatch: Dispatch;
   readonly #free: number[] = [];
   #next = INTERPRETER + 1;
-  #live = new Set<Region>();
+  readonly #modules = new ModuleCache();
+  /** Oldest first. */
+  readonly #live = new Set<Region>();
+  /** Is it known who was entered since the bound came near? */
+  #watching = false;
   #credit = CREDIT_MAX;
   /** Cycles of each thread for which credit was given. */
   readonly #credited = new WeakMap<Context, number>();
@@ -134,6 +145,16 @@ export class Compiler implements CompiledCode {
     return this.#live.size;
   }
 
+  /** Modules that they are instances of. */
+  get modules(): number {
+    return this.#modules.size;
+  }
+
+  /** Bytes of host memory that living regions are reckoned to take. */
+  get bytes(): number {
+    return this.#modules.bytes + this.#live.size * INSTANCE_BYTES;
+  }
+
   #cpu(): Context {
     return this.current as Context;
   }
@@ -152,6 +173,7 @@ export class Compiler implements CompiledCode {
   /** Runs compiled code from a block that has some. Answers why it returned (`Leave`). */
   run(cpu: Context, block: Block): number {
     const region = block.region!;
+    region.used = true;
     this.#jumpCache.add(region.shape, block.machine, region.index, block.entry);
     const limit = cyclesToPoll(cpu.clock);
     cpu.s[LIMIT] = limit;
@@ -178,31 +200,12 @@ export class Compiler implements CompiledCode {
       start.heat = COLD;
       return;
     }
-    if (this.bytes > this.bytesMax) this.dropAll();
+    this.#makeRoom();
     this.#dropReplaced(plan);
     const index = this.#free.pop() ?? this.#next++;
     if (index >= this.#table.length) this.#table.grow(this.#table.length);
-    const code = this.#emitter.emit(plan);
-    const wasm = assembleModule({
-      types: TYPES,
-      imports: [],
-      globals: GLOBALS,
-      memoryPages: this.cache.memory.sizeBytes >>> 16,
-      functions: [{ type: 0, locals: LOCALS, code }],
-    });
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), {
-      m: { memory: this.cache.memory.wasm, table: this.#helpers, page: plan.page, self: index },
-    });
-    this.#table.set(index, instance.exports['0']);
-    const region: Region = {
-      index,
-      shape,
-      blocks: plan.nodes.map(node => node.block),
-      entries: new Map(plan.entries.map((node, number) => [node.block, number])),
-      bytes: MODULE_BYTES + wasm.length * CODE_BYTES_PER_BYTE,
-    };
+    const region = this.#make(plan, index);
     this.#live.add(region);
-    this.bytes += region.bytes;
     this.compiled += 1;
     const mpn = plan.page >>> 12;
     const here = this.#byPage.get(mpn);
@@ -218,6 +221,58 @@ export class Compiler implements CompiledCode {
       block.heat = Math.max(block.heat, this.threshold);
     }
     assert(start.region === region, 'the block that was to be compiled is an entry');
+  }
+
+  /** The region of a plan, in the table. */
+  #make(plan: RegionPlan, index: number): Region {
+    const { code, opsStarts } = this.#emitter.emit(plan);
+    const { memory } = this.cache;
+    const wasm = assembleModule({
+      types: TYPES,
+      imports: [],
+      globals: [...GLOBALS, ...opsStarts.map((_, number) => opsGlobal(number))],
+      memoryPages: memory.sizeBytes >>> 16,
+      functions: [{ type: 0, locals: LOCALS, code }],
+    });
+    const module = this.#modules.take(wasm);
+    const imports: Record<string, unknown> = {
+      memory: memory.wasm,
+      table: this.#helpers,
+      page: plan.page,
+      self: index,
+    };
+    opsStarts.forEach((start, number) => {
+      imports[opsGlobal(number)] = start;
+    });
+    const instance = new WebAssembly.Instance(module.module, { m: imports });
+    this.#table.set(index, instance.exports['0']);
+    return {
+      index,
+      shape: plan.shape,
+      blocks: plan.nodes.map(node => node.block),
+      entries: new Map(plan.entries.map((node, number) => [node.block, number])),
+      module,
+      used: true,
+    };
+  }
+
+  /** Keeps compiled code within its bound, before some more is made. */
+  #makeRoom(): void {
+    if (this.bytes <= this.bytesMax * WATCHED) return;
+    if (!this.#watching) {
+      // Who is entered from now on is so by the run loop, once for each entry.
+      this.#watching = true;
+      this.#jumpCache.clear();
+      for (const region of this.#live) region.used = false;
+    }
+    if (this.bytes <= this.bytesMax) return;
+    this.#watching = false;
+    for (const used of [false, true]) {
+      for (const region of this.#live) {
+        if (this.bytes <= this.bytesMax * KEPT) return;
+        if (region.used === used) this.#drop(region);
+      }
+    }
   }
 
   /** Drops the regions whose blocks are all part of a new one. */
@@ -274,7 +329,7 @@ export class Compiler implements CompiledCode {
   #drop(region: Region): void {
     if (region.index < 0) return;
     this.drops += 1;
-    this.bytes -= region.bytes;
+    this.#modules.release(region.module);
     this.#live.delete(region);
     for (const block of region.blocks) {
       block.regions.splice(block.regions.indexOf(region), 1);

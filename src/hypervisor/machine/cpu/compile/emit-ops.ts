@@ -493,7 +493,7 @@ function emitGeneric(f: Frame, at: number): void {
   storeFlags(f);
   f.storeState(S.EIP, () => f.pushEip(f.blockOffset));
   flushClock(f);
-  w.i32(at);
+  f.pushOp(at);
   f.call(Helper.GENERIC);
   w.set(L.CODE);
   f.loadState(LIMIT);

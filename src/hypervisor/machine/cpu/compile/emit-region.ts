@@ -61,12 +61,13 @@ export class RegionEmitter {
     this.#f.code = cache.code;
   }
 
-  /** Instructions of the region's function, without the final `end`. Valid until the next call. */
-  emit(plan: RegionPlan): Uint8Array {
+  /** The region's function, and for each block that has a global for its ops the index of the first one. Valid until the next call. */
+  emit(plan: RegionPlan): { readonly code: Uint8Array; readonly opsStarts: readonly number[] } {
     const f = this.#f;
     const { w } = f;
     w.clear();
     f.depth = 0;
+    f.opsStarts.length = 0;
     this.#shape = plan.shape;
     f.flat = (plan.shape & Shape.FLAT) !== 0;
     f.whole = (plan.shape & Shape.WHOLE) !== 0;
@@ -97,7 +98,7 @@ export class RegionEmitter {
     f.end();
     f.end();
     this.#leave();
-    return w.done();
+    return { code: w.done(), opsStarts: f.opsStarts };
   }
 
   // ---- layout
@@ -155,6 +156,7 @@ export class RegionEmitter {
     const { block } = node;
     const { code } = f;
     f.blockOffset = node.offset;
+    f.blockStart = block.start;
     f.kind = node.kindIn;
     const count = (block.marks - block.start) / OP_WORDS;
     if (this.#live.length < count) this.#live = new Uint8Array(count * 2);
@@ -239,7 +241,7 @@ export class RegionEmitter {
     flushClock(f);
     f.storeState(S.EIP, () => f.pushEip(node.offset + f.code[at + 6]!));
     w.get(L.CPU);
-    w.i32(at);
+    f.pushOp(at);
     w.op(W.GLOBAL_GET);
     w.u(Global.PAGE);
     f.call(Helper.SYSTEM);

@@ -112,9 +112,14 @@ export const Helper = {
 } as const;
 export type Helper = (typeof Helper)[keyof typeof Helper];
 
-/** Imported globals: the machine address of the page, and the region's own index in the table. */
+/**
+ * Imported globals: the machine address of the page, and the region's own index in the table. Behind them, for blocks with ops that
+ * helpers execute, where the ops of the block begin (`Frame.pushOp`). All else is the same in every page with the same code.
+ */
 export const GLOBALS = ['page', 'self'] as const;
-export const Global = { PAGE: 0, SELF: 1 } as const;
+export const Global = { PAGE: 0, SELF: 1, OPS: GLOBALS.length } as const;
+/** Name of the global for a block, by its number among these. */
+export const opsGlobal = (number: number): string => `ops${number}`;
 
 export class Frame extends Nest {
   code: Int32Array = new Int32Array(0);
@@ -128,6 +133,10 @@ export class Frame extends Nest {
   /** Page offset of the current block and instruction. */
   blockOffset = 0;
   offset = 0;
+  /** Index of the current block's first op. */
+  blockStart = 0;
+  /** Blocks that have got a global so far: the index of the first op of each. */
+  readonly opsStarts: number[] = [];
   /** Instructions and cycles of the block before the current instruction. */
   instructionsBefore = 0;
   cyclesBefore = 0;
@@ -210,6 +219,17 @@ export class Frame extends Nest {
   }
 
   // ---- helpers
+
+  /** Pushes the index of an op of the current block, for a helper. */
+  pushOp(at: number): void {
+    const { w, opsStarts, blockStart } = this;
+    if (opsStarts.at(-1) !== blockStart) opsStarts.push(blockStart);
+    w.op(W.GLOBAL_GET);
+    w.u(Global.OPS + opsStarts.length - 1);
+    if (at === blockStart) return;
+    w.i32(at - blockStart);
+    w.op(W.I32_ADD);
+  }
 
   /** Calls what the arguments have been pushed for. */
   call({ index, type }: Helper): void {

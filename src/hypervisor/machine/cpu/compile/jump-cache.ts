@@ -55,6 +55,11 @@ export class JumpCache {
     if (this.#words[slot] === machine && this.#words[slot + 1] === index) this.#words[slot] = -1;
   }
 
+  /** Forgets everything: code is found by the run loop again. */
+  clear(): void {
+    this.#words.fill(-1);
+  }
+
   #slot(shape: number, machine: number): number {
     return (shape * JUMP_CACHE_SLOTS + ((machine ^ (machine >>> 12)) & (JUMP_CACHE_SLOTS - 1))) * SLOT_WORDS;
   }
