@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { type EngineOptions, engineDefaults } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import { ModuleCache } from '../../../src/hypervisor/machine/cpu/compile/module-cache.js';
+import { BYTES_MAX } from '../../../src/hypervisor/machine/cpu/compile/region-plan.js';
 import { assembleModule, Type, WasmWriter } from '../../../src/hypervisor/machine/cpu/compile/wasm-writer.js';
 import { S } from '../../../src/hypervisor/machine/cpu/state.js';
 import { CODE, DATA, Machine } from '../fixture.js';
@@ -122,6 +123,47 @@ describe('the same code in two pages', () => {
     const normal = run({ tiering: 'normal' }, [5, 6, 5]);
     expect(normal.results).toEqual(reference.results);
     expect([normal.compiler.regions, normal.compiler.modules]).toEqual([3, 2]);
+  });
+});
+
+describe('a page with more code than a region may have', () => {
+  /** Blocks that each go to the next, with memory operands, and round and round. */
+  const COUNT = 90;
+  const ROUNDS = 50;
+  const program = `
+     mov ecx, ${ROUNDS}
+     top:
+     ${Array.from(
+       { length: COUNT },
+       (_, i) => `
+     add [${DATA + 4 * i}], eax
+     xor eax, [${DATA + 4 * ((i * 7) % COUNT)}]
+     add eax, ${i}
+     jnz on${i}
+     add edx, 1
+     on${i}:`,
+     ).join('')}
+     dec ecx
+     jnz top
+     hlt`;
+
+  test('becomes several, each within what is expected of its bytes', () => {
+    const run = (options: EngineOptions) => {
+      const machine = machineWith(options);
+      machine.execute(program);
+      const { cycles, instructions } = machine.cpu;
+      return { machine, results: [machine.reg(S.EAX), machine.reg(S.EDX), cycles, instructions] };
+    };
+    const { results } = run({ tiering: 'never' });
+    const always = run({ tiering: 'always' });
+    expect(always.results).toEqual(results);
+    const blocks = always.machine.cache.blocksIn((always.machine.base + CODE) >>> 12);
+    const regions = new Set(blocks.flatMap(block => block.regions));
+    expect(regions.size).toBeGreaterThan(1);
+    // What begins and ends a function is besides.
+    const largest = Math.max(...[...regions].map(({ module }) => module.wasm.length));
+    expect(largest).toBeLessThan(BYTES_MAX * 1.1 + 1000);
+    expect(largest).toBeGreaterThan(BYTES_MAX / 2);
   });
 });
 

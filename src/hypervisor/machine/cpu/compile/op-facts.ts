@@ -71,6 +71,20 @@ export const isGeneric = (op: number): boolean => generic[op] === 1;
 export const isNarrowArithmetic = (op: number, up: number): boolean =>
   up !== 0 && (op === Op.MULTIPLY || op === Op.DIVIDE || op === Op.SHLD || op === Op.SHRD);
 
+/** Bytes of WebAssembly that ops become, about, where it is not the usual dozen: what touches memory, or spills the state. */
+const bytes = new Uint16Array(128).fill(12);
+const take = (ops: readonly number[], count: number): void => {
+  for (const op of ops) bytes[op] = count;
+};
+take([Op.LOAD32, Op.LOAD16, Op.LOAD8, Op.LOAD16Z, Op.LOAD8Z, Op.STORE32, Op.STORE16, Op.STORE8], 110);
+take([Op.LOAD_FOR_STORE], 120);
+take([Op.STORE_CHECKED, Op.ADC, Op.SBB, Op.SHL, Op.SHR, Op.SAR, Op.ROL, Op.ROR, Op.BRANCH, Op.JUMP_INDIRECT], 50);
+take([Op.SHLD, Op.SHRD, Op.DIVIDE], 100);
+take([Op.SYSTEM, Op.RCL, Op.RCR, Op.LAHF, Op.SAHF, Op.DECIMAL, Op.HELPER], 330);
+
+/** Bytes of WebAssembly that an op becomes, about. Emitting and compiling them takes time in proportion. */
+export const estimatedBytes = (op: number): number => bytes[op]!;
+
 /** Are the flags wanted before the ops from `start` to `end`, if they are (not) wanted behind them? */
 export function flagsLiveBefore(code: Int32Array, start: number, end: number, liveOut: boolean): boolean {
   let live = liveOut;

@@ -7,11 +7,15 @@ import { MARK_WORDS, Mode } from '../cache-layout.js';
 import type { Block, CodeCache } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { arrange, firstOf, type Item, isLoop, type Loop, routeTo, successors } from './loop-tree.js';
-import { flagsLiveBefore, isCompilable, kindAfter, UNKNOWN_KIND } from './op-facts.js';
+import { estimatedBytes, flagsLiveBefore, isCompilable, kindAfter, UNKNOWN_KIND } from './op-facts.js';
 
-/** Larger regions would make the optimizer slow out of proportion. */
-const BLOCKS_MAX = 120;
-const OPS_MAX = 2500;
+/**
+ * A compilation stalls the machine: on the slow computer that this was measured on for a millisecond, and another one for each
+ * 25 blocks with 7 KiB of WebAssembly. V8's optimizer takes longer still, while the region runs as it is. What is left out
+ * becomes a region of its own when it is hot. A single block is below the bound.
+ */
+const BLOCKS_MAX = 50;
+export const BYTES_MAX = 14 << 10;
 
 export class Node {
   /** Offset in the page. */
@@ -101,14 +105,15 @@ const isBackward = (cache: CodeCache, node: Node): boolean => cache.code[node.te
 /** Adds decoded, compilable blocks of the page within reach of `starts`, behind calls and system instructions too. */
 function collect(cache: CodeCache, nodes: Map<number, Node>, starts: readonly Block[]): void {
   const pending = [...starts];
-  let ops = 0;
-  for (const { block } of nodes.values()) ops += (block.marks - block.start) / OP_WORDS;
-  for (let i = 0; i < pending.length && nodes.size < BLOCKS_MAX && ops < OPS_MAX; i++) {
+  let bytes = 0;
+  for (const { block } of nodes.values()) bytes += expectedBytes(cache, block);
+  for (let i = 0; i < pending.length && nodes.size < BLOCKS_MAX; i++) {
     const block = pending[i]!;
     if (nodes.has(block.machine)) continue;
-    const count = compilableOps(cache, block);
-    if (count === 0) continue;
-    ops += count;
+    const expected = expectedBytes(cache, block);
+    if (expected === 0) continue;
+    bytes += expected;
+    if (bytes > BYTES_MAX) break;
     const node = new Node(block, block.marks - OP_WORDS);
     nodes.set(block.machine, node);
     const page = block.machine & -4096;
@@ -124,12 +129,17 @@ function collect(cache: CodeCache, nodes: Map<number, Node>, starts: readonly Bl
   }
 }
 
-/** Number of ops, or 0 where one of them is not for the compiler. */
-function compilableOps(cache: CodeCache, block: Block): number {
+/** Bytes of WebAssembly that a block becomes, about, or 0 where one of its ops is not for the compiler. */
+function expectedBytes(cache: CodeCache, block: Block): number {
   if (block.mode !== Mode.PLAIN || block.secondPage >= 0 || block.start < 0) return 0;
   const { code } = cache;
-  for (let at = block.start; at < block.marks; at += OP_WORDS) if (!isCompilable(code[at]!)) return 0;
-  return (block.marks - block.start) / OP_WORDS;
+  let bytes = 0;
+  for (let at = block.start; at < block.marks; at += OP_WORDS) {
+    const op = code[at]!;
+    if (!isCompilable(op)) return 0;
+    bytes += estimatedBytes(op);
+  }
+  return bytes;
 }
 
 /** Page offsets of the direct successors, -1 for none; they may lie outside of the page. */
