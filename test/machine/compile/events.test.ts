@@ -69,7 +69,7 @@ const CHANGES: Readonly<Record<string, string>> = {
     jnz keep
     or dword [ebp+8], ${Flag.TF}
     keep: nop`,
-  'the return has NT, AC, ID and DF': `xor dword [ebp+8], ${Flag.AC | Flag.ID | Flag.DF}`,
+  'the return has NT, AC, ID and DF': `xor dword [ebp+8], ${Flag.NT | Flag.AC | Flag.ID | Flag.DF}`,
   'the return has IOPL 3': `or dword [ebp+8], ${Flag.IOPL}`,
   'data registers that ring 3 may not keep': `
     mov ecx, ${DS0}
