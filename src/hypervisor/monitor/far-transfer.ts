@@ -6,6 +6,7 @@
  * logged and answered with #GP.
  */
 import { Attr, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
+import { hasBreakpoints } from './debug-registers.js';
 import type { GuestDescriptor } from './descriptors.js';
 import { type Effect, JUMPED } from './effect.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
@@ -113,7 +114,7 @@ export function iret(vcpu: VirtualCpu): Effect {
     Flag.TF |
     Flag.DF |
     Flag.NT |
-    Flag.RF |
+    (hasBreakpoints(vcpu) ? Flag.RF : 0) |
     Flag.AC |
     Flag.ID |
     Flag.ARITHMETIC |

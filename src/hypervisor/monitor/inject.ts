@@ -5,7 +5,9 @@
  * It knows 32-bit interrupt and trap gates. Task gates that lead to a good task state, and 16-bit gates, are logged and
  * answered with #GP, as a bad gate would be.
  */
+import { Dr7 } from '../machine/cpu/breakpoints.js';
 import { Attr, Flag, Seg, Vector } from '../machine/cpu/state.js';
+import { hasBreakpoints } from './debug-registers.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import {
   dplOf,
@@ -51,6 +53,8 @@ export const eventOf = (trouble: GuestFault): Event => ({
  */
 export function deliver(vcpu: VirtualCpu, event: Event): Delivery {
   vcpu.thread.charge(vcpu.costs.injectEvent);
+  // Entering the handler of a debug exception ends general detection (SDM vol. 3, 17.2.4).
+  if (event.vector === Vector.DB && event.kind === 'exception') vcpu.debugRegisters[7]! &= ~Dr7.GD;
   let current = event;
   for (;;) {
     if (current.cr2 !== undefined) vcpu.cr2 = current.cr2;
@@ -93,6 +97,17 @@ function badTask(vcpu: VirtualCpu, selector: number, external: number): GuestFau
   return (task.attr & Attr.P) === 0 ? fault(Vector.NP, code) : undefined;
 }
 
+/**
+ * The image of EFLAGS in the frame. As the processor has it (`exceptions.ts`), RF is in it only while the guest has breakpoints: of
+ * faults, but not of the breakpoint's own #DB.
+ */
+function pushedFlags(vcpu: VirtualCpu, event: Event): number {
+  const flags = vcpu.eflags;
+  if (!hasBreakpoints(vcpu)) return flags;
+  if (event.kind === 'exception') return event.vector === Vector.DB ? flags : flags | Flag.RF;
+  return event.kind === 'external' ? flags : flags & ~Flag.RF;
+}
+
 /** One attempt; changes nothing but memory below the stack unless it succeeds. */
 function attempt(vcpu: VirtualCpu, event: Event): GuestFault | undefined {
   const { memory, cpl } = vcpu;
@@ -125,7 +140,7 @@ function attempt(vcpu: VirtualCpu, event: Event): GuestFault | undefined {
   if ((code.attr & Attr.P) === 0) return fault(Vector.NP, (selector & 0xfffc) | external);
   const ring = isConforming(code.attr) ? cpl : dpl;
 
-  const words = [vcpu.eip, vcpu.selector(Seg.CS), vcpu.eflags];
+  const words = [vcpu.eip, vcpu.selector(Seg.CS), pushedFlags(vcpu, event)];
   if (event.errorCode !== undefined) words.unshift(event.errorCode);
   const inner = ring < cpl ? innerStack(vcpu, ring, external) : undefined;
   if (isFault(inner)) return inner;

@@ -17,6 +17,7 @@ import { MonitorBug } from '../base/assert.js';
 import { PAGE_SHIFT, ppnOf } from '../base/pages.js';
 import { type Exit, PfError, S, Vector } from '../machine/cpu/state.js';
 import type { Cause } from '../stats/causes.js';
+import { resumeFlag } from './debug-registers.js';
 import { deliver, type Event } from './inject.js';
 import { MachineMemoryExhausted } from './monitored-vm.js';
 import type { RefusedFault } from './page-fault.js';
@@ -208,6 +209,7 @@ export class MonitorLoop {
     thread.charge(costs.vmmEntry);
     technique.settle?.();
     const fault = shadow.classify(linear, errorCode);
+    if (fault.kind !== 'true') resumeFlag(vcpu);
     switch (fault.kind) {
       case 'true':
         vm.counters.trueFaults += 1;

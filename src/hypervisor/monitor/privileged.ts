@@ -7,6 +7,7 @@
  */
 import { Mnemonic, OpKind, Register } from 'iced-x86';
 import { Attr, Cr0, Cr4, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
+import { debugRegisterIndex, readDebugRegister, writeDebugRegister } from './debug-registers.js';
 import type { Decoded } from './decoded.js';
 import { type Effect, HALT, JUMPED, NEXT } from './effect.js';
 import { callFar, iret, jumpFar, returnFar, sysenter, sysexit } from './far-transfer.js';
@@ -29,7 +30,6 @@ import {
 } from './operands.js';
 import { portIn, portOut, stringPort } from './port-access.js';
 import {
-  debugRegisterIndex,
   loadLocalTable,
   loadMachineStatus,
   loadSegment,
@@ -40,7 +40,6 @@ import {
   setInterruptFlag,
   splitCycles,
   writeControlRegister,
-  writeDebugRegister,
   writeMsr,
 } from './system-registers.js';
 import type { VirtualCpu } from './virtual-cpu.js';
@@ -97,7 +96,7 @@ function mov(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
   const index = debugRegisterIndex(vcpu, numberIn(writes ? to : from, Register.DR0));
   if (isFault(index)) return index;
   if (writes) writeDebugRegister(vcpu, index, readRegister(vcpu, from) | 0);
-  else writeRegister(vcpu, to, vcpu.debugRegisters[index]!);
+  else writeRegister(vcpu, to, readDebugRegister(vcpu, index));
   return NEXT;
 }
 

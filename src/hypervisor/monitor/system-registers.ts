@@ -52,18 +52,6 @@ export function loadMachineStatus(vcpu: VirtualCpu, value: number): Effect {
   return writeControlRegister(vcpu, 0, (vcpu.cr0 & ~0xe) | (value & 0xf));
 }
 
-/** DR4 and DR5 are DR6 and DR7 unless CR4.DE; storage only, as in the processor. */
-export function debugRegisterIndex(vcpu: VirtualCpu, number: number): number | GuestFault {
-  if (number !== 4 && number !== 5) return number;
-  return (vcpu.cr4 & Cr4.DE) !== 0 ? fault(Vector.UD) : number + 2;
-}
-
-export function writeDebugRegister(vcpu: VirtualCpu, index: number, value: number): void {
-  if (index === 6) vcpu.debugRegisters[6] = (value & 0xe00f) | (0xffff0ff0 | 0);
-  else if (index === 7) vcpu.debugRegisters[7] = (value & 0xffff2fff) | 0x400;
-  else vcpu.debugRegisters[index] = value;
-}
-
 const MSR_TSC = 0x10;
 const MSR_SYSENTER_CS = 0x174;
 const MSR_SYSENTER_ESP = 0x175;

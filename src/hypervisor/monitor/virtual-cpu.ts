@@ -17,6 +17,7 @@ import type { CostName } from '../machine/costs/profile.js';
 import type { HardwareThread } from '../machine/cpu/processor.js';
 import { Attr, Flag, S, Seg } from '../machine/cpu/state.js';
 import { CAUSE_NAMES, type Cause } from '../stats/causes.js';
+import { DR7_FIXED } from './debug-registers.js';
 import { DecodedPlaces } from './decoded.js';
 import { Descriptors } from './descriptors.js';
 import { GuestMemory, GuestPhysical } from './guest-memory.js';
@@ -63,7 +64,8 @@ export class VirtualCpu {
   sysenterCs = 0;
   sysenterEsp = 0;
   sysenterEip = 0;
-  readonly debugRegisters = new Int32Array(8);
+  /** DR0 to DR3 and DR7; DR6 is hardware's (`debug-registers.ts`). */
+  readonly debugRegisters = Int32Array.of(0, 0, 0, 0, 0, 0, 0, DR7_FIXED);
   /** Ring-0 stack for events from user mode where it is not read from the guest's TSS (VMI UpdateKernelStack). */
   kernelStack: { readonly ss: number; readonly esp: number } | undefined;
   /** Keep the copies of the guest's descriptor tables current by traces (BT); VMI guests announce changes instead. */

@@ -17,7 +17,8 @@
  *
  * Gaps. EFLAGS.TF is dropped where kernel code would run with it (no #DB behind its instructions; user code single-steps as on
  * hardware). A kernel access between the monitor's hole and the guest's own segment limit raises #GP or #SS, where the guest's
- * tables might map memory. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows IOPL 0, whatever the virtual IOPL.
+ * tables might map memory. Breakpoints are met by user code only. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows
+ * IOPL 0, whatever the virtual IOPL.
  */
 import { assert, MonitorBug } from '../../base/assert.js';
 import { Attr, type Exit, S, Seg, Vector } from '../../machine/cpu/state.js';

@@ -1,5 +1,6 @@
 /** Exits of directly executed user code, and exceptions that are the guest's own. The guest is out when these run. */
-import { type Exit, Vector } from '../../machine/cpu/state.js';
+import { type Exit, Flag, Vector } from '../../machine/cpu/state.js';
+import { singleStepTrap } from '../debug-registers.js';
 import type { Effect } from '../effect.js';
 import { deliver, hiddenSoftwareInterrupt } from '../inject.js';
 import { emulate, sysenter } from '../privileged.js';
@@ -39,10 +40,11 @@ export class UserExits {
       // CLI, STI, IN and OUT are allowed to user code that the guest's IOPL or I/O bitmap lets do it.
       vcpu.account('trap');
       vcpu.thread.charge(vcpu.costs.vmmEntry);
+      const steps = (vcpu.eflags & Flag.TF) !== 0;
       const effect = emulate(vcpu);
       if (effect !== undefined && effect.kind !== 'fault') {
         counters.trappedInstructions += 1;
-        return this.#effect(effect);
+        return this.#effect(steps && effect.kind === 'next' ? singleStepTrap(vcpu) : effect);
       }
       vcpu.account('trap');
     } else {

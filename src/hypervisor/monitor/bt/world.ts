@@ -1,5 +1,6 @@
 /** Hardware state of the two worlds that the guest runs in under BT: user code at CPL 3, and the TC at CPL 1. */
 import { Flag, S, Seg } from '../../machine/cpu/state.js';
+import { armBreakpoints, disarmBreakpoints } from '../debug-registers.js';
 import { Descriptors } from '../descriptors.js';
 import { MonitorSelector } from '../hole.js';
 import { VcpuPage } from '../vcpu-page.js';
@@ -18,6 +19,7 @@ export function enterUser(vcpu: VirtualCpu): void {
   const flags = thread.readEflags() & ~(Flag.IF | Flag.NT);
   const virtual = vcpu.vm.memory.readI32(vcpu.page + VcpuPage.VFLAGS);
   thread.writeEflags(flags | (virtual & Flag.NT) | (vcpu.interruptsEnabled ? Flag.IF : 0));
+  armBreakpoints(vcpu);
   thread.setCpl(3);
   thread.s[S.EIP] = vcpu.eip;
   vcpu.inHardware = true;
@@ -32,6 +34,7 @@ export function leaveUser(vcpu: VirtualCpu): void {
   const virtual = vcpu.vm.memory.readI32(at);
   if (((virtual ^ flags) & Flag.NT) !== 0) vcpu.vm.memory.write32(at, virtual ^ Flag.NT);
   thread.writeEflags((flags & ~Flag.NT) | Flag.IF);
+  disarmBreakpoints(vcpu);
 }
 
 /** Loads hardware for translated code. PUSHF sequences count on IF set and NT clear. */

@@ -15,6 +15,7 @@
  */
 import { type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { Cause } from '../../stats/causes.js';
+import { armBreakpoints, singleStepTrap } from '../debug-registers.js';
 import { type GuestFault, isFault } from '../guest-fault.js';
 import { GUEST_LIMIT_VMI, HYPERCALL_VECTOR, MonitorSelector } from '../hole.js';
 import { deliver, type Event, eventOf, hiddenSoftwareInterrupt } from '../inject.js';
@@ -132,6 +133,7 @@ export class VmiTechnique implements Technique {
       vcpu.thread.s[S.EIP] = vcpu.eip;
       vcpu.thread.setCpl(vcpu.cpl);
       vcpu.pushSegments(LIVE_SEGMENTS);
+      armBreakpoints(vcpu);
       // Hardware IF is always set and IOPL 0 while the guest runs: the virtual ones are in the vCPU page.
       const flags = vcpu.thread.readEflags() & ~(Flag.IOPL | Flag.NT | Flag.VM);
       vcpu.thread.writeEflags(flags | Flag.IF | Flag.FIXED);
@@ -281,6 +283,7 @@ export class VmiTechnique implements Technique {
   #onGeneralProtection(exit: ErrorCode): Outcome {
     const vcpu = this.#vcpu;
     this.#begin('trap');
+    const steps = (vcpu.eflags & Flag.TF) !== 0;
     const effect = emulate(vcpu);
     if (effect === undefined || effect.kind === 'fault') {
       vcpu.account('trap');
@@ -290,6 +293,7 @@ export class VmiTechnique implements Technique {
       return this.#deliver(eventOf(effect));
     }
     vcpu.vm.counters.trappedInstructions += 1;
+    if (steps && effect.kind === 'next') return this.#raise(singleStepTrap(vcpu));
     if (effect.kind === 'halt') return { kind: 'halted' };
     return effect.kind === 'stopped' ? effect : RESUME;
   }
