@@ -1,6 +1,6 @@
 /** The command line: one yargs command a file. Every error becomes one line on stderr and an exit code, here and only here. */
 import { readFileSync } from 'node:fs';
-import yargs from 'yargs';
+import yargs, { type Argv, type CommandModule } from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { UsageError } from '../hypervisor/index.js';
 import { benchCommand } from './commands/bench.js';
@@ -20,20 +20,40 @@ function complaint(message: string, command: string | undefined): string {
   return first!.startsWith('Not enough non-option') ? `an argument is missing, see: vmitop ${command} --help` : first!;
 }
 
+/**
+ * The words with what they may mean. A command that they name is parsed alone, as the default command of a program of that name: of
+ * any other command yargs writes the help before the command runs, whether anybody asks for it or not, for 60 ms.
+ */
+function parserOf(words: readonly string[], streams: Streams): Argv {
+  const commands = {
+    boot: bootCommand(streams),
+    bench: benchCommand(streams),
+    record: recordCommand(streams),
+    verify: verifyCommand(streams),
+    // What each takes is its own business.
+  } as { readonly [name: string]: unknown } as { readonly [name: string]: CommandModule };
+  const [name = ''] = words;
+  if (Object.hasOwn(commands, name)) {
+    const module = commands[name]!;
+    return yargs(words.slice(1))
+      .scriptName(`vmitop ${name}`)
+      .command({ ...module, command: String(module.command).replace(name, '$0') });
+  }
+  const program = yargs([...words])
+    .scriptName('vmitop')
+    .usage('$0 [command]\n\nA small ESX-like host in one process: real x86 guests under binary translation or VMI.')
+    .command(topCommand(streams));
+  for (const module of Object.values(commands)) program.command(module);
+  return program;
+}
+
 async function main(words: readonly string[], streams: Streams): Promise<void> {
   // A reader that goes away early (`vmitop bench | head`) is no error of anybody.
   streams.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
   try {
-    await yargs([...words])
-      .scriptName('vmitop')
-      .usage('$0 [command]\n\nA small ESX-like host in one process: real x86 guests under binary translation or VMI.')
-      .command(topCommand(streams))
-      .command(bootCommand(streams))
-      .command(benchCommand(streams))
-      .command(recordCommand(streams))
-      .command(verifyCommand(streams))
+    await parserOf(words, streams)
       .strict()
       .recommendCommands()
       .version(packageVersion())

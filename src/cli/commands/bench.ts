@@ -33,9 +33,9 @@ export const benchCommand = (streams: Streams): CommandModule<object, BenchArgum
       .option('modes', { type: 'string', requiresArg: true, default: MODES.join(','), describe: 'modes to compare' })
       .option('json', { type: 'string', requiresArg: true, describe: 'write all measurements to this file' })
       .option('cost', COST_OPTION)
-      .example('$0 bench', 'everything, in all three modes')
-      .example('$0 bench getppid segv --modes bt,vmi', 'two experiments, two modes')
-      .example('$0 bench getppid --cost exceptionToInner=100', 'what if faults were cheaper?'),
+      .example('vmitop bench', 'everything, in all three modes')
+      .example('vmitop bench getppid segv --modes bt,vmi', 'two experiments, two modes')
+      .example('vmitop bench getppid --cost exceptionToInner=100', 'what if faults were cheaper?'),
   handler: async argv => {
     process.exitCode = await bench(argv, streams);
   },

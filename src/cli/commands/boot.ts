@@ -65,10 +65,10 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
       })
       .option('cost', COST_OPTION)
       .option('quiet', { type: 'boolean', default: false, describe: 'keep the log of the VM off stderr' })
-      .example('$0 boot guest', 'a shell on the kernel that comes with vmitop; Ctrl-C ends')
-      .example('$0 boot guest --mode vmi --append "run=getppid"', 'runs a program, then powers off')
-      .example('$0 boot kernel.elf --mode native --limit 5 --stats stats.json', 'any multiboot kernel')
-      .example('$0 boot --rom bios.bin --limit 5', 'a BIOS in real mode; its log on port 0x402 is shown')
+      .example('vmitop boot guest', 'a shell on the kernel that comes with vmitop; Ctrl-C ends')
+      .example('vmitop boot guest --mode vmi --append "run=getppid"', 'runs a program, then powers off')
+      .example('vmitop boot kernel.elf --mode native --limit 5 --stats stats.json', 'any multiboot kernel')
+      .example('vmitop boot --rom bios.bin --limit 5', 'a BIOS in real mode; its log on port 0x402 is shown')
       .epilogue('Exit code: 0 when the guest powers off or the text appeared, 3 when it crashed, 4 at the limit.'),
   handler: async argv => {
     process.exitCode = await boot(argv, streams);

@@ -24,9 +24,9 @@ export const recordCommand = (streams: Streams): CommandModule<object, RecordArg
     consoleOptions(yargs)
       .positional('file', { type: 'string', demandOption: true, describe: 'the recording' })
       .option('script', { type: 'string', requiresArg: true, describe: 'run this script instead of the console' })
-      .example('$0 record session.rec', 'without a terminal: a short demonstration')
-      .example('$0 record session.rec --script session.script', 'the commands of the file')
-      .example('$0 verify session.rec', 'the same again, compared byte for byte')
+      .example('vmitop record session.rec', 'without a terminal: a short demonstration')
+      .example('vmitop record session.rec --script session.script', 'the commands of the file')
+      .example('vmitop verify session.rec', 'the same again, compared byte for byte')
       .epilogue(
         [
           'A script has lines "at MS COMMAND" (virtual time) and "when VM STATE COMMAND" (idle, booting, off, ...).',

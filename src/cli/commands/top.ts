@@ -44,9 +44,9 @@ export const topCommand = (streams: Streams): CommandModule<object, TopArguments
         default: '3',
         describe: 'without a terminal: samples to print',
       })
-      .example('$0', 'six VMs, half of them with VMI')
-      .example('$0 top --inventory lab.json --speed max', 'your own host, as fast as the computer can')
-      .example('$0 top -n 5 -d 0.5 | less', 'five samples as text'),
+      .example('vmitop', 'six VMs, half of them with VMI')
+      .example('vmitop top --inventory lab.json --speed max', 'your own host, as fast as the computer can')
+      .example('vmitop top -n 5 -d 0.5 | less', 'five samples as text'),
   handler: async argv => {
     process.exitCode = hasTerminal(streams)
       ? await runConsoleSession(argv, streams)

@@ -19,8 +19,8 @@ export const verifyCommand = (streams: Streams): CommandModule<object, VerifyArg
     yargs
       .positional('file', { type: 'string', demandOption: true, describe: 'a recording' })
       .option('cost', COST_OPTION)
-      .example('$0 verify session.rec', '0 when identical, 1 and the first difference otherwise')
-      .example('$0 verify session.rec --cost shadowFill=121', 'where does a changed cost show first?'),
+      .example('vmitop verify session.rec', '0 when identical, 1 and the first difference otherwise')
+      .example('vmitop verify session.rec --cost shadowFill=121', 'where does a changed cost show first?'),
   handler: async argv => {
     process.exitCode = await verify(argv, streams);
   },
