@@ -20,6 +20,7 @@ import {
   FETCH_SAFE,
   INSTRUCTIONS,
   MISS_COST,
+  MISS_CYCLES,
   MISSES,
 } from './layout.js';
 import type { HardwareThread } from './processor.js';
@@ -57,6 +58,7 @@ export class Context extends Core implements HardwareThread {
     this.deadlineCycles = deadlineCycles;
     const { blocksInvalidated, blocksDecoded } = this.codeCache;
     this.clock[MISS_COST] = this.costs.cycles.tlbMiss;
+    this.s[MISS_CYCLES] = Math.ceil(this.costs.cycles.tlbMiss);
     this.codeCache.compiler.current = this;
     const exit = run(this);
     this.counters.tlbMisses += this.clock[MISSES]!;

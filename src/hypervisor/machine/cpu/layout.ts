@@ -41,6 +41,8 @@ export const EXIT_OP = 123;
 /** Machine address of physical address 0, and bytes of RAM from there. */
 export const PHYSICAL_BASE = 124;
 export const PHYSICAL_BYTES = 125;
+/** Price of a TLB miss as `LIMIT` counts it: whole cycles, rounded up. */
+export const MISS_CYCLES = 126;
 
 /** Bits of `SHAPE`. */
 export const Shape = {

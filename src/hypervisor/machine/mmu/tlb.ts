@@ -22,6 +22,7 @@
 
 import type { TlbEntry } from '../cpu/processor.js';
 import type { MachineMemory } from '../memory.js';
+import { Pte } from './walk.js';
 
 /** Places of engines' tables; the bits of a page number that say where. */
 export const DATA_PLACES = 4096;
@@ -29,8 +30,12 @@ export const FETCH_PLACES = 1024;
 /** Lines of the hardware. */
 export const DATA_LINES = 256;
 export const FETCH_LINES = 128;
-/** Never equal to an address masked for its page and its alignment. */
+/**
+ * Never equal to an address masked for its page and its alignment, nor is any other word with one of these bits. Generated code
+ * sets such bits in a page's address to say that there is no tag.
+ */
 export const NO_TAG = 8;
+export const NO_TAG_BITS = 0xff8;
 
 export const DATA_ADDEND = 4;
 export const FETCH_MACHINE = 4;
@@ -58,8 +63,15 @@ export const FETCH_SETS_BYTES = (FETCH_LINES / WAYS) * SET_WORDS * 4;
 export const LARGE_AT = FETCH_SETS_AT + setsBytes(FETCH_LINES);
 export const TLB_BYTES = LARGE_AT + 1024;
 
-/** Low bits of the information word. */
-export const TlbInfo = { USER: 1, WRITABLE: 2, GLOBAL: 4, LARGE: 8, DIRTY: 16, DEVICE: 32 } as const;
+/** Low bits of the information word: where entries of page tables have them too they are the same. */
+export const TlbInfo = {
+  WRITABLE: Pte.RW,
+  USER: Pte.US,
+  DEVICE: 0x10,
+  DIRTY: Pte.D,
+  LARGE: Pte.PS,
+  GLOBAL: Pte.G,
+} as const;
 
 /** First word of the place of `linear` in the data table. */
 export const dataLine = (linear: number): number => ((linear >>> 12) & (DATA_PLACES - 1)) << 3;

@@ -8,7 +8,9 @@
  * `packed`: `Access` bits, the segment and the size. `find` is of `find-page.ts`, `repeat` of `repeat.ts`.
  */
 import { Access } from './emit-memory.js';
-import { FAULTED, FIND_LOCALS, findCode } from './find-page.js';
+import { findCode } from './find-page.js';
+import { FAULTED } from './find-walk.js';
+import { FIND_LOCALS } from './find-words.js';
 import { REPEAT_LOCALS, repeatCode } from './repeat.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
