@@ -68,5 +68,7 @@ export function idleSpeed(mode: Mode, signal: AbortSignal): string {
   const { user, system } = process.cpuUsage(usage);
   const speed = (host.nowCycles - from) / host.cyclesPerSecond / (wallMs / 1000);
   const core = (user + system) / 1000 / wallMs;
-  return `${VMS} idle VMs, ${mode}: ${speed.toFixed(2)} virtual seconds a second on ${core.toFixed(2)} processors (all booted after ${(bootMs / 1000).toFixed(1)} s)`;
+  const { regions, modules, compiledBytes } = host.engine;
+  const code = `${regions} regions of ${modules} modules, ${(compiledBytes / 1048576).toFixed(1)} MiB`;
+  return `${VMS} idle VMs, ${mode}: ${speed.toFixed(2)} virtual seconds a second on ${core.toFixed(2)} processors (all booted after ${(bootMs / 1000).toFixed(1)} s; ${code})`;
 }

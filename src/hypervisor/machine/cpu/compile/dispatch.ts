@@ -6,12 +6,11 @@
  *
  * No event may be due, and `LIMIT` must be up to date.
  */
-import { FETCH_PLACES } from '../../mmu/tlb.js';
-import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, SHAPE } from '../layout.js';
+import { FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, SHAPE } from '../layout.js';
 import { S } from '../state.js';
-import { MACHINE_PAGE, placeOffset } from './emit-places.js';
+import { emitFetchPage, pushMachine, USER_TAG } from './emit-fetch.js';
 import { REGION_TYPE } from './frame.js';
-import { JUMP_CACHE_BYTES, pushJumpSlot } from './jump-cache.js';
+import { JUMP_CACHE_BYTES, pushJumpEntry, pushJumpIndex, seekJump } from './jump-cache.js';
 import { Nest } from './nest.js';
 import { assembleModule, Type, W } from './wasm-writer.js';
 
@@ -68,52 +67,31 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   state(FETCH_MACHINE);
   w.set(MACHINE);
   n.else();
-  // The tag of supervisor fetches, or of CPL 3.
-  w.get(EIP);
-  placeOffset(w, FETCH_PLACES);
-  w.get(CPU);
-  w.op(W.I32_ADD);
-  w.tee(SLOT);
-  state(S.CPL);
-  w.i32(3);
-  w.op(W.I32_EQ);
-  w.i32(2);
-  w.op(W.I32_SHL);
-  w.op(W.I32_ADD);
-  w.memory(W.I32_LOAD, FETCH_AT, 2);
-  w.get(PAGE);
-  w.op(W.I32_NE);
-  unknownIf();
-  w.get(SLOT);
-  w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
-  w.set(MACHINE);
-  n.storeState(FETCH_PAGE, () => w.get(PAGE));
-  n.storeState(FETCH_MACHINE, () => w.get(MACHINE));
+  const addTag = () => {
+    state(S.CPL);
+    w.i32(3);
+    w.op(W.I32_EQ);
+    w.i32(Math.log2(USER_TAG));
+    w.op(W.I32_SHL);
+    w.op(W.I32_ADD);
+  };
+  emitFetchPage(n, { page: PAGE, place: SLOT, machine: MACHINE }, addTag, unknown);
   n.end();
-  w.get(MACHINE);
-  w.get(EIP);
-  w.i32(4095);
-  w.op(W.I32_AND);
-  w.op(W.I32_OR);
+  pushMachine(n, MACHINE, EIP);
   w.set(MACHINE);
-  pushJumpSlot(w, MACHINE);
-  state(SHAPE);
-  w.i32(JUMP_CACHE_BYTES);
-  w.op(W.I32_MUL);
-  w.op(W.I32_ADD);
-  w.tee(SLOT);
-  w.memory(W.I32_LOAD, jumpCacheAt, 2);
-  w.get(MACHINE);
-  w.op(W.I32_NE);
-  unknownIf();
+  const addShape = () => {
+    state(SHAPE);
+    w.i32(JUMP_CACHE_BYTES);
+    w.op(W.I32_MUL);
+    w.op(W.I32_ADD);
+  };
+  seekJump(n, { machine: MACHINE, slot: SLOT }, jumpCacheAt, addShape, unknown);
   w.get(CPU);
-  w.get(SLOT);
-  w.memory(W.I32_LOAD, jumpCacheAt + 8, 2);
+  pushJumpEntry(w, SLOT, jumpCacheAt);
   w.get(EIP);
   w.i64(0, 0);
   state(LIMIT);
-  w.get(SLOT);
-  w.memory(W.I32_LOAD, jumpCacheAt + 4, 2);
+  pushJumpIndex(w, SLOT, jumpCacheAt);
   w.op(W.RETURN_CALL_INDIRECT);
   w.u(0);
   w.u(0);

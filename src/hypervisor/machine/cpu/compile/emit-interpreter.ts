@@ -21,13 +21,11 @@
  * instructions are summed in one 64-bit local as in compiled code. What an op means is said in `interpret.ts` and `rare-ops.ts`;
  * whatever is not worth a case, or turns out to be awkward, goes to `execute`, which calls those.
  */
-import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { type CacheLayout, Header, MARK_WORDS, Mode, RETIRED } from '../cache-layout.js';
 import { Op } from '../ir.js';
 import {
   CYCLES,
   EXIT_OP,
-  FETCH_AT,
   FETCH_MACHINE,
   FETCH_PAGE,
   FETCH_SAFE,
@@ -37,7 +35,7 @@ import {
   STATUS,
 } from '../layout.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit } from '../state.js';
-import { MACHINE_PAGE, placeOffset } from './emit-places.js';
+import { emitFetchPage } from './emit-fetch.js';
 import { CONDITION_TYPE, FLAG_TYPE, flagFunctions } from './flag-functions.js';
 import { ELSEWHERE, Leave } from './frame.js';
 import { arithmeticCases } from './interpreter-arithmetic.js';
@@ -459,29 +457,16 @@ class InterpreterEmitter {
     o.loadState(FETCH_PAGE);
     op(W.I32_NE);
     o.if();
-    w.get(P.X);
-    placeOffset(w, FETCH_PLACES);
-    w.tee(P.LINE);
-    // The tag for user fetches is one word behind.
-    w.get(P.CPU);
-    op(W.I32_ADD);
-    w.get(P.TAGS);
-    w.get(P.CPU);
-    op(W.I32_SUB);
-    w.i32(1);
-    op(W.I32_SHR_U);
-    op(W.I32_ADD);
-    w.memory(W.I32_LOAD, FETCH_AT, 2);
-    w.get(P.X);
-    op(W.I32_NE);
-    o.brIf(this.#exit);
-    o.storeState(FETCH_PAGE, () => w.get(P.X));
-    o.storeState(FETCH_MACHINE, () => {
-      w.get(P.LINE);
+    const addTag = () => {
+      // The word behind the tag of the supervisor is the user's, as with the tags of data.
+      w.get(P.TAGS);
       w.get(P.CPU);
+      op(W.I32_SUB);
+      w.i32(1);
+      op(W.I32_SHR_U);
       op(W.I32_ADD);
-      w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
-    });
+    };
+    emitFetchPage(o, { page: P.X, place: P.LINE, machine: P.Y }, addTag, this.#exit);
     o.end();
     // B: machine address.
     o.loadState(FETCH_MACHINE);

@@ -15,16 +15,15 @@
  *     state words from registers and flags; return the exit code
  */
 
-import { FETCH_PLACES } from '../../mmu/tlb.js';
 import { MARK_WORDS } from '../cache-layout.js';
 import type { CodeCache } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
-import { FETCH_AT, FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, Shape } from '../layout.js';
+import { LIMIT, Shape } from '../layout.js';
 import { S } from '../state.js';
+import { emitLeave, emitTransfer, goToEip } from './emit-exits.js';
 import { pushCondition } from './emit-flags.js';
 import { emitFlatLimit } from './emit-memory.js';
 import {
-  addSpent,
   checkTarget,
   emitOp,
   flushClock,
@@ -34,10 +33,9 @@ import {
   storeFlags,
   storeRegisters,
 } from './emit-ops.js';
-import { MACHINE_PAGE, placeOffset } from './emit-places.js';
 import { emitInlineSystem } from './emit-system.js';
 import { ELSEWHERE, Frame, Global, Helper, L, Leave } from './frame.js';
-import { type JumpCacheAt, pushJumpSlot } from './jump-cache.js';
+import type { JumpCacheAt } from './jump-cache.js';
 import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-tree.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, type Node, type RegionPlan } from './region-plan.js';
@@ -93,11 +91,11 @@ export class RegionEmitter {
     f.transferDepth = f.open();
     this.#items(plan.items, () => this.#dispatch(plan.entries, null));
     f.end();
-    this.#transfer(plan);
+    emitTransfer(f, this.jumpCache(plan.shape));
     // Not reached: every path of the transfer branches.
     f.end();
     f.end();
-    this.#leave();
+    emitLeave(f);
     return { code: w.done(), opsStarts: f.opsStarts };
   }
 
@@ -252,7 +250,7 @@ export class RegionEmitter {
     w.i32(ELSEWHERE);
     w.op(W.I32_EQ);
     f.if();
-    this.#toEip();
+    goToEip(f);
     f.end();
     w.get(L.CODE);
     w.op(W.RETURN);
@@ -390,126 +388,5 @@ export class RegionEmitter {
     w.set(L.CODE);
     f.br(f.exitDepth);
     f.end();
-  }
-
-  // ---- ends
-
-  /**
-   * To `TARGET`, which is within the code segment. The fetch page changes here as `Core.fetch` would change it on a hit; a miss,
-   * and whatever the jump cache does not know, is the caller's.
-   */
-  #transfer(plan: RegionPlan): void {
-    const f = this.#f;
-    const { w } = f;
-    w.i32(Leave.GOTO);
-    w.set(L.CODE);
-    // X: machine address of the target's page.
-    w.op(W.GLOBAL_GET);
-    w.u(Global.PAGE);
-    w.set(L.X);
-    w.get(L.TARGET);
-    w.i32(-4096);
-    w.op(W.I32_AND);
-    w.tee(L.Y);
-    w.get(L.BASE);
-    w.op(W.I32_NE);
-    f.if();
-    w.get(L.TARGET);
-    f.loadState(FETCH_SAFE);
-    w.op(W.I32_GE_U);
-    f.brIf(f.exitDepth);
-    w.get(L.Y);
-    placeOffset(w, FETCH_PLACES);
-    w.get(L.CPU);
-    w.op(W.I32_ADD);
-    w.tee(L.LINE);
-    w.memory(W.I32_LOAD, FETCH_AT + (f.user ? 4 : 0), 2);
-    w.get(L.Y);
-    w.op(W.I32_NE);
-    f.brIf(f.exitDepth);
-    w.get(L.LINE);
-    w.memory(W.I32_LOAD, MACHINE_PAGE, 2);
-    w.set(L.X);
-    f.storeState(FETCH_PAGE, () => w.get(L.Y));
-    f.storeState(FETCH_MACHINE, () => w.get(L.X));
-    f.end();
-    // Z: slot of the jump cache for machine address X.
-    w.get(L.X);
-    w.get(L.TARGET);
-    w.i32(4095);
-    w.op(W.I32_AND);
-    w.op(W.I32_OR);
-    w.set(L.X);
-    pushJumpSlot(w, L.X);
-    w.tee(L.Z);
-    const at = this.jumpCache(plan.shape);
-    w.memory(W.I32_LOAD, at, 2);
-    w.get(L.X);
-    w.op(W.I32_NE);
-    f.brIf(f.exitDepth);
-    w.get(L.Z);
-    w.memory(W.I32_LOAD, at + 8, 2);
-    w.set(L.ENTRY);
-    w.get(L.Z);
-    w.memory(W.I32_LOAD, at + 4, 2);
-    w.tee(L.Z);
-    w.op(W.GLOBAL_GET);
-    w.u(Global.SELF);
-    w.op(W.I32_EQ);
-    f.if();
-    w.get(L.Y);
-    w.set(L.BASE);
-    f.br(f.dispatchDepth);
-    f.end();
-    storeRegisters(f);
-    if (f.writesFlags) storeFlags(f);
-    w.get(L.CPU);
-    w.get(L.ENTRY);
-    w.get(L.TARGET);
-    w.get(L.SPENT);
-    w.get(L.LIMIT);
-    w.get(L.Z);
-    f.tailCall(Helper.GOTO);
-  }
-
-  /** On with whatever is at EIP: everything is in the state words. */
-  #toEip(): void {
-    this.#f.w.get(L.CPU);
-    this.#f.tailCall(Helper.DISPATCH);
-  }
-
-  #leave(): void {
-    const f = this.#f;
-    const { w } = f;
-    storeRegisters(f);
-    if (f.writesFlags) storeFlags(f);
-    f.storeState(S.EIP, () => w.get(L.TARGET));
-    addSpent(f);
-    w.get(L.CODE);
-    w.i32(Leave.GOTO);
-    w.op(W.I32_EQ);
-    f.if();
-    f.storeState(LIMIT, () => {
-      w.get(L.LIMIT);
-      w.get(L.SPENT);
-      w.op(W.I32_WRAP_I64);
-      w.op(W.I32_SUB);
-    });
-    this.#toEip();
-    f.end();
-    w.get(L.CODE);
-    w.i32(Leave.FAULT);
-    w.op(W.I32_EQ);
-    f.if();
-    w.get(L.CPU);
-    f.call(Helper.FAULT);
-    w.tee(L.CODE);
-    w.i32(ELSEWHERE);
-    w.op(W.I32_EQ);
-    f.if();
-    this.#toEip();
-    f.end();
-    f.end();
-    w.get(L.CODE);
   }
 }

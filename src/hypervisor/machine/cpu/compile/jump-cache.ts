@@ -5,6 +5,7 @@
  */
 import type { MachineMemory } from '../../memory.js';
 import { SHAPES } from '../layout.js';
+import type { Nest } from './nest.js';
 import { W, type WasmWriter } from './wasm-writer.js';
 
 const JUMP_CACHE_SLOTS = 4096;
@@ -16,8 +17,45 @@ export const JUMP_CACHE_BYTES = JUMP_CACHE_SLOTS * SLOT_WORDS * 4;
 /** Machine address of the table of a shape. */
 export type JumpCacheAt = (shape: number) => number;
 
+/** Words of a slot, as byte offsets. */
+const INDEX = 4;
+const ENTRY = 8;
+
+/**
+ * Leaves the byte offset of the slot for the machine address in a local in another one, or branches to `missing` where the slot has
+ * something else. `at`: of the tables of the first shape; `addShape` adds the distance of another one to what is on the stack.
+ */
+export function seekJump(
+  n: Nest,
+  { machine, slot }: { readonly machine: number; readonly slot: number },
+  at: number,
+  addShape: () => void,
+  missing: number,
+): void {
+  const { w } = n;
+  pushSlot(w, machine);
+  addShape();
+  w.tee(slot);
+  w.memory(W.I32_LOAD, at, 2);
+  w.get(machine);
+  w.op(W.I32_NE);
+  n.brIf(missing);
+}
+
+/** Pushes the number of the entry, from the slot that `seekJump` left. */
+export function pushJumpEntry(w: WasmWriter, slot: number, at: number): void {
+  w.get(slot);
+  w.memory(W.I32_LOAD, at + ENTRY, 2);
+}
+
+/** Pushes the region's table index. */
+export function pushJumpIndex(w: WasmWriter, slot: number, at: number): void {
+  w.get(slot);
+  w.memory(W.I32_LOAD, at + INDEX, 2);
+}
+
 /** Pushes the byte offset of the slot for the machine address in a local: `JumpCache.#slot` in generated code. */
-export function pushJumpSlot(w: WasmWriter, machine: number): void {
+function pushSlot(w: WasmWriter, machine: number): void {
   w.get(machine);
   w.get(machine);
   w.i32(12);
