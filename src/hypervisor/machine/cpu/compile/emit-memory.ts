@@ -25,8 +25,6 @@ export const Access = {
    * then did the instruction again would miss there, and pay twice.
    */
   LATER: 0x800,
-  /** `find` may leave a page fault pending. */
-  FAULTS: 0x1000,
 } as const;
 const pack = (seg: number, size: number, bits: number): number => seg | (size << 4) | bits;
 

@@ -1,11 +1,10 @@
 /**
  * From a linear address to machine memory, where the comparison in line has failed: the page may be in the TLB's sets but not in its
  * place, its place may lack the tag, or it has to be walked for. This does what `Core.translate`, `Tlb` and `PageWalker` do, with
- * the same charge, the same replacement and the same accessed and dirty bits, for accesses that succeed and reach RAM:
+ * the same charge, the same replacement and the same accessed and dirty bits, for accesses that succeed and reach RAM. It refuses, and
+ * leaves untouched, devices, operands across a page end, stores to where code may be, and faults where its user says so.
  *
- *     find(cpu, ea, packed) -> machine address, or 0
- *
- * Whatever it answers 0 to it leaves untouched: faults, devices, operands across a page end, stores to where code may be.
+ * Its users (`runtime.ts`) are functions that have it in line: a call would be a tenth of a miss.
  */
 
 import { DATA_ADDEND, LINE_INFO, LINE_PAGE, NO_TAG, NO_TAG_BITS, SetWord, TlbInfo } from '../../mmu/tlb.js';
@@ -26,19 +25,39 @@ const tagBits = (info: number): number => (info << TO_TAG) & NO_TAG_BITS;
 /** From CR0.WP to where `TlbInfo.WRITABLE` is in a tag. */
 const WP_TO_TAG = Math.clz32(TlbInfo.WRITABLE << TO_TAG) - Math.clz32(Cr0.WP);
 
-class FindWriter extends WalkWords {
-  code(): Uint8Array {
+export class FindWriter extends WalkWords {
+  /**
+   * The function: `(cpu, ea, packed, ...)` with `findLocals`. `refuse` pushes its answer to what is refused, `use` that of an access that
+   * has been found (`pushMachine`).
+   */
+  code(refuse: () => void, use: () => void): Uint8Array {
     const { w } = this;
+    const found = this.open();
+    this.refused = this.open();
     this.#address();
     this.need();
-    this.open();
-    this.#held();
+    const walk = this.open();
+    this.#held(walk);
+    this.#place();
+    this.br(found);
     this.end();
     this.walk();
     this.#fill();
     this.#place();
-    this.#machine();
+    this.br(found);
+    this.end();
+    refuse();
+    w.op(W.RETURN);
+    this.end();
+    use();
     return w.done();
+  }
+
+  /** Pushes the machine address that was found. */
+  pushMachine(): void {
+    this.w.get(F.LINEAR);
+    this.w.get(F.ADDEND);
+    this.add();
   }
 
   /** The linear address of an access within the segment and one page, and where its page would be. */
@@ -57,7 +76,7 @@ class FindWriter extends WalkWords {
     this.add();
     w.memory(W.I32_LOAD, READABLE * 4, 2);
     w.op(W.I32_GE_U);
-    this.answerIf(0);
+    this.refuseIf();
     w.get(F.PACKED);
     this.and(15);
     this.left(4);
@@ -74,7 +93,7 @@ class FindWriter extends WalkWords {
     this.add();
     w.i32(4096);
     w.op(W.I32_GT_U);
-    this.answerIf(0);
+    this.refuseIf();
     w.get(F.LINEAR);
     this.and(-4096);
     w.set(F.PAGE);
@@ -84,10 +103,9 @@ class FindWriter extends WalkWords {
     w.set(F.SET);
   }
 
-  /** Where a line has the page and suffices, it answers; else it leaves LINE behind. */
-  #held(): void {
+  /** Where a line has the page and suffices, it knows all; else it leaves LINE behind and goes on behind `walk`. */
+  #held(walk: number): void {
     const { w } = this;
-    const walk = this.depth;
     this.waysWith(DATA_TABLE, F.SET, () => w.get(F.PAGE));
     w.tee(F.X);
     w.op(W.I32_EQZ);
@@ -99,13 +117,10 @@ class FindWriter extends WalkWords {
     this.brIf(walk);
     w.get(F.INFO);
     this.and(TlbInfo.DEVICE);
-    this.answerIf(0);
+    this.refuseIf();
     this.loadAt(F.LINE, inSet(SetWord.MACHINE));
     w.set(F.ADDEND);
     this.leaveCode();
-    this.#place();
-    this.#machine();
-    w.op(W.RETURN);
   }
 
   /** The line: the page's own, a free one, or the one filled first (`Sets.choose`). */
@@ -228,7 +243,7 @@ class FindWriter extends WalkWords {
       });
     this.storeAt(F.PLACE, inPlace(0), () => w.get(F.PAGE));
     tag(1, quiet, TlbInfo.WRITABLE | TlbInfo.DIRTY, () => {
-      w.get(F.CR0);
+      this.loadState(S.CR0);
       this.right(WP_TO_TAG);
       this.and(tagBits(TlbInfo.WRITABLE));
       w.i32(tagBits(TlbInfo.DIRTY));
@@ -241,14 +256,4 @@ class FindWriter extends WalkWords {
     this.storeAt(F.PLACE, inPlace(LINE_PAGE), () => w.get(F.PAGE));
     this.storeAt(F.PLACE, inPlace(LINE_INFO), () => w.get(F.INFO));
   }
-
-  /** Pushes the answer. */
-  #machine(): void {
-    this.w.get(F.LINEAR);
-    this.w.get(F.ADDEND);
-    this.add();
-  }
 }
-
-/** Code of `find`, with `FIND_LOCALS`. `codeLinesAt`: machine address of `MachineMemory.codeLines`. */
-export const findCode = (codeLinesAt: number): Uint8Array => new FindWriter(codeLinesAt).code();

@@ -1,4 +1,4 @@
-/** The part of `find` that walks: `PageWalker.walk` in generated code, and what a miss costs. */
+/** The part of `find-page.ts` that walks: `PageWalker.walk` in generated code, and what a miss costs. */
 import { LARGE_AT, TlbInfo } from '../../mmu/tlb.js';
 import { Pte } from '../../mmu/walk.js';
 import {
@@ -21,9 +21,6 @@ import { F, FindWords } from './find-words.js';
 import { Leave } from './frame.js';
 import { W } from './wasm-writer.js';
 
-/** No machine address: those are aligned to pages where they begin. */
-export const FAULTED = -1;
-
 /** Bits 21..13 of a 4 MiB entry. */
 const LARGE_RESERVED = 0x3fe000;
 /** The hole below 1 MiB, where adapters may be. */
@@ -33,17 +30,28 @@ const ADAPTERS_BYTES = 0x60000;
 const PSE_TO_PS = Math.clz32(Cr4.PSE) - Math.clz32(Pte.PS);
 const PGE_TO_G = Math.clz32(Cr4.PGE) - Math.clz32(Pte.G);
 
+/** From `Access.WRITE` to `Pte.RW`. */
+const WRITE_TO_RW = Math.clz32(Pte.RW) - Math.clz32(Access.WRITE);
+
 export class WalkWords extends FindWords {
+  /** `faulted` pushes what the function answers when it has left a page fault pending; null where page faults are refused. */
+  constructor(
+    codeLinesAt: number,
+    private readonly faulted: (() => void) | null,
+  ) {
+    super(codeLinesAt);
+  }
+
   /**
    * Walks for the access and charges for it: INFO, ADDEND and CODE of the page are known then. Most walks find two entries that have
    * all it takes; they come first. The others fault, find a page of 4 MiB or have an entry to mark.
    */
   walk(): void {
     const { w } = this;
-    w.get(F.CR0);
+    this.loadState(S.CR0);
     w.i32(0);
     w.op(W.I32_GE_S);
-    this.answerIf(0);
+    this.refuseIf();
     const walked = this.open();
     const rest = this.open();
     this.#entry(() => this.loadState(S.CR3), 20, F.PDE_AT, F.PDE);
@@ -87,7 +95,7 @@ export class WalkWords extends FindWords {
     this.if();
     w.get(F.PDE);
     this.and(LARGE_RESERVED);
-    this.answerIf(0);
+    this.refuseIf();
     w.get(F.PDE_AT);
     w.set(F.PTE_AT);
     w.get(F.PDE);
@@ -144,13 +152,13 @@ export class WalkWords extends FindWords {
     w.get(F.PHYSICAL);
     this.loadState(PHYSICAL_BYTES);
     w.op(W.I32_GE_U);
-    this.answerIf(0);
+    this.refuseIf();
     w.get(F.PHYSICAL);
     w.i32(ADAPTERS_FIRST);
     w.op(W.I32_SUB);
     w.i32(ADAPTERS_BYTES);
     w.op(W.I32_LT_U);
-    this.answerIf(0);
+    this.refuseIf();
     this.loadState(PHYSICAL_BASE);
     w.get(F.PHYSICAL);
     this.add();
@@ -178,7 +186,7 @@ export class WalkWords extends FindWords {
     w.set(F.INFO);
   }
 
-  /** The entry for the address in a table: its machine address and its value. Tables outside RAM are for TypeScript. */
+  /** The entry for the address in a table: its machine address and its value. Tables outside RAM are refused. */
   #entry(table: () => void, shift: number, at: number, value: number): void {
     const { w } = this;
     table();
@@ -190,7 +198,7 @@ export class WalkWords extends FindWords {
     w.tee(at);
     this.loadState(PHYSICAL_BYTES);
     w.op(W.I32_GE_U);
-    this.answerIf(0);
+    this.refuseIf();
     w.get(at);
     this.loadState(PHYSICAL_BASE);
     this.add();
@@ -208,37 +216,40 @@ export class WalkWords extends FindWords {
 
   /** Pops a condition; where it holds, the walk of this access has failed with `present` (0 or 1) in its error code. */
   #faultIf(present: number): void {
-    const { w } = this;
+    const { w, faulted } = this;
+    if (faulted === null) {
+      this.refuseIf();
+      return;
+    }
     this.if();
     // The second access of an instruction is not walked for here, nor an entry marked (`Access.LATER`, `#markUsed`).
     w.get(F.PACKED);
-    this.and(Access.FAULTS | Access.LATER);
-    w.i32(Access.FAULTS);
-    w.op(W.I32_NE);
+    this.and(Access.LATER);
     w.get(F.PDE);
     this.and(Pte.P | Pte.A);
     w.i32(Pte.P);
     w.op(W.I32_EQ);
     this.or();
-    this.answerIf(0);
+    this.refuseIf();
     this.#charge();
     this.storeState(S.CR2, () => w.get(F.LINEAR));
     this.storeState(FAULT_VECTOR, () => w.i32(Vector.PF));
     // W/R and U/S have the places of RW and US (SDM vol. 3, 4.7).
     this.storeState(FAULT_CODE, () => {
-      w.get(F.NEED);
-      this.and(Pte.US);
-      w.get(F.WRITE);
+      this.writes();
+      this.right(WRITE_TO_RW);
+      w.get(F.USER);
       this.or();
       w.i32(present);
       this.or();
     });
     this.storeState(STATUS, () => w.i32(Leave.FAULT));
-    this.answer(FAULTED);
+    faulted();
+    w.op(W.RETURN);
     this.end();
   }
 
-  /** Accessed and dirty bits, if they change; tables among code are for TypeScript. */
+  /** Accessed and dirty bits, if they change; tables among code are refused. */
   #markUsed(): void {
     const { w } = this;
     const used = F.FILL;
@@ -261,7 +272,7 @@ export class WalkWords extends FindWords {
       this.codeLines();
     }
     this.or();
-    this.answerIf(0);
+    this.refuseIf();
     // In this order: they are the same entry in a 4 MiB page and may be where a directory is its own table.
     this.storeAt(F.PDE_AT, 0, () => {
       w.get(F.PDE);

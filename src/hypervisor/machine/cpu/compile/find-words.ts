@@ -11,14 +11,15 @@ export const F = {
   CPU: 0,
   EA: 1,
   PACKED: 2,
-  LINEAR: 3,
-  PAGE: 4,
-  PLACE: 5,
-  /** `Pte.RW` for a write. */
-  WRITE: 6,
-  /** Bits that an entry and a line must have: `Pte.US` for CPL 3; `Pte.D`, and `Pte.RW` where it counts, for a write. */
-  NEED: 7,
-  CR0: 8,
+  /** What is stored, for those that store; else a word of theirs. */
+  VALUE: 3,
+  LINEAR: 4,
+  PAGE: 5,
+  PLACE: 6,
+  /** `Pte.US` for CPL 3. */
+  USER: 7,
+  /** Bits that an entry and a line must have: USER, and for a write `Pte.D` and, where it counts, `Pte.RW`. */
+  NEED: 8,
   /** Addresses of the set and of the line, less where the sets begin; LINE is 0 while the page is in none. */
   SET: 9,
   LINE: 10,
@@ -41,50 +42,60 @@ export const F = {
   OLDEST: 24,
 } as const;
 
-export const FIND_LOCALS: readonly Local[] = [
-  { count: F.AGES - F.LINEAR, type: Type.I32 },
+/** Behind so many parameters. */
+export const findLocals = (parameters: number): readonly Local[] => [
+  { count: F.AGES - parameters, type: Type.I32 },
   { count: 2, type: Type.V128 },
 ];
 
-/** From `Access.WRITE` to `Pte.RW`, from `Pte.RW` to `Pte.D`, from `Pte.US` to `Pte.RW`, from `Cr0.WP` to `Pte.RW`. */
-const WRITE_TO_RW = Math.clz32(Pte.RW) - Math.clz32(Access.WRITE);
-const RW_TO_D = Math.clz32(Pte.RW) - Math.clz32(Pte.D);
+/** From `Pte.US` and from `Cr0.WP` to `Pte.RW`. */
 const US_TO_RW = Math.clz32(Pte.RW) - Math.clz32(Pte.US);
 const WP_TO_RW = Math.clz32(Pte.RW) - Math.clz32(Cr0.WP);
 
 export class FindWords extends TlbWords {
+  /** Depth of the block behind which an access is refused that is not for generated code; it has had no effect. */
+  protected refused = 0;
+
   constructor(private readonly codeLinesAt: number) {
     super(2048);
   }
 
-  /** WRITE, NEED and CR0. */
+  /** Pops a condition; the access is refused where it holds. */
+  refuseIf(): void {
+    this.brIf(this.refused);
+  }
+
+  /** Pushes something other than 0 for a write. */
+  writes(): void {
+    this.w.get(F.PACKED);
+    this.and(Access.WRITE);
+  }
+
+  /** USER and NEED. */
   need(): void {
     const { w } = this;
-    this.loadState(S.CR0);
-    w.set(F.CR0);
-    w.get(F.PACKED);
-    this.right(WRITE_TO_RW);
-    this.and(Pte.RW);
-    w.set(F.WRITE);
     // CPL 3 is the one whose successor has the bit.
     this.loadState(S.CPL);
     w.i32(1);
     this.add();
     this.and(Pte.US);
-    w.tee(F.NEED);
-    w.get(F.NEED);
-    this.right(US_TO_RW);
+    w.tee(F.USER);
+    w.set(F.NEED);
+    this.writes();
+    this.if();
     // Supervisor writes obey RW only with CR0.WP (SDM vol. 3, 4.6.1).
-    w.get(F.CR0);
+    w.get(F.USER);
+    this.right(US_TO_RW);
+    this.loadState(S.CR0);
     this.right(WP_TO_RW);
     this.or();
-    w.get(F.WRITE);
-    w.op(W.I32_AND);
+    this.and(Pte.RW);
+    w.get(F.USER);
     this.or();
-    w.get(F.WRITE);
-    this.left(RW_TO_D);
+    w.i32(Pte.D);
     this.or();
     w.set(F.NEED);
+    this.end();
   }
 
   /** Pops what an entry or line has, and pushes those of its bits that it lacks of NEED and `more`. */
@@ -100,7 +111,7 @@ export class FindWords extends TlbWords {
     w.op(W.I32_AND);
   }
 
-  /** CODE, from PAGE and ADDEND. Stores to lines with code are for TypeScript, and so is the walk for them. */
+  /** CODE, from PAGE and ADDEND. Refuses stores to lines with code, and so the walk for them. */
   leaveCode(): void {
     const { w } = this;
     w.get(F.PAGE);
@@ -108,7 +119,7 @@ export class FindWords extends TlbWords {
     this.add();
     this.codeLines();
     w.set(F.CODE);
-    w.get(F.WRITE);
+    this.writes();
     this.if();
     w.get(F.CODE);
     this.if();
@@ -132,7 +143,7 @@ export class FindWords extends TlbWords {
     this.or();
     w.get(F.CODE);
     w.op(W.I32_AND);
-    this.answerIf(0);
+    this.refuseIf();
     this.end();
     this.end();
   }
