@@ -4,21 +4,17 @@
  * the same byte for byte.
  */
 import { describe, expect, test } from 'vitest';
-import { formatRecording, type HostEvent, type Mode, recordingOf } from '../../src/hypervisor/index.js';
-import type { EngineOptions } from '../../src/hypervisor/machine/cpu/code-cache.js';
-import { VmHost } from '../../src/hypervisor/vm/host.js';
 import { DMA_IRQ, DMA_MMIO, DMA_PORT, DmaRegister, dmaDevice } from '../vm/dma-device.js';
-import { image, PROLOGUE } from '../vm/programs.js';
-import { consoleOf, MODES } from './run-guest.js';
+import { PROLOGUE } from '../vm/programs.js';
+import { sameInEverySetting } from './every-setting.js';
+import { MODES } from './run-guest.js';
 
-const SETTINGS = ['never', 'always', 'normal'] as const;
 const ROUNDS = 24;
 /** Enough for code to be compiled in the setting `normal`. */
 const HOT = 400;
 /** Of what is written before each execution. */
 const COLD = 15;
 const FUNCTION = 0x200000;
-const QUANTA_MAX = 60;
 
 /** MOV EAX, imm32; RET. */
 const returning = (value: number) =>
@@ -197,58 +193,12 @@ patched: mov eax, 0
   },
 };
 
-function record(name: string, mode: Mode, tiering: NonNullable<EngineOptions['tiering']>) {
-  const { source, blocks = BLOCKS } = SCENARIOS[name]!;
-  const images = { image: image(`${PROLOGUE}\nmain: ${source}`) };
-  const host = new VmHost(
-    {
-      name: 'test',
-      pcpus: 1,
-      memoryMib: 256,
-      costs: 'xeon-5160',
-      images,
-      vms: [
-        {
-          name: 'vm',
-          memoryMib: 16,
-          monitor: mode === 'native' ? 'native' : 'bt',
-          vmi: mode === 'vmi',
-          image: 'image',
-          append: '',
-          powerOn: true,
-        },
-      ],
-      sampleIntervalMs: 1,
-      auditEveryQuanta: 1,
-      engine: { tiering },
-    },
-    [dmaDevice(blocks)],
-  );
-  for (let i = 0; i < QUANTA_MAX && host.anyPoweredOn; i++) host.advance(host.nowCycles + host.quantumCycles);
-  const events: HostEvent[] = host.drainEvents();
-  const vm = host.sample().vms[0]!;
-  const text = [
-    formatRecording(recordingOf(host), images),
-    ...events.map(event => JSON.stringify(event)),
-    host.guestDigest('vm'),
-  ].join('\n');
-  return { text, vm, console: consoleOf(events), events, compilations: host.engine.compilations };
-}
-
 describe.each(Object.keys(SCENARIOS))('%s', name => {
   test.each(MODES)('%s', mode => {
-    const interpreted = record(name, mode, 'never');
-    expect(interpreted.vm).toMatchObject({ power: 'off', crashReason: undefined });
-    expect(interpreted.events.filter(({ kind }) => kind === 'audit')).toEqual([]);
-    const { sum } = SCENARIOS[name]!;
-    const printed = [...interpreted.console].reduce((value, char, i) => value + char.charCodeAt(0) * 256 ** i, 0);
-    expect(interpreted.console).toHaveLength(4);
-    if (sum !== undefined) expect(printed).toBe(sum);
-    for (const setting of SETTINGS.slice(1)) {
-      const other = record(name, mode, setting);
-      expect(other.console).toBe(interpreted.console);
-      expect(other.text === interpreted.text).toBe(true);
-      if (setting === 'always') expect(other.compilations).toBeGreaterThan(0);
-    }
+    const { source, blocks = BLOCKS, sum } = SCENARIOS[name]!;
+    const printed = sameInEverySetting(`${PROLOGUE}\nmain: ${source}`, mode, [dmaDevice(blocks)]);
+    expect(printed).toHaveLength(4);
+    const value = [...printed].reduce((total, char, i) => total + char.charCodeAt(0) * 256 ** i, 0);
+    if (sum !== undefined) expect(value).toBe(sum);
   });
 });
