@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { Access } from '../../../src/hypervisor/machine/cpu/compile/emit-memory.js';
-import { CYCLES, MISS_COST, MISSES } from '../../../src/hypervisor/machine/cpu/layout.js';
+import { CYCLES, LIMIT, MISS_COST, MISS_CYCLES, MISSES } from '../../../src/hypervisor/machine/cpu/layout.js';
 import { Cr0, Cr4, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
 import { dataLine, LINE_PAGE } from '../../../src/hypervisor/machine/mmu/tlb.js';
 import { CODE, Machine, PAGE_DIRECTORY } from '../fixture.js';
@@ -51,7 +51,6 @@ function machineFor(seed: number): Machine {
   s[S.CR4]! |= Cr4.PSE | (seed & 2 ? Cr4.PGE : 0);
   machine.cpu.clock[MISS_COST] = machine.cpu.costs.cycles.tlbMiss;
   // Two lines of code in a frame, so that stores beside them and to them differ.
-
   memory.codeLines[(base + FRAMES) >>> 12] = 0x11;
   return machine;
 }
@@ -120,4 +119,21 @@ test('a store to a line with code is left alone, one beside it is done, and so i
   expect(store(252)).toBe(base + CODE + 252);
   expect(store(384)).toBe(base + CODE + 384);
   expect(find(cpu.s.byteOffset, CODE + 256, Seg.DS | (4 << 4))).toBe(base + CODE + 256);
+});
+
+test('a miss is charged once, to the clock as it is and to the limit in whole cycles', () => {
+  const machine = machineFor(0);
+  const { cpu, memory, base } = machine;
+  const find = machine.cache.compiler.runtime.find as Find;
+  memory.write32(base + TABLES + 5 * 4, FRAMES | 0x21);
+  memory.write32(base + PAGE_DIRECTORY, TABLES | 0x21);
+  cpu.clock[MISS_COST] = 20.5;
+  cpu.s[MISS_CYCLES] = 21;
+  cpu.s[LIMIT] = 1000;
+  const before = cpu.clock[CYCLES]!;
+  for (let i = 0; i < 3; i++)
+    expect(find(cpu.s.byteOffset, 0x5010 + i, Seg.DS | (4 << 4))).toBe(base + FRAMES + 0x10 + i);
+  expect(cpu.clock[CYCLES]! - before).toBe(20.5);
+  expect(cpu.clock[MISSES]).toBe(1);
+  expect(cpu.s[LIMIT]).toBe(979);
 });

@@ -1,4 +1,4 @@
-/** What the parts of `find` (`find-page.ts`) share: its parameters and locals, and questions that several of them ask. */
+/** What the parts of the search for a page (`find-page.ts`) share: parameters and locals, and questions that several of them ask. */
 import { CODE_LINE_SHIFT } from '../../memory.js';
 import { Pte } from '../../mmu/walk.js';
 import { Cr0, S } from '../state.js';

@@ -27,7 +27,7 @@ export const Repeated = {
   EVENT: 2,
 } as const;
 
-/** Code of `repeat`, with `REPEAT_LOCALS`. `find`: index of the function of `find-page.ts`. */
+/** Code of `repeat`, with `REPEAT_LOCALS`. `find`: index of that function of `runtime.ts`. */
 export function repeatCode(find: number): Uint8Array {
   const words = new ThreadWords(1024);
   const { w } = words;
