@@ -18,6 +18,8 @@ const NEVER_COMPILED: ReadonlySet<number> = new Set([
   Op.CHECK_PROTECTED,
   Op.CHECK_IOPL,
   Op.BRANCH_INDIRECT,
+  // In templates only.
+  Op.STEP,
   // An instruction in two pages.
   Op.FETCH_NEXT_PAGE,
   // Written over a block that is no longer entered.

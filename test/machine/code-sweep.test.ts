@@ -1,6 +1,7 @@
 /** Code that is overwritten from its start to its end: nothing stale is executed, and the rest of its page is dropped with it. */
 import { describe, expect, test } from 'vitest';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
+import { CODE_LINE_SHIFT } from '../../src/hypervisor/machine/memory.js';
 import { CODE, Machine } from './fixture.js';
 
 const FUNCTIONS = 0x60000;
@@ -57,8 +58,7 @@ describe('functions in a page', () => {
     const half = COUNT / 2;
     write(machine, 0, half, index => index + 1000);
     expect(machine.cache.blocksIn(mpn(machine))).toEqual([]);
-    // Three lines hold the functions up to number 23; the fourth has the block that was decoded last, in passing.
-    expect(machine.memory.codeLines[mpn(machine)]! & 0b111).toBe(0);
+    expect(machine.memory.codeLines[mpn(machine)]).toBe(0);
     caller(machine, CODE);
     machine.run();
     expect(machine.reg(S.EAX)).toBe(sum(index => (index < half ? index + 1000 : old(index))));
@@ -89,5 +89,23 @@ describe('functions in a page', () => {
     machine.cpu.s[S.EIP] = FUNCTIONS + 0x800;
     machine.run();
     expect(machine.reg(S.EAX)).toBe(sum(index => (index < COUNT / 2 ? index + 1000 : old(index))));
+  });
+
+  test('written beside again and again, they let ordinary stores pass, and come back when they are executed', () => {
+    const machine = new Machine();
+    write(machine, 0, COUNT, old);
+    caller(machine, CODE);
+    machine.run();
+    const line = (index: number): number => 1 << ((index * STRIDE) >> CODE_LINE_SHIFT);
+    const beside = machine.base + FUNCTIONS + 2 * STRIDE - 4;
+    const all = machine.memory.codeLines[mpn(machine)]!;
+    for (let i = 0; i < 20; i++) machine.memory.write32(beside, i);
+    expect(machine.memory.codeLines[mpn(machine)]).toBe(all & ~line(2));
+    for (let round = 0; round < 12; round++) {
+      caller(machine, CODE);
+      machine.run();
+      expect(machine.reg(S.EAX)).toBe(sum(old));
+    }
+    expect(machine.memory.codeLines[mpn(machine)]).toBe(all);
   });
 });

@@ -1,12 +1,13 @@
 /**
  * Where decoded code lies in the simulator's own memory, so that generated code can find it, decode more, and run it:
  *
- *     mailbox | slots of the hash | what was seen | trie of instruction heads | templates | scratch | pages | blocks
+ *     mailbox | slots of the hash | trie of instruction heads | scratch | pages | templates | blocks
  *
  * A block is a header, its ops, and a mark for each instruction. Ops are some twenty times as large as the bytes they stand for, so what
- * is executed only a few times is not kept: it is decoded into a small ring at the beginning of the blocks, again each time, executed
- * there, and listed nowhere. Such a block is **in passing**.
+ * is executed only a few times gets no block: it is **walked**, each instruction executed from its template (`template-layout.ts`),
+ * which is headed like a block of one instruction.
  */
+import { assert } from '../../base/assert.js';
 import type { MachineMemory } from '../memory.js';
 import { OP_WORDS } from './ir.js';
 
@@ -66,23 +67,47 @@ export const Mail = {
   END: 0,
   /** Blocks decoded so far. */
   DECODED: 1,
-  /** Where the next block in passing goes, and the header of the last one, or 0. */
-  PASSING: 2,
-  LAST_PASSING: 3,
   WORDS: 16,
 } as const;
 
-export const SLOTS = 1 << 15;
-/** Executions before which a block is decoded in passing only. */
+export const SLOTS = 1 << 16;
+/** Words of a slot of the hash: the header of its first block, and what is walked there (`Seen`). */
+export const SLOT_WORDS = 2;
+/** Executions before which there is no block. */
 export const KEEP_AFTER = 8;
-/** Bytes of the ring. It is reused as soon as the largest block would not fit any more. */
-export const PASSING_BYTES = 64 << 10;
+
+/**
+ * Who is walked in a slot, and how often: executions in the lowest byte, then visits of others since the last one, then the upper half of the
+ * machine address, which the slot makes whole.
+ */
+export const Seen = {
+  COUNT: 0xff,
+  OTHERS: 0x100,
+  ADDRESS_SHIFT: 16,
+} as const;
+/**
+ * So many visits of others, and one is forgotten. Those who come by in turns, as the code of many virtual machines does, all get through
+ * one after the other; who came once is soon gone.
+ */
+export const PATIENCE = 8;
+
 /** Nodes of the trie, of 1 KiB each: more than any system of programs needs, and a bound for hostile guests. */
 export const NODES_MAX = 4096;
+/** Of the processors that this runs on. */
+export const CACHE_LINE_BYTES = 64;
 /** Words for templates, as large a bound. */
-export const TEMPLATE_WORDS = 1 << 19;
-/** Words of a page: its first block's header, and writes since it had a block that lives. */
-export const PAGE_WORDS = 2;
+export const TEMPLATE_WORDS = 1 << 20;
+/** Words of a machine page. */
+export const Page = {
+  /** Header of its first block. */
+  FIRST: 0,
+  /** Writes to its lines with code since one hit a block. */
+  QUIET: 1,
+  /** How often a write has hit a block, up to `PATCHED_MAX`: for each time code of the page is walked twice as often before it is kept. */
+  PATCHED: 2,
+  WORDS: 4,
+} as const;
+export const PATCHED_MAX = 4;
 export const CODE_WORDS = 12 << 20;
 export const INSTRUCTIONS_MAX = 48;
 /** Room that one block may need: 48 instructions of 24 ops. */
@@ -92,44 +117,48 @@ export const BLOCK_BYTES_MAX = (INSTRUCTIONS_MAX * (24 * OP_WORDS + MARK_WORDS) 
 export interface CacheLayout {
   readonly mailAt: number;
   readonly slotsAt: number;
-  /** Of each slot, the machine address of the block that was decoded in passing there last, and how often. */
-  readonly seenAt: number;
   readonly trieAt: number;
-  readonly templatesAt: number;
   readonly scratchAt: number;
   readonly pagesAt: number;
-  /** The ring, then the blocks that are kept. */
+  /** The templates, then the blocks: all that can be executed. */
   readonly codeAt: number;
-  readonly keptAt: number;
+  readonly blocksAt: number;
   readonly codeEnd: number;
   readonly codeLinesAt: number;
 }
 
-/** `codeBytes`: room for blocks. */
-export function reserveCache(memory: MachineMemory, codeBytes: number): CacheLayout {
+/** `blockBytes`: room for blocks. */
+export function reserveCache(memory: MachineMemory, blockBytes: number): CacheLayout {
   const words = {
     mail: Mail.WORDS,
-    slots: SLOTS,
-    seen: SLOTS * 2,
+    slots: SLOTS * SLOT_WORDS,
     trie: NODES_MAX * 256,
-    templates: TEMPLATE_WORDS,
     scratch: INSTRUCTIONS_MAX * MARK_WORDS,
-    pages: memory.pageCount * PAGE_WORDS,
-    code: codeBytes >> 2,
+    pages: memory.pageCount * Page.WORDS,
+    templates: TEMPLATE_WORDS,
+    blocks: blockBytes >> 2,
   };
   const total = Object.values(words).reduce((sum, part) => sum + part, 0);
   const mailAt = memory.reserve(total * 4);
   const slotsAt = mailAt + words.mail * 4;
-  const seenAt = slotsAt + words.slots * 4;
-  const trieAt = seenAt + words.seen * 4;
-  const templatesAt = trieAt + words.trie * 4;
-  const scratchAt = templatesAt + words.templates * 4;
+  const trieAt = slotsAt + words.slots * 4;
+  const scratchAt = trieAt + words.trie * 4;
   const pagesAt = scratchAt + words.scratch * 4;
   const codeAt = pagesAt + words.pages * 4;
-  const keptAt = codeAt + PASSING_BYTES;
-  const codeEnd = codeAt + words.code * 4;
-  const codeLinesAt = memory.codeLines.byteOffset;
-  return { mailAt, slotsAt, seenAt, trieAt, templatesAt, scratchAt, pagesAt, codeAt, keptAt, codeEnd, codeLinesAt };
+  const blocksAt = codeAt + words.templates * 4;
+  const codeEnd = blocksAt + words.blocks * 4;
+  assert(codeAt % CACHE_LINE_BYTES === 0, 'templates lie across lines of the cache');
+  return {
+    mailAt,
+    slotsAt,
+    trieAt,
+    scratchAt,
+    pagesAt,
+    codeAt,
+    blocksAt,
+    codeEnd,
+    codeLinesAt: memory.codeLines.byteOffset,
+  };
 }
 
 /** Slot of the hash for a block at a machine address. */

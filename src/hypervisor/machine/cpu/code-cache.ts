@@ -17,9 +17,11 @@ import {
   KEEP_AFTER,
   MARK_WORDS,
   Mail,
-  PAGE_WORDS,
+  PATCHED_MAX,
+  Page,
   RETIRED,
   reserveCache,
+  SLOT_WORDS,
   SLOTS,
   slotOf,
 } from './cache-layout.js';
@@ -115,11 +117,9 @@ export interface NewBlock {
   readonly secondPage: number;
 }
 
-/** `Header.NUMBER` of a block in passing that somebody has asked for. */
-const PASSING = -1;
 /**
- * A line is watched for so many more writes to its page that hit no block: code that is patched is executed again, and then it finds
- * its old place.
+ * Retired blocks keep their places for so many more writes to lines of their page that hit no block: code that is patched is executed
+ * again.
  */
 const QUIET_WRITES = 16;
 /** So many blocks, each killed at most so many bytes behind the one before, are a sweep through a page. */
@@ -129,7 +129,7 @@ const SWEEP_STEP_MAX = 128;
 export class CodeCache {
   /** Where everything is for generated code. */
   readonly layout: CacheLayout;
-  /** Headers, ops and marks of all blocks. */
+  /** Headers, ops and marks of templates and of all blocks. */
   readonly code: Int32Array;
   /** Machine address of `code`. */
   readonly codeAt: number;
@@ -145,8 +145,6 @@ export class CodeCache {
   /** Runs what is not compiled; null where the reference interpreter does. */
   readonly interpreter: WasmInterpreter | null;
   readonly #words: Int32Array;
-  /** The block in passing that somebody has asked for last. */
-  #passing: Block | undefined;
   /** Where a write last killed a block, and how many such writes have gone on from the one before. */
   #sweptTo = 0;
   #sweptBlocks = 0;
@@ -161,7 +159,7 @@ export class CodeCache {
     this.layout = reserveCache(memory, decodedBytesMax);
     this.#words = memory.i32;
     this.codeAt = this.layout.codeAt;
-    this.code = new Int32Array(memory.wasm.buffer, this.codeAt, decodedBytesMax >> 2);
+    this.code = new Int32Array(memory.wasm.buffer, this.codeAt, (this.layout.codeEnd - this.codeAt) >> 2);
     const keepAfter = Tiering[tiering] > KEEP_AFTER ? KEEP_AFTER : 0;
     this.finder = new BlockFinder(memory, this.layout, keepAfter, mpn => {
       for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
@@ -195,9 +193,9 @@ export class CodeCache {
     return this.#words[(this.layout.mailAt >> 2) + Mail.DECODED]!;
   }
 
-  /** Memory that blocks take that are kept. */
+  /** Memory that blocks take. */
   get decodedBytes(): number {
-    return this.#end - this.layout.keptAt;
+    return this.#end - this.layout.blocksAt;
   }
 
   /** Machine address behind the last block. */
@@ -210,16 +208,18 @@ export class CodeCache {
   }
 
   #reset(): void {
-    this.#end = this.layout.keptAt;
-    const mail = this.layout.mailAt >> 2;
-    this.#words[mail + Mail.PASSING] = this.codeAt;
-    this.#words[mail + Mail.LAST_PASSING] = 0;
+    this.#end = this.layout.blocksAt;
+  }
+
+  /** Index in `#words` of the slot of the hash for an address. */
+  #slot(machine: number, mode: number): number {
+    return (this.layout.slotsAt >> 2) + slotOf(machine, mode) * SLOT_WORDS;
   }
 
   /** Index of the header of the block at an address, retired or not; -1 if there is none. */
   #headerOf(machine: number, mode: number): number {
     const { code } = this;
-    let address = this.#words[(this.layout.slotsAt >> 2) + slotOf(machine, mode)]!;
+    let address = this.#words[this.#slot(machine, mode)]!;
     while (address !== 0) {
       const at = this.#indexOf(address);
       if (code[at + Header.MACHINE] === machine && code[at + Header.MODE] === mode) return at;
@@ -247,7 +247,7 @@ export class CodeCache {
     return this.#addressOf(block.header);
   }
 
-  /** The block whose header is at a machine address. */
+  /** The block whose header is at a machine address. For a template, the one instruction that it is executed for now. */
   blockAt(address: number): Block {
     return this.#block(this.#indexOf(address));
   }
@@ -255,12 +255,7 @@ export class CodeCache {
   #block(at: number): Block {
     const { code, numbered } = this;
     let number = code[at + Header.NUMBER]!;
-    if (this.#addressOf(at) < this.layout.keptAt) {
-      if (number === 0) this.#passing = new Block(code, at);
-      code[at + Header.NUMBER] = PASSING;
-      assert(this.#passing !== undefined && this.#passing.header === at, 'another block in passing than the last one');
-      return this.#passing;
-    }
+    if (this.#addressOf(at) < this.layout.blocksAt) return new Block(code, at);
     if (number === 0) {
       number = numbered.length;
       numbered.push(undefined);
@@ -310,31 +305,47 @@ export class CodeCache {
     return this.#block(at);
   }
 
-  /** Index in `#words` of what is known of a machine page: its first block's header, then writes since it had a live one. */
+  /** Index in `#words` of what is known of a machine page (`Page`). */
   #page(mpn: number): number {
-    return (this.layout.pagesAt >> 2) + mpn * PAGE_WORDS;
+    return (this.layout.pagesAt >> 2) + mpn * Page.WORDS;
   }
 
   /** Drops every block that was decoded from one of these bytes. The range lies within a page. */
   invalidate(machine: number, length: number): void {
-    const { code } = this;
     const mpn = machine >>> 12;
     if ((this.memory.codeLines[mpn]! & linesOf(machine, length)) === 0) return;
     const page = this.#page(mpn);
     const before = this.blocksInvalidated;
-    for (let address = this.#words[page]!; address !== 0; ) {
-      const at = this.#indexOf(address);
-      if (code[at + Header.HEAT] !== RETIRED && this.#touches(at, machine, length)) this.#retireAt(at);
-      address = this.#nextOnPage(at, mpn);
-    }
-    const passing = this.#lastPassing();
-    if (passing >= 0 && this.#touches(passing, machine, length)) this.#retireAt(passing);
+    this.#eachOn(mpn, at => {
+      if (this.#touches(at, machine, length)) this.#retireAt(at);
+    });
     if (this.blocksInvalidated !== before) {
-      this.#words[page + 1] = 0;
+      this.#words[page + Page.QUIET] = 0;
+      this.#delay(mpn);
+      this.#markPage(mpn);
       this.#noteSweep(machine);
-    } else if (++this.#words[page + 1]! > QUIET_WRITES) {
-      this.#tidy(mpn);
+    } else if (++this.#words[page + Page.QUIET]! > QUIET_WRITES) {
+      this.#leaveLines(mpn, linesOf(machine, length));
     }
+  }
+
+  /** From now on code of the page is walked twice as often before it gets a block. */
+  #delay(mpn: number): void {
+    const patched = this.#page(mpn) + Page.PATCHED;
+    this.#words[patched] = Math.min(this.#words[patched]! + 1, PATCHED_MAX);
+  }
+
+  /**
+   * Lines that are written again and again, but not where their blocks are: these are dropped as well, if they are not compiled. They come
+   * back if they are executed, and if not, which is more likely, stores need not come here any more.
+   */
+  #leaveLines(mpn: number, lines: number): void {
+    this.#delay(mpn);
+    this.#eachOn(mpn, at => {
+      const compiled = (this.numbered[this.code[at + Header.NUMBER]!]?.regions.length ?? 0) > 0;
+      if (!compiled && (this.#linesIn(at, mpn) & lines) !== 0) this.#retireAt(at);
+    });
+    this.#tidy(mpn);
   }
 
   /**
@@ -348,50 +359,56 @@ export class CodeCache {
     const mpn = machine >>> 12;
     const running = this.compiler.current?.s[FETCH_MACHINE] ?? -1;
     if (this.#sweptBlocks < SWEPT_BLOCKS || running >>> 12 === mpn) return;
-    for (let address = this.#words[this.#page(mpn)]!; address !== 0; ) {
-      const at = this.#indexOf(address);
-      const begins = this.code[at + Header.MACHINE]! >>> 12 === mpn;
-      if (begins && this.code[at + Header.HEAT] !== RETIRED) this.#retireAt(at);
-      address = this.#nextOnPage(at, mpn);
-    }
+    this.#eachOn(mpn, at => {
+      if (this.#beginsOn(at, mpn)) this.#retireAt(at);
+    });
+    this.#words[this.#page(mpn) + Page.PATCHED] = 0;
     this.#tidy(mpn);
   }
 
   /** The live blocks that begin in a page. */
   blocksIn(mpn: number): Block[] {
     const found: Block[] = [];
-    for (let address = this.#words[this.#page(mpn)]!; address !== 0; ) {
-      const at = this.#indexOf(address);
-      const begins = this.code[at + Header.MACHINE]! >>> 12 === mpn;
-      if (begins && this.code[at + Header.HEAT] !== RETIRED) found.push(this.#block(at));
-      address = this.#nextOnPage(at, mpn);
-    }
+    this.#eachOn(mpn, at => {
+      if (this.#beginsOn(at, mpn)) found.push(this.#block(at));
+    });
     return found;
   }
 
-  /** Index of the header of the block in passing that may be running, or -1. */
-  #lastPassing(): number {
-    const address = this.#words[(this.layout.mailAt >> 2) + Mail.LAST_PASSING]!;
-    const at = this.#indexOf(address);
-    return address === 0 || this.code[at + Header.HEAT] === RETIRED ? -1 : at;
+  /** Visits the live blocks on a page, of which `visit` may retire the one that it is given. */
+  #eachOn(mpn: number, visit: (at: number) => void): void {
+    const { code } = this;
+    for (let address = this.#words[this.#page(mpn)]!; address !== 0; ) {
+      const at = this.#indexOf(address);
+      if (code[at + Header.HEAT] !== RETIRED) visit(at);
+      address = code[at + this.#linkOnPage(at, mpn)]!;
+    }
   }
 
-  #nextOnPage(at: number, mpn: number): number {
-    return this.code[at + this.#linkOnPage(at, mpn)]!;
+  #beginsOn(at: number, mpn: number): boolean {
+    return this.code[at + Header.MACHINE]! >>> 12 === mpn;
   }
 
   #linkOnPage(at: number, mpn: number): number {
-    return this.code[at + Header.MACHINE]! >>> 12 === mpn ? Header.PAGE_NEXT : Header.SECOND_NEXT;
+    return this.#beginsOn(at, mpn) ? Header.PAGE_NEXT : Header.SECOND_NEXT;
   }
 
-  /** Retired blocks of a page give up their places, and lines that only they were on hold no code any more. */
+  /** Lines of a page that no live block is on hold no code any more: whoever writes there need not come here. */
+  #markPage(mpn: number): void {
+    let lines = 0;
+    this.#eachOn(mpn, at => {
+      lines |= this.#linesIn(at, mpn);
+    });
+    this.memory.codeLines[mpn] = lines;
+  }
+
+  /** Retired blocks of a page give up their places. */
   #tidy(mpn: number): void {
     const { code } = this;
     const page = this.#page(mpn);
     let next = this.#words[page]!;
     this.#words[page] = 0;
-    this.#words[page + 1] = 0;
-    this.memory.codeLines[mpn] = 0;
+    this.#words[page + Page.QUIET] = 0;
     while (next !== 0) {
       const address = next;
       const at = this.#indexOf(address);
@@ -404,28 +421,25 @@ export class CodeCache {
       }
       code[link] = this.#words[page]!;
       this.#words[page] = address;
-      this.#markLines(at, mpn);
     }
-    const passing = this.#lastPassing();
-    if (passing >= 0) this.#markLines(passing, mpn);
+    this.#markPage(mpn);
   }
 
-  /** Marks the lines of a page that a block is on. */
-  #markLines(at: number, mpn: number): void {
+  /** Bits of the lines of a page that a block is on. */
+  #linesIn(at: number, mpn: number): number {
     const { code } = this;
-    const { codeLines } = this.memory;
     const first = code[at + Header.MACHINE]!;
     const bytes = code[at + Header.BYTES]!;
     const inFirst = Math.min(bytes, (first | 4095) + 1 - first);
-    if (first >>> 12 === mpn) codeLines[mpn]! |= linesOf(first, inFirst);
     const second = code[at + Header.SECOND_PAGE]!;
-    if (second >>> 12 === mpn) codeLines[mpn]! |= linesOf(second, bytes - inFirst);
+    const begun = first >>> 12 === mpn ? linesOf(first, inFirst) : 0;
+    return begun | (second >>> 12 === mpn ? linesOf(second, bytes - inFirst) : 0);
   }
 
   #unchain(at: number): void {
     const { code } = this;
     const own = this.#addressOf(at);
-    const slot = (this.layout.slotsAt >> 2) + slotOf(code[at + Header.MACHINE]!, code[at + Header.MODE]!);
+    const slot = this.#slot(code[at + Header.MACHINE]!, code[at + Header.MODE]!);
     if (this.#words[slot] === own) {
       this.#words[slot] = code[at + Header.CHAIN]!;
       return;
@@ -445,7 +459,7 @@ export class CodeCache {
     this.memory.codeLines.fill(0);
     this.#words.fill(0, this.#page(0), this.#page(this.memory.pageCount));
     const slots = this.layout.slotsAt >> 2;
-    this.#words.fill(0, slots, slots + SLOTS);
+    this.#words.fill(0, slots, slots + SLOTS * SLOT_WORDS);
     this.#reset();
   }
 
@@ -493,11 +507,11 @@ export class CodeCache {
   #retireAt(at: number): void {
     const { code } = this;
     const number = code[at + Header.NUMBER]!;
-    const block = number === PASSING ? this.#passing : this.numbered[number];
+    const block = this.numbered[number];
     if (block !== undefined) {
       if (block.regions.length > 0) this.compiler.retire(block);
       block.start = -1;
-      if (number !== PASSING) this.numbered[number] = undefined;
+      this.numbered[number] = undefined;
     }
     code[at + Header.HEAT] = RETIRED;
     this.blocksInvalidated += 1;

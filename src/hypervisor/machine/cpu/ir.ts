@@ -114,6 +114,7 @@ export const Op = {
   NEXT: 93, // delta: the block ends without a branch
   SYSTEM: 94, // helper a b c d delta length
   BRANCH_INDIRECT: 96, // - a b: taken to a if b is not 0; else the block ends without a branch
+  STEP: 97, // behind the ops of a template that is executed where it lies: on to the next instruction
   CUT: 95, // delta cycles instructions: written over a block that its own store has invalidated
 } as const;
 

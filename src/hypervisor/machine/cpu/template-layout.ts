@@ -1,29 +1,40 @@
-/** A template in memory: sizes and places in bytes, addresses as machine addresses. `templates.ts` says what it is. */
+/**
+ * A template in memory: sizes and places in bytes, addresses as machine addresses. `templates.ts` says what it is.
+ *
+ * It begins like the header of a block (`Header`), and its ops end in a `STEP`, so that it can be executed where it lies, once what
+ * differs from one instruction to the next was written into it.
+ */
+import { Header } from './cache-layout.js';
 
-/** Words of a template; ops and patches lie behind it. */
+/** Words of a template. Its ops are elsewhere, patches behind them. */
 export const Field = {
-  /** `Kind`. */
-  KIND: 0,
-  LENGTH: 1,
-  DISPLACEMENT_AT: 2,
-  DISPLACEMENT_SIZE: 3,
-  IMMEDIATE_AT: 4,
-  IMMEDIATE_SIZE: 5,
-  IMMEDIATE_2_AT: 6,
-  IMMEDIATE_2_SIZE: 7,
   /** Static cycles. */
-  COST: 8,
+  COST: Header.CYCLES,
+  LENGTH: Header.BYTES,
+  /** `Kind`. Here are words that say of a block where it is listed. */
+  KIND: Header.CHAIN,
+  OPS_AT: Header.PAGE_NEXT,
+  PATCHES_AT: Header.SECOND_NEXT,
+  /** End of the patches that matter where the instruction begins its block, and of all. */
+  STEP_PATCHES_END: Header.ROOM,
+  PATCHES_END: Header.WORDS,
+  /** End of the ops without `STEP`. */
+  OPS_END: Header.WORDS + 1,
   /** Not 0 if it ends the block. */
-  ENDED: 9,
-  /** Its ops, and behind them its patches. */
-  WORDS_AT: 10,
-  PATCHES_AT: 11,
-  PATCHES_END: 12,
+  ENDED: Header.WORDS + 2,
+  DISPLACEMENT_AT: Header.WORDS + 3,
+  DISPLACEMENT_SIZE: Header.WORDS + 4,
+  IMMEDIATE_AT: Header.WORDS + 5,
+  IMMEDIATE_SIZE: Header.WORDS + 6,
+  IMMEDIATE_2_AT: Header.WORDS + 7,
+  IMMEDIATE_2_SIZE: Header.WORDS + 8,
   /** Of `BY_IMMEDIATE`: addresses of 256 templates, or 0. */
-  EXACT_AT: 13,
+  EXACT_AT: Header.WORDS + 9,
   /** So often it was decoded in full. */
-  SEEN: 14,
-  WORDS: 16,
+  SEEN: Header.WORDS + 10,
+  /** The mark of its instruction. */
+  MARK: Header.WORDS + 11,
+  WORDS: Header.WORDS + 16,
 } as const;
 
 export const Kind = {
@@ -34,8 +45,20 @@ export const Kind = {
   NEVER: 3,
 } as const;
 
-/** A patch is three words: where, as the distance in bytes from the end of the ops; `From`; a constant to be added. */
+/** A patch is three words: where, as the distance in bytes from the first op; `Patch`; a constant to be added. */
 export const PATCH_WORDS = 3;
+
+/** Parts of a patch's second word: `kind`, where in the instruction the operand is that it takes, and the instruction's length. */
+export const Patch = { OPERAND_SHIFT: 8, LENGTH_SHIFT: 16, PART: 0xff } as const;
+
+/** Sizes that an operand in an instruction has. */
+export const OPERAND_SIZES = [0, 1, 2, 4] as const;
+export type OperandSize = (typeof OPERAND_SIZES)[number];
+
+/** A patch's kind: what it is made from (`From`) and the operand's size. */
+export function patchKind(from: number, size: OperandSize): number {
+  return from * OPERAND_SIZES.length + OPERAND_SIZES.indexOf(size);
+}
 
 /** Where a word of an op comes from. */
 export const From = {

@@ -9,11 +9,11 @@
  */
 import { type ConstantOffsets, Decoder, Instruction } from 'iced-x86';
 import type { MachineMemory } from '../memory.js';
-import { type CacheLayout, NODES_MAX, TEMPLATE_WORDS } from './cache-layout.js';
+import { CACHE_LINE_BYTES, type CacheLayout, Header, NODES_MAX, TEMPLATE_WORDS } from './cache-layout.js';
 import { DECODER_OPTIONS } from './decoder-options.js';
-import { OP_WORDS } from './ir.js';
+import { OP_WORDS, Op } from './ir.js';
 import type { Lower, Lowering } from './lower.js';
-import { Field, From, Kind, SOURCES } from './template-layout.js';
+import { Field, From, Kind, type OperandSize, PATCH_WORDS, Patch, patchKind, SOURCES } from './template-layout.js';
 
 /** So many times a head is decoded in full before it is worth the trials. */
 const TRIALS_AFTER = 3;
@@ -35,8 +35,9 @@ const unsignedMask = (size: number): number => (size === 1 ? 0xff : size === 2 ?
 
 export class Templates {
   readonly #words: Int32Array;
-  /** Indices in `#words`: the trie, and the first word behind the last template. */
+  /** Indices in `#words`: the trie, where `CodeCache.code` begins, and the first word behind the last template. */
   readonly #trie: number;
+  readonly #code: number;
   #top: number;
   readonly #end: number;
   /** Nodes 0..3 are the roots, one for each combination of code and stack size. */
@@ -58,7 +59,8 @@ export class Templates {
     low.window = this.#bytes;
     this.#words = memory.i32;
     this.#trie = layout.trieAt >> 2;
-    this.#top = layout.templatesAt >> 2;
+    this.#code = layout.codeAt >> 2;
+    this.#top = this.#code;
     this.#end = this.#top + TEMPLATE_WORDS;
   }
 
@@ -124,11 +126,11 @@ export class Templates {
     return exact;
   }
 
-  /** Index of so many zeroed words, or 0 if there are no more. */
+  /** Index of so many zeroed words, at the beginning of a line of the cache, or 0 if there are no more. */
   #take(count: number): number {
     const at = this.#top;
-    // Ops are copied in pairs of words.
-    const next = (at + count + 1) & ~1;
+    const line = CACHE_LINE_BYTES / 4;
+    const next = (at + count + line - 1) & -line;
     if (next > this.#end) return 0;
     this.#top = next;
     return at;
@@ -152,6 +154,8 @@ export class Templates {
     if (words[index] !== 0) return 0;
     const at = this.#take(Field.WORDS);
     if (at === 0) return 0;
+    words[at + Header.INSTRUCTIONS] = 1;
+    words[at + Header.SECOND_PAGE] = -1;
     words[at + Field.LENGTH] = length;
     words[at + Field.DISPLACEMENT_AT] = offsets.displacementOffset;
     words[at + Field.DISPLACEMENT_SIZE] = offsets.displacementSize;
@@ -219,27 +223,44 @@ export class Templates {
     }
     const [first] = trials;
     if (trials.some(({ words }) => words.length !== first!.words.length)) return false;
-    const patches: number[] = [];
+    const patches: (readonly number[])[] = [];
     for (let i = 0; i < first!.words.length; i++) {
       if (trials.every(({ words }) => words[i] === first!.words[i])) continue;
       // The number of an op decides what its words are: it never varies.
       if (i % OP_WORDS === 0) return false;
       const from = sourceOf(trials, i);
       if (from < 0) return false;
-      patches.push((i - first!.words.length) * 4, from, (first!.words[i]! - first!.sources[from]!) | 0);
+      patches.push([i * 4, this.#patch(at, from), (first!.words[i]! - first!.sources[from]!) | 0]);
     }
     return this.#keep(at, first!.words, patches);
   }
 
-  #keep(at: number, ops: Int32Array, patches: readonly number[]): boolean {
+  /** The second word of a patch. */
+  #patch(at: number, from: number): number {
+    const field = (number: number) => this.#words[at + number]!;
+    const [operand, size] = (OPERANDS[from] ?? []).map(field);
+    const kind = patchKind(from, (size ?? 0) as OperandSize);
+    return kind | ((operand ?? 0) << Patch.OPERAND_SHIFT) | (field(Field.LENGTH) << Patch.LENGTH_SHIFT);
+  }
+
+  /** The first trial, whose ops these are, was that of an instruction at its block's beginning. */
+  #keep(at: number, ops: Int32Array, patches: readonly (readonly number[])[]): boolean {
     const words = this.#words;
-    const start = this.#take(ops.length + patches.length);
+    const opsEnd = ops.length + (words[at + Field.ENDED] !== 0 ? 0 : OP_WORDS);
+    const start = this.#take(opsEnd + patches.length * PATCH_WORDS);
     if (start === 0) return false;
+    const isDistance = ([, word]: readonly number[]) => (word! & Patch.PART) === patchKind(From.DELTA, 0);
+    const inStep = patches.filter(patch => !isDistance(patch));
     words.set(ops, start);
-    words.set(patches, start + ops.length);
-    words[at + Field.WORDS_AT] = start * 4;
-    words[at + Field.PATCHES_AT] = (start + ops.length) * 4;
-    words[at + Field.PATCHES_END] = (start + ops.length + patches.length) * 4;
+    if (words[at + Field.ENDED] === 0) words[start + ops.length] = Op.STEP;
+    words.set([...inStep, ...patches.filter(isDistance)].flat(), start + opsEnd);
+    words[at + Field.OPS_AT] = start * 4;
+    words[at + Field.OPS_END] = (start + ops.length) * 4;
+    words[at + Field.PATCHES_AT] = (start + opsEnd) * 4;
+    words[at + Field.STEP_PATCHES_END] = (start + opsEnd + inStep.length * PATCH_WORDS) * 4;
+    words[at + Field.PATCHES_END] = (start + opsEnd + patches.length * PATCH_WORDS) * 4;
+    words[at + Header.MARKS] = at + Field.MARK - this.#code;
+    words[at + Field.MARK] = start - this.#code;
     return true;
   }
 
@@ -270,6 +291,18 @@ export class Templates {
     return low.code.slice(0, low.at);
   }
 }
+
+/** Of each source the fields that say where its operand is in the instruction, and how large. */
+const OPERANDS: Readonly<Record<number, readonly [number, number]>> = {
+  [From.DISPLACEMENT]: [Field.DISPLACEMENT_AT, Field.DISPLACEMENT_SIZE],
+  [From.DISPLACEMENT_WORD]: [Field.DISPLACEMENT_AT, Field.DISPLACEMENT_SIZE],
+  [From.IMMEDIATE]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
+  [From.IMMEDIATE_ZERO]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
+  [From.IMMEDIATE_2]: [Field.IMMEDIATE_2_AT, Field.IMMEDIATE_2_SIZE],
+  [From.TARGET]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
+  [From.TARGET_WORD]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
+  [From.BACKWARD]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
+};
 
 /** Where a word that varies comes from, or -1. */
 function sourceOf(

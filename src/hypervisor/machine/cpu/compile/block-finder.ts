@@ -1,8 +1,9 @@
 /**
- * Finds the block at a machine address, and decodes it there and then if all its instructions have templates. In WebAssembly: cold
- * code is one short block after the other, and a block costs no more than the bytes of its ops this way.
+ * Finds the block at a machine address, and decodes it there and then if all its instructions have templates. In WebAssembly: a block
+ * costs no more than the bytes of its ops this way.
  *
  *     provide(machine, mode) -> machine address of its header, or 0: `decode.ts` has to do it
+ *     seek(machine, mode) -> the same, or `WALK`: the code there was not executed often enough yet
  *     match(at, end, root) -> machine address of the template of the instruction there; 0 not known, -1 not all there
  *     fill(template, at, delta, to) -> end of the ops written to `to`
  *     enlist(header, fresh): a block was decoded, whose header says what it is; into a place of its own for the first time if `fresh`
@@ -10,8 +11,9 @@
 import type { MachineMemory } from '../../memory.js';
 import type { CacheLayout } from '../cache-layout.js';
 import { emitEnlist } from './emit-enlist.js';
-import { emitProvide } from './emit-provide.js';
-import { emitFill, emitMatch, emitSigned } from './emit-templates.js';
+import { emitProvide, PROVIDE_LOCALS } from './emit-provide.js';
+import { emitSeek, SEEK_LOCALS } from './emit-seek.js';
+import { emitFill, emitMatch, FILL_LOCALS } from './emit-templates.js';
 import { perLayout } from './modules.js';
 import { ANY_MEMORY } from './nest.js';
 import { assembleModule, Type } from './wasm-writer.js';
@@ -24,19 +26,20 @@ const TYPES = [
   { parameters: [I, I], results: [] },
   { parameters: [I], results: [] },
 ] as const;
-/** Imported globals: executions before which a block is decoded in passing. */
+/** Imported globals: executions before which there is no block. */
 const GLOBALS = ['keepAfter'] as const;
 
 const moduleFor = perLayout(emit);
 
 export class BlockFinder {
   readonly provide: (machine: number, mode: number) => number;
+  readonly seek: (machine: number, mode: number) => number;
   readonly match: (at: number, end: number, root: number) => number;
   readonly fill: (template: number, at: number, delta: number, to: number) => number;
   readonly enlist: (header: number, fresh: number) => void;
 
   /**
-   * `keepAfter`: executions before which a block is decoded in passing. `watch` hears of a machine page that gets its first block:
+   * `keepAfter`: executions before which `seek` makes no block. `watch` hears of a machine page that gets its first block:
    * stores to it must not go unseen from now on.
    */
   constructor(memory: MachineMemory, layout: CacheLayout, keepAfter: number, watch: (mpn: number) => void) {
@@ -46,6 +49,7 @@ export class BlockFinder {
     this.match = exports['1'] as BlockFinder['match'];
     this.fill = exports['2'] as BlockFinder['fill'];
     this.enlist = exports['3'] as BlockFinder['enlist'];
+    this.seek = exports['4'] as BlockFinder['seek'];
   }
 }
 
@@ -57,11 +61,11 @@ function emit(layout: CacheLayout): Uint8Array<ArrayBuffer> {
     globals: GLOBALS,
     table: false,
     functions: [
-      { type: 0, locals: [{ count: 14, type: I }], code: emitProvide(layout) },
+      { type: 0, locals: [{ count: PROVIDE_LOCALS, type: I }], code: emitProvide(layout) },
       { type: 1, locals: [{ count: 1, type: I }], code: emitMatch(layout) },
-      { type: 2, locals: [{ count: 3, type: I }], code: emitFill() },
+      { type: 2, locals: [{ count: FILL_LOCALS, type: I }], code: emitFill() },
       { type: 3, locals: [{ count: 4, type: I }], code: emitEnlist(layout) },
-      { type: 0, locals: [], code: emitSigned() },
+      { type: 0, locals: [{ count: SEEK_LOCALS, type: I }], code: emitSeek(layout, GLOBALS.indexOf('keepAfter')) },
     ],
   });
 }

@@ -1,6 +1,6 @@
 /** A block was decoded: it gets its place in the hash and under its pages, whose lines hold code from now on (`block-finder.ts`). */
 import { CODE_LINE_SHIFT } from '../../memory.js';
-import { type CacheLayout, Header, Mail, PAGE_WORDS } from '../cache-layout.js';
+import { type CacheLayout, Header, Mail, Page } from '../cache-layout.js';
 import { Call, pushSlot } from './finder-calls.js';
 import { Nest } from './nest.js';
 import { W } from './wasm-writer.js';
@@ -42,12 +42,12 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
     w.get(FIRST);
     w.i32(12);
     op(W.I32_SHR_U);
-    w.i32(Math.log2(PAGE_WORDS * 4));
+    w.i32(Math.log2(Page.WORDS * 4));
     op(W.I32_SHL);
     w.set(A);
     n.storeAt(HEADER, link * 4, () => n.loadAt(A, layout.pagesAt));
     n.storeAt(A, layout.pagesAt, () => w.get(HEADER));
-    n.storeAt(A, layout.pagesAt + 4, () => w.i32(0));
+    n.storeAt(A, layout.pagesAt + Page.QUIET * 4, () => w.i32(0));
     n.end();
     w.get(FIRST);
     w.i32(12);

@@ -2,7 +2,7 @@
  * Emits the interpreter. Its shape:
  *
  *     block EXIT
- *       loop BLOCK                          HEADER is a block's; PC is its first op
+ *       loop BLOCK                          HEADER is that of a block, or a template; PC is its first op
  *         block ENTER                       NEXT is the header to go on with
  *           block LOOKUP                    EIP is known, its block is not
  *             block FOLLOW                  LINK is the place of a link
@@ -12,10 +12,12 @@
  *                 end  case 0  end  case 1 ...
  *               end
  *             end  NEXT from LINK
- *           end  NEXT from `provide`
+ *           end  NEXT from `seek`, or HEADER = template, go to BLOCK
  *         end  count the execution, HEADER = NEXT, go to BLOCK
  *       end
  *     end  clock, EIP, and which op it was
+ *
+ * Code that was not executed often enough to have blocks is walked: each instruction is a block of its own, the template's, where it lies.
  *
  * The cases of ops within a block are in `interpreter-data.ts`, `interpreter-memory.ts` and `interpreter-arithmetic.ts`. Cycles and
  * instructions are summed in one 64-bit local as in compiled code. What an op means is said in `interpret.ts` and `rare-ops.ts`;
@@ -35,7 +37,11 @@ import {
   STATUS,
 } from '../layout.js';
 import { Attr, S, Seg, segAttr, segBase, segLimit } from '../state.js';
+import { Field } from '../template-layout.js';
 import { emitFetchPage } from './emit-fetch.js';
+import { WALK } from './emit-seek.js';
+import { emitStep, STEP_LOCALS } from './emit-templates.js';
+import { pushRoot } from './finder-calls.js';
 import { CONDITION_TYPE, FLAG_TYPE, flagFunctions } from './flag-functions.js';
 import { ELSEWHERE, Leave } from './frame.js';
 import { arithmeticCases } from './interpreter-arithmetic.js';
@@ -57,6 +63,7 @@ const TYPES = [
 const IMPORTS = [
   { name: 'execute', type: 2 },
   { name: 'find', type: 1 },
+  { name: 'seek', type: 2 },
   { name: 'provide', type: 2 },
   { name: 'dispatch', type: 3 },
   { name: 'system', type: 1 },
@@ -104,6 +111,7 @@ export function emitInterpreter(layout: CacheLayout): Uint8Array<ArrayBuffer> {
       },
       { type: 1, locals: [], code: enter.done() },
       { type: 3, locals: [], code: here.done() },
+      { type: 2, locals: [{ count: STEP_LOCALS, type: I }], code: emitStep(layout) },
       ...flagFunctions(Call.FLAGS, 4, 5),
     ],
   });
@@ -134,6 +142,7 @@ class InterpreterEmitter {
     this.#exit = o.open();
     w.i32(Leave.UNKNOWN);
     w.set(P.CODE);
+    const begun = o.open();
     w.get(P.HEADER);
     w.op(W.I32_EQZ);
     o.if();
@@ -149,20 +158,18 @@ class InterpreterEmitter {
     w.op(W.I32_AND);
     w.op(W.SELECT);
     w.set(P.HOT);
-    this.#lookUp();
+    this.#lookUp(begun);
     this.#linkOrEnter();
     this.#countAndEnter(() => o.br(this.#exit));
     o.else();
     o.loadAt(P.HEADER, Header.MODE * 4);
     w.set(P.MODE);
+    this.#beginBlock();
+    o.end();
     o.end();
     w.i32(Leave.GOTO);
     w.set(P.CODE);
     this.#block = o.openLoop();
-    w.get(P.HEADER);
-    w.i32(Header.WORDS * 4);
-    w.op(W.I32_ADD);
-    w.set(P.PC);
     this.#enter = o.open();
     this.#lookup = o.open();
     this.#follow = o.open();
@@ -172,7 +179,7 @@ class InterpreterEmitter {
     o.end();
     this.#followLink();
     o.end();
-    this.#lookUp();
+    this.#lookUp(this.#block);
     this.#linkOrEnter();
     o.end();
     this.#countAndEnter(() => this.#toCompiled());
@@ -187,7 +194,7 @@ class InterpreterEmitter {
     const o = this.#o;
     const { w } = o;
     o.genericDepth = o.open();
-    const labels = new Array<number>(Op.CUT + 2).fill(o.genericDepth);
+    const labels = new Array<number>(Op.STEP + 1).fill(o.genericDepth);
     for (let i = cases.length - 1; i >= 0; i--) {
       const label = o.open();
       for (const op of cases[i]!.ops) labels[op] = label;
@@ -265,6 +272,24 @@ class InterpreterEmitter {
       this.#checkTarget();
       this.#finish(() => w.get(P.VALUE));
       this.#exitWith(Leave.EVENT);
+    });
+    add(Op.STEP, () => {
+      this.#finish(() => {
+        o.loadState(S.EIP);
+        o.loadAt(P.HEADER, Field.LENGTH * 4);
+        op(W.I32_ADD);
+      });
+      w.get(P.AT);
+      o.loadAt(P.HEADER, Field.LENGTH * 4);
+      op(W.I32_ADD);
+      w.tee(P.AT);
+      // What follows a page in machine memory need not follow it in the linear address space.
+      w.i32(4095);
+      op(W.I32_AND);
+      o.if();
+      this.#stepIfKnown(o.dispatchDepth);
+      o.end();
+      this.#linkAt(Header.FALL);
     });
     add(Op.CUT, () => {
       o.storeState(S.EIP, () => {
@@ -440,8 +465,11 @@ class InterpreterEmitter {
     w.set(P.MODE);
   }
 
-  /** NEXT: the block at EIP, as `Context.find` finds or decodes it where the fetch TLB's place has the page; else out. */
-  #lookUp(): void {
+  /**
+   * NEXT: the block at EIP, as `Context.find` finds or decodes it where the fetch TLB's place has the page; else out. To `walk` where
+   * there is none and its first instruction is ready to be executed without.
+   */
+  #lookUp(walk: number): void {
     const o = this.#o;
     const { w } = o;
     const op = (code: number) => w.op(code);
@@ -468,17 +496,27 @@ class InterpreterEmitter {
     };
     emitFetchPage(o, { page: P.X, place: P.LINE, machine: P.Y }, addTag, this.#exit);
     o.end();
-    // B: machine address.
     o.loadState(FETCH_MACHINE);
     w.get(P.LINEAR);
     w.i32(4095);
     op(W.I32_AND);
     op(W.I32_ADD);
-    w.set(P.Y);
-    w.get(P.Y);
+    w.tee(P.AT);
+    w.get(P.MODE);
+    w.call(Call.SEEK);
+    w.tee(P.NEXT);
+    w.i32(WALK);
+    op(W.I32_EQ);
+    o.if();
+    pushRoot(w, P.MODE);
+    w.set(P.ROOT);
+    this.#stepIfKnown(walk);
+    w.get(P.AT);
     w.get(P.MODE);
     w.call(Call.PROVIDE);
-    w.tee(P.NEXT);
+    w.set(P.NEXT);
+    o.end();
+    w.get(P.NEXT);
     op(W.I32_EQZ);
     o.brIf(this.#exit);
     // Decoded with the page behind it: such a block is the reference interpreter's.
@@ -506,9 +544,9 @@ class InterpreterEmitter {
     w.op(W.I32_ADD);
     o.loadAt(P.NEXT, Header.MACHINE * 4);
     w.op(W.I32_EQ);
-    // A block in passing is gone when it is wanted again.
-    w.get(P.NEXT);
-    w.i32(this.layout.keptAt);
+    // Templates are many blocks at once.
+    w.get(P.HEADER);
+    w.i32(this.layout.blocksAt);
     w.op(W.I32_GE_U);
     w.op(W.I32_AND);
     o.if();
@@ -537,6 +575,33 @@ class InterpreterEmitter {
     });
     w.get(P.NEXT);
     w.set(P.HEADER);
+    this.#beginBlock();
+  }
+
+  /** PC: the first op of the block at HEADER. */
+  #beginBlock(): void {
+    const { w } = this.#o;
+    w.get(P.HEADER);
+    w.i32(Header.WORDS * 4);
+    w.op(W.I32_ADD);
+    w.set(P.PC);
+  }
+
+  /** Goes to `then` with the instruction at AT ready to be executed from its template, if it has one. NEXT is lost. */
+  #stepIfKnown(then: number): void {
+    const o = this.#o;
+    const { w } = o;
+    w.get(P.AT);
+    w.get(P.ROOT);
+    w.call(Call.STEP);
+    w.tee(P.NEXT);
+    o.if();
+    w.get(P.NEXT);
+    w.set(P.HEADER);
+    o.loadAt(P.HEADER, Field.OPS_AT * 4);
+    w.set(P.PC);
+    o.br(then);
+    o.end();
   }
 
   // ---- out

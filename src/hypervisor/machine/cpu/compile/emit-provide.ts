@@ -1,6 +1,6 @@
 /**
- * The block at a machine address: the one that is there, or decoded from templates into the place of its retired predecessor, into the
- * ring of what is in passing, or behind the last block (`block-finder.ts`).
+ * The block at a machine address: the one that is there, or decoded from templates into the place of its retired predecessor or behind
+ * the last block (`block-finder.ts`).
  */
 import {
   BLOCK_BYTES_MAX,
@@ -10,37 +10,27 @@ import {
   MARK_WORDS,
   Mail,
   Mode,
-  RETIRED,
 } from '../cache-layout.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { Field, Kind, WINDOW_BYTES } from '../template-layout.js';
-import { Call, pushSlot } from './finder-calls.js';
+import { answerBlock, Call, pushRoot, pushSlot } from './finder-calls.js';
 import { Nest } from './nest.js';
 import { W } from './wasm-writer.js';
 
-const [MACHINE, MODE, HEADER, TO, ROOM, BYTES, HERE, COUNT, CYCLES, TEMPLATE, MARK, ROOT, START, FRESH, ENDED, KEPT] = [
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+const [MACHINE, MODE, HEADER, TO, ROOM, BYTES, HERE, COUNT, CYCLES, TEMPLATE, MARK, ROOT, START, FRESH, ENDED] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
 ];
+export const PROVIDE_LOCALS = 13;
 
 export function emitProvide(layout: CacheLayout): Uint8Array {
   const n = new Nest(2048);
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const answerIf = (value: () => void) => {
+  const unknownIf = () => {
     n.if();
-    value();
+    w.i32(0);
     op(W.RETURN);
     n.end();
-  };
-  const unknownIf = () => answerIf(() => w.i32(0));
-  const mail = (word: number) => {
-    w.i32(0);
-    w.memory(W.I32_LOAD, layout.mailAt + word * 4, 2);
-  };
-  const putMail = (word: number, local: number) => {
-    w.i32(0);
-    w.get(local);
-    w.memory(W.I32_STORE, layout.mailAt + word * 4, 2);
   };
   const putHeader = (word: number, value: () => void) => n.storeAt(HEADER, word * 4, value);
   const addTo = (local: number, value: () => void) => {
@@ -50,59 +40,16 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
     w.set(local);
   };
 
-  /** TO: the place of the first op of a block that begins there. */
-  const alignTo = () => {
-    w.get(TO);
-    w.i32(Header.WORDS * 4 + OP_WORDS * 4 - 1);
-    op(W.I32_ADD);
-    w.i32(-OP_WORDS * 4);
-    op(W.I32_AND);
-    w.set(TO);
-  };
-
-  // HEADER: the block, the retired block whose place it may take, or 0.
+  // HEADER: the retired block whose place it may take, or 0.
   pushSlot(w, MACHINE, MODE);
-  w.memory(W.I32_LOAD, layout.slotsAt, 2);
-  w.set(HEADER);
-  const searched = n.open();
-  const search = n.openLoop();
-  w.get(HEADER);
-  op(W.I32_EQZ);
-  n.brIf(searched);
-  n.loadAt(HEADER, Header.MACHINE * 4);
-  w.get(MACHINE);
-  op(W.I32_EQ);
-  n.loadAt(HEADER, Header.MODE * 4);
-  w.get(MODE);
-  op(W.I32_EQ);
-  op(W.I32_AND);
-  n.if();
-  n.loadAt(HEADER, Header.HEAT * 4);
-  w.i32(RETIRED);
-  op(W.I32_NE);
-  answerIf(() => w.get(HEADER));
-  n.br(searched);
-  n.end();
-  n.loadAt(HEADER, Header.CHAIN * 4);
-  w.set(HEADER);
-  n.br(search);
-  n.end();
-  n.end();
+  w.set(HERE);
+  answerBlock(n, layout, { machine: MACHINE, mode: MODE, slot: HERE, header: HEADER });
 
   w.get(MODE);
   w.i32(Mode.SINGLE);
   op(W.I32_AND);
   unknownIf();
-  // CODE16 is bit 2, STACK16 bit 0: `Templates.root`.
-  w.get(MODE);
-  w.i32(1);
-  op(W.I32_SHR_U);
-  w.i32(2);
-  op(W.I32_AND);
-  w.get(MODE);
-  w.i32(1);
-  op(W.I32_AND);
-  op(W.I32_OR);
+  pushRoot(w, MODE);
   w.set(ROOT);
   // HERE: end of the page, or of the window.
   w.get(MACHINE);
@@ -121,34 +68,6 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   op(W.SELECT);
   w.set(HERE);
 
-  // KEPT: does it get a place of its own?
-  w.i32(1);
-  w.set(KEPT);
-  w.get(HEADER);
-  op(W.I32_EQZ);
-  n.if();
-  pushSlot(w, MACHINE, MODE);
-  w.i32(1);
-  op(W.I32_SHL);
-  w.tee(MARK);
-  n.loadAt(MARK, layout.seenAt + 4);
-  w.i32(0);
-  n.loadAt(MARK, layout.seenAt);
-  w.get(MACHINE);
-  op(W.I32_EQ);
-  op(W.SELECT);
-  w.i32(1);
-  op(W.I32_ADD);
-  w.tee(COUNT);
-  w.memory(W.I32_STORE, layout.seenAt + 4, 2);
-  n.storeAt(MARK, layout.seenAt, () => w.get(MACHINE));
-  w.get(COUNT);
-  w.op(W.GLOBAL_GET);
-  w.u(0);
-  op(W.I32_GT_S);
-  w.set(KEPT);
-  n.end();
-
   const restart = n.openLoop();
   w.get(HEADER);
   n.if();
@@ -159,32 +78,19 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   op(W.I32_ADD);
   w.set(TO);
   n.else();
-  w.get(KEPT);
-  op(W.I32_EQZ);
-  n.if();
-  mail(Mail.PASSING);
+  w.i32(0);
+  w.memory(W.I32_LOAD, layout.mailAt + Mail.END * 4, 2);
+  w.i32(Header.WORDS * 4 + OP_WORDS * 4 - 1);
+  op(W.I32_ADD);
+  w.i32(-OP_WORDS * 4);
+  op(W.I32_AND);
   w.tee(TO);
-  w.i32(layout.keptAt - BLOCK_BYTES_MAX);
-  op(W.I32_GT_U);
-  n.if();
-  w.i32(layout.codeAt);
-  w.set(TO);
-  n.end();
-  w.i32(layout.keptAt);
-  w.set(ROOM);
-  alignTo();
-  n.else();
-  mail(Mail.END);
-  w.set(TO);
-  alignTo();
-  w.get(TO);
   w.i32(BLOCK_BYTES_MAX);
   op(W.I32_ADD);
   w.tee(ROOM);
   w.i32(layout.codeEnd);
   op(W.I32_GT_U);
   unknownIf();
-  n.end();
   n.end();
   w.get(TO);
   w.set(START);
@@ -246,9 +152,9 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   unknownIf();
   // Ops, marks, and a NEXT must fit.
   w.get(TO);
-  n.loadAt(TEMPLATE, Field.PATCHES_AT * 4);
+  n.loadAt(TEMPLATE, Field.OPS_END * 4);
   op(W.I32_ADD);
-  n.loadAt(TEMPLATE, Field.WORDS_AT * 4);
+  n.loadAt(TEMPLATE, Field.OPS_AT * 4);
   op(W.I32_SUB);
   w.get(MARK);
   op(W.I32_ADD);
@@ -322,31 +228,23 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   w.i32(layout.scratchAt);
   op(W.I32_SUB);
   w.copyMemory();
-  // FRESH: is the place a new one, and kept?
+  // FRESH: is the place a new one?
   w.get(HEADER);
   op(W.I32_EQZ);
   n.if();
+  w.i32(1);
+  w.set(FRESH);
   w.get(START);
   w.i32(Header.WORDS * 4);
   op(W.I32_SUB);
   w.set(HEADER);
-  w.get(KEPT);
-  w.set(FRESH);
-  // ROOM: the end.
-  w.get(TO);
-  w.get(MARK);
-  op(W.I32_ADD);
-  w.i32(layout.scratchAt);
-  op(W.I32_SUB);
-  w.set(ROOM);
-  w.get(KEPT);
-  n.if();
-  putHeader(Header.ROOM, () => w.get(ROOM));
-  n.else();
-  putHeader(Header.NUMBER, () => w.i32(0));
-  putMail(Mail.PASSING, ROOM);
-  putMail(Mail.LAST_PASSING, HEADER);
-  n.end();
+  putHeader(Header.ROOM, () => {
+    w.get(TO);
+    w.get(MARK);
+    op(W.I32_ADD);
+    w.i32(layout.scratchAt);
+    op(W.I32_SUB);
+  });
   n.end();
   putHeader(Header.CYCLES, () => w.get(CYCLES));
   putHeader(Header.INSTRUCTIONS, () => w.get(COUNT));

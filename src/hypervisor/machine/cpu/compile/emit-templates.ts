@@ -1,134 +1,210 @@
-/** Finds the template of an instruction by its bytes, and writes the ops that it stands for (`templates.ts`, `block-finder.ts`). */
+/**
+ * Finds the template of an instruction by its bytes, and puts into its ops what differs from one instruction to the next: into a copy,
+ * where a block is made, or where they lie, to be executed at once (`templates.ts`, `block-finder.ts`, `emit-interpreter.ts`).
+ */
 import type { CacheLayout } from '../cache-layout.js';
 import { OP_WORDS } from '../ir.js';
-import { Field, From, PATCH_WORDS } from '../template-layout.js';
-import { Call } from './finder-calls.js';
+import { Field, From, Kind, OPERAND_SIZES, type OperandSize, PATCH_WORDS, Patch, SOURCES } from '../template-layout.js';
 import { Nest } from './nest.js';
 import { Type, W } from './wasm-writer.js';
 
-export function emitMatch(layout: CacheLayout): Uint8Array {
-  const n = new Nest(128);
+/** Locals: where the instruction is, what ends there, a node of the trie to begin with, and one more. Pushes what `match` answers. */
+interface Descent {
+  readonly at: number;
+  readonly end: number;
+  readonly node: number;
+  readonly next: number;
+}
+
+function pushMatch(n: Nest, layout: CacheLayout, { at, end, node, next }: Descent): void {
   const { w } = n;
-  const [AT, END, NODE, NEXT] = [0, 1, 2, 3];
+  const found = n.open(Type.I32);
   const loop = n.openLoop();
-  w.get(AT);
-  w.get(END);
-  w.op(W.I32_GE_U);
-  n.if();
   w.i32(-1);
-  w.op(W.RETURN);
-  n.end();
-  w.get(NODE);
+  w.get(at);
+  w.get(end);
+  w.op(W.I32_GE_U);
+  n.brIf(found);
+  w.op(W.DROP);
+  w.get(node);
   w.i32(10);
   w.op(W.I32_SHL);
-  w.get(AT);
+  w.get(at);
   w.memory(W.I32_LOAD8_U, 0);
   w.i32(2);
   w.op(W.I32_SHL);
   w.op(W.I32_ADD);
   w.memory(W.I32_LOAD, layout.trieAt, 2);
-  w.tee(NEXT);
+  w.tee(next);
   w.i32(0);
   w.op(W.I32_GT_S);
   n.if();
-  w.get(NEXT);
-  w.set(NODE);
-  w.get(AT);
+  w.get(next);
+  w.set(node);
+  w.get(at);
   w.i32(1);
   w.op(W.I32_ADD);
-  w.set(AT);
+  w.set(at);
   n.br(loop);
   n.end();
   n.end();
   w.i32(0);
-  w.get(NEXT);
+  w.get(next);
   w.op(W.I32_SUB);
-  return w.done();
+  n.end();
 }
 
-export function emitFill(): Uint8Array {
-  const n = new Nest(512);
+export function emitMatch(layout: CacheLayout): Uint8Array {
+  const n = new Nest(128);
+  pushMatch(n, layout, { at: 0, end: 1, node: 2, next: 3 });
+  return n.w.done();
+}
+
+const SIGNED_LOADS: Readonly<Record<OperandSize, number | undefined>> = {
+  0: undefined,
+  1: W.I32_LOAD8_S,
+  2: W.I32_LOAD16_S,
+  4: W.I32_LOAD,
+};
+const UNSIGNED_LOADS = { ...SIGNED_LOADS, 1: W.I32_LOAD8_U, 2: W.I32_LOAD16_U };
+
+/**
+ * Does the patches from the address in `patch` to that in `end` on the ops at that in `ops`, for the instruction at `at`. `delta`:
+ * its distance from its block's EIP, if it is not 0.
+ */
+function emitPatches(
+  n: Nest,
+  locals: {
+    readonly patch: number;
+    readonly end: number;
+    readonly ops: number;
+    readonly at: number;
+    readonly delta?: number;
+    readonly word: number;
+  },
+): void {
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const [TEMPLATE, AT, DELTA, TO, FROM, PATCHES, END] = [0, 1, 2, 3, 4, 5, 6];
-  const field = (number: number) => n.loadAt(TEMPLATE, number * 4);
-  const step = (local: number, bytes: number) => {
-    w.get(local);
-    w.i32(bytes);
-    op(W.I32_ADD);
-    w.set(local);
-  };
-  const signed = (at: number, size: number) => {
-    w.get(AT);
-    field(at);
-    op(W.I32_ADD);
-    field(size);
-    w.call(Call.SIGNED);
-  };
-  const displacement = () => signed(Field.DISPLACEMENT_AT, Field.DISPLACEMENT_SIZE);
-  const immediate = () => signed(Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE);
-  /** Cuts what was pushed to so many bytes: size 4 shifts by 0. */
-  const unsigned = (value: () => void, size: number) => {
-    const up = () => {
-      w.i32(32);
-      field(size);
-      w.i32(3);
-      op(W.I32_SHL);
-      op(W.I32_SUB);
-    };
-    value();
-    up();
-    op(W.I32_SHL);
-    up();
+  const { patch, end, ops, at, delta, word } = locals;
+  const part = (shift: number) => {
+    w.get(word);
+    w.i32(shift);
     op(W.I32_SHR_U);
+    w.i32(Patch.PART);
+    op(W.I32_AND);
   };
-  const target = () => {
-    w.get(DELTA);
-    field(Field.LENGTH);
+  const operand = (size: OperandSize, loads: typeof SIGNED_LOADS) => {
+    const load = loads[size];
+    if (load === undefined) {
+      w.i32(0);
+      return;
+    }
+    w.get(at);
+    part(Patch.OPERAND_SHIFT);
     op(W.I32_ADD);
-    immediate();
+    w.memory(load, 0);
+  };
+  /** Pushes the distance to the target from the instruction. */
+  const distance = (size: OperandSize) => {
+    operand(size, SIGNED_LOADS);
+    part(Patch.LENGTH_SHIFT);
     op(W.I32_ADD);
   };
-  const word = () => {
+  const target = (size: OperandSize) => {
+    distance(size);
+    if (delta === undefined) return;
+    w.get(delta);
+    op(W.I32_ADD);
+  };
+  const cut = () => {
     w.i32(0xffff);
     op(W.I32_AND);
   };
-  const sources: Readonly<Record<number, () => void>> = {
-    [From.DISPLACEMENT]: displacement,
-    [From.DISPLACEMENT_WORD]: () => {
-      displacement();
-      word();
+  const sources: Readonly<Record<number, (size: OperandSize) => void>> = {
+    [From.DISPLACEMENT]: size => operand(size, SIGNED_LOADS),
+    [From.DISPLACEMENT_WORD]: size => {
+      operand(size, SIGNED_LOADS);
+      cut();
     },
-    [From.IMMEDIATE]: immediate,
-    [From.IMMEDIATE_ZERO]: () => unsigned(immediate, Field.IMMEDIATE_SIZE),
-    [From.IMMEDIATE_2]: () =>
-      unsigned(() => signed(Field.IMMEDIATE_2_AT, Field.IMMEDIATE_2_SIZE), Field.IMMEDIATE_2_SIZE),
-    [From.DELTA]: () => w.get(DELTA),
+    [From.IMMEDIATE]: size => operand(size, SIGNED_LOADS),
+    [From.IMMEDIATE_ZERO]: size => operand(size, UNSIGNED_LOADS),
+    [From.IMMEDIATE_2]: size => operand(size, UNSIGNED_LOADS),
+    [From.DELTA]: () => (delta === undefined ? w.i32(0) : w.get(delta)),
     [From.TARGET]: target,
-    [From.TARGET_WORD]: () => {
-      target();
-      word();
+    [From.TARGET_WORD]: size => {
+      target(size);
+      cut();
     },
-    [From.BACKWARD]: () => {
-      field(Field.LENGTH);
-      immediate();
-      op(W.I32_ADD);
+    [From.BACKWARD]: size => {
+      distance(size);
       w.i32(0);
       op(W.I32_LE_S);
     },
   };
+  const done = n.open();
+  const loop = n.openLoop();
+  w.get(patch);
+  w.get(end);
+  op(W.I32_GE_U);
+  n.brIf(done);
+  w.get(ops);
+  n.loadAt(patch, 0);
+  op(W.I32_ADD);
+  n.loadAt(patch, 4);
+  w.set(word);
+  const value = n.open(Type.I32);
+  const kinds = Array.from({ length: SOURCES }, (_, from) =>
+    OPERAND_SIZES.map(size => ({ from, size, label: 0 })),
+  ).flat();
+  for (let i = kinds.length - 1; i >= 0; i--) kinds[i]!.label = n.open();
+  w.get(word);
+  w.i32(Patch.PART);
+  op(W.I32_AND);
+  op(W.BR_TABLE);
+  w.u(kinds.length - 1);
+  for (const { label } of kinds) w.u(n.depth - label);
+  for (const { from, size } of kinds) {
+    n.end();
+    sources[from]!(size);
+    n.br(value);
+  }
+  op(W.UNREACHABLE);
+  n.end();
+  n.loadAt(patch, 8);
+  op(W.I32_ADD);
+  w.memory(W.I32_STORE, 0, 2);
+  w.get(patch);
+  w.i32(PATCH_WORDS * 4);
+  op(W.I32_ADD);
+  w.set(patch);
+  n.br(loop);
+  n.end();
+  n.end();
+}
 
-  field(Field.WORDS_AT);
+export const FILL_LOCALS = 5;
+
+export function emitFill(): Uint8Array {
+  const n = new Nest(1024);
+  const { w } = n;
+  const op = (code: number) => w.op(code);
+  const [TEMPLATE, AT, DELTA, TO, FROM, PATCH, END, OPS, WORD] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  const step = (local: number) => {
+    w.get(local);
+    w.i32(OP_WORDS * 4);
+    op(W.I32_ADD);
+    w.set(local);
+  };
+  w.get(TO);
+  w.set(OPS);
+  n.loadAt(TEMPLATE, Field.OPS_AT * 4);
   w.set(FROM);
-  field(Field.PATCHES_AT);
-  w.set(PATCHES);
-  field(Field.PATCHES_END);
+  n.loadAt(TEMPLATE, Field.OPS_END * 4);
   w.set(END);
-  // Patches name their words by their distance from the end of the ops.
   const copied = n.open();
   const copy = n.openLoop();
   w.get(FROM);
-  w.get(PATCHES);
+  w.get(END);
   op(W.I32_GE_U);
   n.brIf(copied);
   for (let offset = 0; offset < OP_WORDS * 4; offset += 8) {
@@ -137,62 +213,89 @@ export function emitFill(): Uint8Array {
     w.memory(W.I64_LOAD, offset, 3);
     w.memory(W.I64_STORE, offset, 3);
   }
-  step(TO, OP_WORDS * 4);
-  step(FROM, OP_WORDS * 4);
+  step(TO);
+  step(FROM);
   n.br(copy);
   n.end();
   n.end();
-  const done = n.open();
-  const loop = n.openLoop();
-  w.get(PATCHES);
-  w.get(END);
-  op(W.I32_GE_U);
-  n.brIf(done);
-  w.get(TO);
-  n.loadAt(PATCHES, 0);
-  op(W.I32_ADD);
-  const value = n.open(Type.I32);
-  const labels = Object.keys(sources).map(() => n.open());
-  n.loadAt(PATCHES, 4);
-  op(W.BR_TABLE);
-  w.u(labels.length - 1);
-  for (let source = 0; source < labels.length; source++) w.u(n.depth - labels[labels.length - 1 - source]!);
-  for (let source = 0; source < labels.length; source++) {
-    n.end();
-    sources[source]!();
-    n.br(value);
-  }
-  w.op(W.UNREACHABLE);
-  n.end();
-  n.loadAt(PATCHES, 8);
-  op(W.I32_ADD);
-  w.memory(W.I32_STORE, 0, 2);
-  step(PATCHES, PATCH_WORDS * 4);
-  n.br(loop);
-  n.end();
-  n.end();
+  n.loadAt(TEMPLATE, Field.PATCHES_AT * 4);
+  w.set(PATCH);
+  n.loadAt(TEMPLATE, Field.PATCHES_END * 4);
+  w.set(END);
+  emitPatches(n, { patch: PATCH, end: END, ops: OPS, at: AT, delta: DELTA, word: WORD });
   w.get(TO);
   return w.done();
 }
 
-export function emitSigned(): Uint8Array {
-  const n = new Nest(64);
+export const STEP_LOCALS = 6;
+
+/**
+ * `step(at, root)`: the template of the instruction at a machine address, ready to be executed; 0 where it has none that can be filled in, or
+ * goes on in the next page.
+ */
+export function emitStep(layout: CacheLayout): Uint8Array {
+  const n = new Nest(1024);
   const { w } = n;
-  const [AT, SIZE] = [0, 1];
-  for (const [size, load] of [
-    [4, W.I32_LOAD],
-    [1, W.I32_LOAD8_S],
-    [2, W.I32_LOAD16_S],
-  ] as const) {
-    w.get(SIZE);
-    w.i32(size);
-    w.op(W.I32_EQ);
+  const op = (code: number) => w.op(code);
+  const [AT, NODE, TEMPLATE, END, PATCH, OPS, WORD, LAST] = [0, 1, 2, 3, 4, 5, 6, 7];
+  /** Pops a condition; if it holds there is nothing to execute. */
+  const noneIf = () => {
     n.if();
-    w.get(AT);
-    w.memory(load, 0);
-    w.op(W.RETURN);
+    w.i32(0);
+    op(W.RETURN);
     n.end();
-  }
+  };
+  w.get(AT);
+  w.set(LAST);
+  w.get(AT);
+  w.i32(4095);
+  op(W.I32_OR);
+  w.i32(1);
+  op(W.I32_ADD);
+  w.set(END);
+  pushMatch(n, layout, { at: LAST, end: END, node: NODE, next: TEMPLATE });
+  w.tee(TEMPLATE);
   w.i32(0);
+  op(W.I32_LE_S);
+  noneIf();
+  w.get(AT);
+  n.loadAt(TEMPLATE, Field.LENGTH * 4);
+  op(W.I32_ADD);
+  w.get(END);
+  op(W.I32_GT_U);
+  noneIf();
+  n.loadAt(TEMPLATE, Field.KIND * 4);
+  w.i32(Kind.READY);
+  op(W.I32_NE);
+  n.if();
+  n.loadAt(TEMPLATE, Field.KIND * 4);
+  w.i32(Kind.BY_IMMEDIATE);
+  op(W.I32_NE);
+  noneIf();
+  w.get(AT);
+  n.loadAt(TEMPLATE, Field.IMMEDIATE_AT * 4);
+  op(W.I32_ADD);
+  w.memory(W.I32_LOAD8_U, 0);
+  w.i32(2);
+  op(W.I32_SHL);
+  n.loadAt(TEMPLATE, Field.EXACT_AT * 4);
+  op(W.I32_ADD);
+  w.memory(W.I32_LOAD, 0, 2);
+  w.tee(TEMPLATE);
+  op(W.I32_EQZ);
+  noneIf();
+  n.loadAt(TEMPLATE, Field.KIND * 4);
+  w.i32(Kind.READY);
+  op(W.I32_NE);
+  noneIf();
+  n.end();
+  n.loadAt(TEMPLATE, Field.OPS_AT * 4);
+  w.set(OPS);
+  n.loadAt(TEMPLATE, Field.PATCHES_AT * 4);
+  w.set(PATCH);
+  n.loadAt(TEMPLATE, Field.STEP_PATCHES_END * 4);
+  w.set(END);
+  emitPatches(n, { patch: PATCH, end: END, ops: OPS, at: AT, word: WORD });
+  w.get(TEMPLATE);
   return w.done();
 }

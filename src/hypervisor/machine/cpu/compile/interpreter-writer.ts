@@ -47,21 +47,26 @@ export const P = {
   CODE: 19,
   /** `Mode` of the blocks. */
   MODE: 20,
-  WIDE: 21,
+  /** Of an instruction that is executed from its template: its machine address, and the root of the trie (`Templates.root`). */
+  AT: 21,
+  ROOT: 22,
+  WIDE: 23,
 } as const;
 
 /** Functions of the module: imports, the interpreter, the ways in, flags. */
 export const Call = {
   EXECUTE: 0,
   FIND: 1,
-  PROVIDE: 2,
-  DISPATCH: 3,
-  SYSTEM: 4,
-  FAULT: 5,
-  INTERPRET: 6,
-  ENTER: 7,
-  HERE: 8,
-  FLAGS: 9,
+  SEEK: 2,
+  PROVIDE: 3,
+  DISPATCH: 4,
+  SYSTEM: 5,
+  FAULT: 6,
+  INTERPRET: 7,
+  ENTER: 8,
+  HERE: 9,
+  STEP: 10,
+  FLAGS: 11,
 } as const;
 
 /** Code for some ops. It begins with PC at the op and ends in one of the ways out of a case. */

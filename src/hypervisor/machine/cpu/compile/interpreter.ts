@@ -1,5 +1,6 @@
 /**
- * The interpreter of what is not compiled: one WebAssembly function over ops and headers in linear memory (`emit-interpreter.ts`).
+ * The interpreter of what is not compiled: one WebAssembly function over ops and headers in linear memory (`emit-interpreter.ts`), those
+ * of blocks, and those of templates for code that has no blocks yet.
  * It is good from its first call, and V8 compiles it once for all hosts of a process.
  *
  * It follows links between blocks by itself. It is left where the run loop has something to do: at event points, and for blocks that
@@ -32,6 +33,7 @@ export class WasmInterpreter {
         memory: memory.wasm,
         execute: (header: number, pc: number) => this.#execute(compiler.current as Context, header, pc),
         find: compiler.runtime.find,
+        seek: finder.seek,
         provide: finder.provide,
         dispatch: compiler.dispatch,
         system: compiler.events.system,
