@@ -103,8 +103,10 @@ export const Page = {
   FIRST: 0,
   /** Writes to its lines with code since one hit a block. */
   QUIET: 1,
-  /** How often a write has hit a block, up to `PATCHED_MAX`: for each time code of the page is walked twice as often before it is kept. */
+  /** How often a write has hit a block, up to `PATCHED_MAX`: for each time code of such lines is walked twice as often before it is kept. */
   PATCHED: 2,
+  /** The lines in which those blocks began. */
+  PATCHED_LINES: 3,
   WORDS: 4,
 } as const;
 export const PATCHED_MAX = 4;

@@ -315,13 +315,15 @@ export class CodeCache {
     const mpn = machine >>> 12;
     if ((this.memory.codeLines[mpn]! & linesOf(machine, length)) === 0) return;
     const page = this.#page(mpn);
-    const before = this.blocksInvalidated;
+    let patched = 0;
     this.#eachOn(mpn, at => {
-      if (this.#touches(at, machine, length)) this.#retireAt(at);
+      if (!this.#touches(at, machine, length)) return;
+      this.#retireAt(at);
+      patched |= this.#firstLine(at);
     });
-    if (this.blocksInvalidated !== before) {
+    if (patched !== 0) {
       this.#words[page + Page.QUIET] = 0;
-      this.#delay(mpn);
+      this.#delay(mpn, patched);
       this.#markPage(mpn);
       this.#noteSweep(machine);
     } else if (++this.#words[page + Page.QUIET]! > QUIET_WRITES) {
@@ -329,10 +331,16 @@ export class CodeCache {
     }
   }
 
-  /** From now on code of the page is walked twice as often before it gets a block. */
-  #delay(mpn: number): void {
-    const patched = this.#page(mpn) + Page.PATCHED;
-    this.#words[patched] = Math.min(this.#words[patched]! + 1, PATCHED_MAX);
+  /** From now on code that begins in some lines of the page is walked twice as often before it gets a block. */
+  #delay(mpn: number, lines: number): void {
+    const page = this.#page(mpn);
+    this.#words[page + Page.PATCHED] = Math.min(this.#words[page + Page.PATCHED]! + 1, PATCHED_MAX);
+    this.#words[page + Page.PATCHED_LINES]! |= lines;
+  }
+
+  /** Bit of the line in which a block begins. */
+  #firstLine(at: number): number {
+    return linesOf(this.code[at + Header.MACHINE]!, 1);
   }
 
   /**
@@ -340,11 +348,14 @@ export class CodeCache {
    * back if they are executed, and if not, which is more likely, stores need not come here any more.
    */
   #leaveLines(mpn: number, lines: number): void {
-    this.#delay(mpn);
+    let left = 0;
     this.#eachOn(mpn, at => {
       const compiled = (this.numbered[this.code[at + Header.NUMBER]!]?.regions.length ?? 0) > 0;
-      if (!compiled && (this.#linesIn(at, mpn) & lines) !== 0) this.#retireAt(at);
+      if (compiled || (this.#linesIn(at, mpn) & lines) === 0) return;
+      this.#retireAt(at);
+      left |= this.#firstLine(at);
     });
+    this.#delay(mpn, left);
     this.#tidy(mpn);
   }
 
@@ -363,6 +374,7 @@ export class CodeCache {
       if (this.#beginsOn(at, mpn)) this.#retireAt(at);
     });
     this.#words[this.#page(mpn) + Page.PATCHED] = 0;
+    this.#words[this.#page(mpn) + Page.PATCHED_LINES] = 0;
     this.#tidy(mpn);
   }
 

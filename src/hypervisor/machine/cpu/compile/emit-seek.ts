@@ -2,6 +2,7 @@
  * The block at a machine address for the interpreter: the one that is there, or a new one if the code there was executed often enough
  * without one, or `WALK` (`block-finder.ts`).
  */
+import { CODE_LINE_SHIFT } from '../../memory.js';
 import { type CacheLayout, PATIENCE, Page, Seen } from '../cache-layout.js';
 import { answerBlock, Call, pushSlot } from './finder-calls.js';
 import { Nest } from './nest.js';
@@ -9,14 +10,14 @@ import { W } from './wasm-writer.js';
 
 /** There is no block, and for now it is not worth to make one. */
 export const WALK = 1;
-export const SEEK_LOCALS = 4;
+export const SEEK_LOCALS = 5;
 
 /** `keepAfter`: the global with the executions that need no block. */
 export function emitSeek(layout: CacheLayout, keepAfter: number): Uint8Array {
   const n = new Nest(512);
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const [MACHINE, MODE, SLOT, HEADER, SEEN, ADDRESS] = [0, 1, 2, 3, 4, 5];
+  const [MACHINE, MODE, SLOT, HEADER, SEEN, ADDRESS, PAGE] = [0, 1, 2, 3, 4, 5, 6];
   const seenAt = layout.slotsAt + 4;
   const walkWith = (value: () => void) => {
     n.storeAt(SLOT, seenAt, value);
@@ -62,12 +63,24 @@ export function emitSeek(layout: CacheLayout, keepAfter: number): Uint8Array {
   op(W.I32_AND);
   w.op(W.GLOBAL_GET);
   w.u(keepAfter);
+  // Shifted by PATCHED if the line is one of PATCHED_LINES.
   w.get(MACHINE);
   w.i32(12);
   op(W.I32_SHR_U);
   w.i32(Math.log2(Page.WORDS * 4));
   op(W.I32_SHL);
+  w.tee(PAGE);
   w.memory(W.I32_LOAD, layout.pagesAt + Page.PATCHED * 4, 2);
+  w.i32(0);
+  n.loadAt(PAGE, layout.pagesAt + Page.PATCHED_LINES * 4);
+  w.get(MACHINE);
+  w.i32(CODE_LINE_SHIFT);
+  op(W.I32_SHR_U);
+  op(W.I32_SHR_U);
+  w.i32(1);
+  op(W.I32_AND);
+  op(W.I32_SUB);
+  op(W.I32_AND);
   op(W.I32_SHL);
   op(W.I32_LT_S);
   n.if();
