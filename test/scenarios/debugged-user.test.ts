@@ -3,7 +3,7 @@
  * same natively and under the monitor, and the recording the same whichever way the engine works.
  */
 import { describe, expect, test } from 'vitest';
-import { PROLOGUE } from '../vm/programs.js';
+import { PROLOGUE, pagingBy } from '../vm/programs.js';
 import { sameInEverySetting } from './every-setting.js';
 import { MODES } from './run-guest.js';
 
@@ -110,14 +110,7 @@ main:   mov dword [0x340000], 0x00000087
         mov eax, fault
         mov ecx, 14
         call gate
-        mov eax, 0x340000
-        mov cr3, eax
-        mov eax, cr4
-        or eax, 0x10
-        mov cr4, eax
-        mov eax, cr0
-        or eax, 0x80010000
-        mov cr0, eax
+        ${pagingBy(0x340000)}
         mov ebp, 6
 round:  mov esi, 0x100000
         mov edi, ${LINEAR + 0xffe}

@@ -5,7 +5,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { DMA_IRQ, DMA_MMIO, DMA_PORT, DmaRegister, dmaDevice } from '../vm/dma-device.js';
-import { PROLOGUE } from '../vm/programs.js';
+import { PROLOGUE, pagingBy } from '../vm/programs.js';
 import { sameInEverySetting } from './every-setting.js';
 import { MODES } from './run-guest.js';
 
@@ -137,14 +137,7 @@ patched: mov eax, 0
     source: `${BLOCKS.map(storing).join('')}
         mov dword [0x300000], 0x00000087
         mov dword [0x300004], 0x00301007
-        mov eax, 0x300000
-        mov cr3, eax
-        mov eax, cr4
-        or eax, 0x10
-        mov cr4, eax
-        mov eax, cr0
-        or eax, 0x80010000
-        mov cr0, eax
+        ${pagingBy(0x300000)}
         mov esi, 0
         mov ebp, ${ROUNDS}
  round: ${transfer('wait', 0x301000)}

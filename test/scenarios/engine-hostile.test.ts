@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { createHost } from '../../src/hypervisor/index.js';
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { LOAD_ADDRESS, multiboot } from '../differential/oracle-image.js';
-import { image as guest, PROLOGUE } from '../vm/programs.js';
+import { AT_1000_HZ, image as guest, PROLOGUE } from '../vm/programs.js';
 import { fillsCodeCache, jumpsThroughMemory, patchesEachTime, patchesWhatIsHot } from './engine-guests.js';
 
 const QUANTA = 2;
@@ -19,18 +19,21 @@ const TIGHT_GROWTH_BYTES = 96 << 20;
 
 const image = (source: string) => multiboot(assemble(LOAD_ADDRESS + 32, source).bytes);
 
-const images = {
-  /** Prints a letter for every 2,000 rounds of work. */
-  worker: image(`
-      mov esp, 0x90000
-      mov dx, 0x3f8
-more: mov ecx, 2000
+/** The work. */
+const ROUNDS = `mov ecx, 2000
 top:  push ecx
       imul eax, ecx, 77
       add [0x80000], eax
       pop ecx
       dec ecx
-      jnz top
+      jnz top`;
+
+const images = {
+  /** Prints a letter for every 2,000 rounds of work. */
+  worker: image(`
+      mov esp, 0x90000
+      mov dx, 0x3f8
+more: ${ROUNDS}
       mov al, 0x78
       out dx, al
       jmp more`),
@@ -39,24 +42,11 @@ top:  push ecx
 main: mov eax, tick
       mov ecx, 0x20
       call gate
-      mov al, 0x34
-      out 0x43, al
-      mov al, 0xa9          ; 1193: 1000 Hz
-      out 0x40, al
-      mov al, 0x04
-      out 0x40, al
-      mov al, 0xfe
-      out 0x21, al
+      ${AT_1000_HZ}
 wait: sti
       hlt
       mov ebp, 160
-more: mov ecx, 2000
-top:  push ecx
-      imul eax, ecx, 77
-      add [0x80000], eax
-      pop ecx
-      dec ecx
-      jnz top
+more: ${ROUNDS}
       mov al, 0x78
       call put
       dec ebp

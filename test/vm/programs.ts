@@ -56,19 +56,34 @@ export const PROLOGUE = `
         hlt
 `;
 
+/** Channel 0 of the PIT in mode 2, its interrupt the only one that is not masked. */
+export const AT_1000_HZ = `
+        mov al, 0x34
+        out 0x43, al
+        mov al, 0xa9          ; 1193
+        out 0x40, al
+        mov al, 0x04
+        out 0x40, al
+        mov al, 0xfe
+        out 0x21, al`;
+
+/** Paging with 4 MiB pages and write protection, by the directory at this address. */
+export const pagingBy = (directory: number) => `
+        mov eax, ${directory}
+        mov cr3, eax
+        mov eax, cr4
+        or eax, 0x10
+        mov cr4, eax
+        mov eax, cr0
+        or eax, 0x80010000
+        mov cr0, eax`;
+
 /** Counts TICKS timer interrupts at 1000 Hz, prints a dot for each tenth, and powers off. `rest`: what it does meanwhile. */
 export const TICKER = (ticks: number, rest = 'hlt') => `${PROLOGUE}
  main:  mov eax, tick
         mov ecx, 0x20
         call gate
-        mov al, 0x34
-        out 0x43, al
-        mov al, 0xa9          ; 1193: 1000 Hz
-        out 0x40, al
-        mov al, 0x04
-        out 0x40, al
-        mov al, 0xfe
-        out 0x21, al
+        ${AT_1000_HZ}
         xor ebp, ebp
  wait:  sti
         ${rest}

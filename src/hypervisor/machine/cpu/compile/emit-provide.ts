@@ -12,7 +12,8 @@ import {
   Mode,
 } from '../cache-layout.js';
 import { OP_WORDS, Op } from '../ir.js';
-import { Field, Kind, WINDOW_BYTES } from '../template-layout.js';
+import { Field, WINDOW_BYTES } from '../template-layout.js';
+import { emitReady } from './emit-templates.js';
 import { answerBlock, Call, pushRoot, pushSlot } from './finder-calls.js';
 import { Nest } from './nest.js';
 import { W } from './wasm-writer.js';
@@ -129,27 +130,7 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   w.get(HERE);
   op(W.I32_GT_U);
   n.brIf(decoded);
-  n.loadAt(TEMPLATE, Field.KIND * 4);
-  w.i32(Kind.BY_IMMEDIATE);
-  op(W.I32_EQ);
-  n.if();
-  w.get(BYTES);
-  n.loadAt(TEMPLATE, Field.IMMEDIATE_AT * 4);
-  op(W.I32_ADD);
-  w.memory(W.I32_LOAD8_U, 0);
-  w.i32(2);
-  op(W.I32_SHL);
-  n.loadAt(TEMPLATE, Field.EXACT_AT * 4);
-  op(W.I32_ADD);
-  w.memory(W.I32_LOAD, 0, 2);
-  w.tee(TEMPLATE);
-  op(W.I32_EQZ);
-  unknownIf();
-  n.end();
-  n.loadAt(TEMPLATE, Field.KIND * 4);
-  w.i32(Kind.READY);
-  op(W.I32_NE);
-  unknownIf();
+  emitReady(n, { at: BYTES, template: TEMPLATE }, unknownIf);
   // Ops, marks, and a NEXT must fit.
   w.get(TO);
   n.loadAt(TEMPLATE, Field.OPS_END * 4);

@@ -60,6 +60,42 @@ export function emitMatch(layout: CacheLayout): Uint8Array {
   return n.w.done();
 }
 
+/**
+ * The template in a local becomes the one that can be filled in for the instruction at `at`: itself, or the one for its immediate.
+ * `elseIf` pops a condition under which there is none.
+ */
+export function emitReady(
+  n: Nest,
+  { at, template }: { readonly at: number; readonly template: number },
+  elseIf: () => void,
+): void {
+  const { w } = n;
+  const isNot = (kind: number) => {
+    n.loadAt(template, Field.KIND * 4);
+    w.i32(kind);
+    w.op(W.I32_NE);
+  };
+  isNot(Kind.READY);
+  n.if();
+  isNot(Kind.BY_IMMEDIATE);
+  elseIf();
+  w.get(at);
+  n.loadAt(template, Field.IMMEDIATE_AT * 4);
+  w.op(W.I32_ADD);
+  w.memory(W.I32_LOAD8_U, 0);
+  w.i32(2);
+  w.op(W.I32_SHL);
+  n.loadAt(template, Field.EXACT_AT * 4);
+  w.op(W.I32_ADD);
+  w.memory(W.I32_LOAD, 0, 2);
+  w.tee(template);
+  w.op(W.I32_EQZ);
+  elseIf();
+  isNot(Kind.READY);
+  elseIf();
+  n.end();
+}
+
 const SIGNED_LOADS: Readonly<Record<OperandSize, number | undefined>> = {
   0: undefined,
   1: W.I32_LOAD8_S,
@@ -264,31 +300,7 @@ export function emitStep(layout: CacheLayout): Uint8Array {
   w.get(END);
   op(W.I32_GT_U);
   noneIf();
-  n.loadAt(TEMPLATE, Field.KIND * 4);
-  w.i32(Kind.READY);
-  op(W.I32_NE);
-  n.if();
-  n.loadAt(TEMPLATE, Field.KIND * 4);
-  w.i32(Kind.BY_IMMEDIATE);
-  op(W.I32_NE);
-  noneIf();
-  w.get(AT);
-  n.loadAt(TEMPLATE, Field.IMMEDIATE_AT * 4);
-  op(W.I32_ADD);
-  w.memory(W.I32_LOAD8_U, 0);
-  w.i32(2);
-  op(W.I32_SHL);
-  n.loadAt(TEMPLATE, Field.EXACT_AT * 4);
-  op(W.I32_ADD);
-  w.memory(W.I32_LOAD, 0, 2);
-  w.tee(TEMPLATE);
-  op(W.I32_EQZ);
-  noneIf();
-  n.loadAt(TEMPLATE, Field.KIND * 4);
-  w.i32(Kind.READY);
-  op(W.I32_NE);
-  noneIf();
-  n.end();
+  emitReady(n, { at: AT, template: TEMPLATE }, noneIf);
   n.loadAt(TEMPLATE, Field.OPS_AT * 4);
   w.set(OPS);
   n.loadAt(TEMPLATE, Field.PATCHES_AT * 4);
