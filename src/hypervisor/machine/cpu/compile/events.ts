@@ -21,8 +21,7 @@ import {
   INSTRUCTIONS,
   NO_PAGE,
   POLL_AT,
-  PRICES,
-  PRICES_AT,
+  type PRICES,
   SHAPE,
   STATUS,
 } from '../layout.js';
@@ -58,7 +57,6 @@ const TYPES = [
   { parameters: [I, I, I], results: [I] },
   { parameters: [I], results: [I] },
   { parameters: [I], results: [] },
-  { parameters: [I, I, I, I, I], results: [I] },
 ];
 
 /** Modules by the address of the ops, on which alone their bytes depend: nearly always the same. */
@@ -74,7 +72,7 @@ function moduleFor(codeAt: number): WebAssembly.Module {
         imports: [
           { name: 'system', type: 0 },
           { name: 'image', type: 1 },
-          { name: 'repeat', type: 8 },
+          { name: 'repeat', type: 5 },
         ],
         table: false,
         functions: [...replayFunctions([2, 3, 4]), ...flushFunctions([0, 7]), systemFunction(codeAt), faultFunction()],
@@ -112,12 +110,6 @@ class EventWords extends ThreadWords {
 
   one(): void {
     this.w.i32(1);
-  }
-
-  /** Pushes a price, a 64-bit float. */
-  price(name: (typeof PRICES)[number]): void {
-    this.w.get(CPU);
-    this.w.memory(W.F64_LOAD, PRICES_AT + PRICES.indexOf(name) * 8, 3);
   }
 
   pay(name: (typeof PRICES)[number]): void {
@@ -402,10 +394,6 @@ class SystemWriter extends EventWords {
     this.argument(2);
     this.and(0xff);
     this.argument(3);
-    for (const name of ['stringStart', 'stringStep'] as const) {
-      this.price(name);
-      w.op(W.I32_TRUNC_F64_U);
-    }
     w.call(Import.REPEAT);
     w.tee(X);
     w.i32(Repeated.EVENT);

@@ -2,7 +2,7 @@
  * The common case of REP MOVS and REP STOS (`strings.ts`), chunk by chunk with the same price and the same event points: upwards,
  * with 32-bit registers, between pages of RAM.
  *
- *     repeat(cpu, kind | size << 4, seg, start, step) -> `Repeated`
+ *     repeat(cpu, kind | size << 4, seg) -> `Repeated`
  */
 import { DATA_PLACES } from '../../mmu/tlb.js';
 import { CYCLES, LIMIT, READABLE, TLB_AT } from '../layout.js';
@@ -14,8 +14,8 @@ import { ThreadWords } from './thread-words.js';
 import { type Local, Type, W } from './wasm-writer.js';
 
 const CPU = 0;
-/** Behind the five parameters. */
-export const REPEAT_LOCALS: readonly Local[] = [{ count: 11, type: Type.I32 }];
+/** Behind the three parameters. */
+export const REPEAT_LOCALS: readonly Local[] = [{ count: 13, type: Type.I32 }];
 
 /** What `repeat` answers. The registers and the clock are as of the last chunk that it did. */
 export const Repeated = {
@@ -127,6 +127,14 @@ export function repeatCode(find: number): Uint8Array {
     w.set(N);
   };
 
+  for (const [price, local] of [
+    ['stringStart', START],
+    ['stringStep', STEP],
+  ] as const) {
+    words.price(price);
+    w.op(W.I32_TRUNC_F64_U);
+    w.set(local);
+  }
   state(S.EFLAGS);
   words.and(Flag.DF);
   restIf();

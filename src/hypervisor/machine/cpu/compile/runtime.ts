@@ -37,7 +37,6 @@ export function makeRuntime(
       { parameters: [I, I, I], results: [] },
       { parameters: [I, I, I], results: [I] },
       { parameters: [I, I, I, I], results: [] },
-      { parameters: [I, I, I, I, I], results: [I] },
     ],
     imports: [
       { name: 'load', type: 0 },
@@ -48,7 +47,7 @@ export function makeRuntime(
       { type: 2, locals: findLocals(3), code: findCode(codeLinesAt) },
       { type: 2, locals: findLocals(3), code: loadCode(codeLinesAt) },
       { type: 3, locals: findLocals(4), code: storeCode(codeLinesAt) },
-      { type: 4, locals: REPEAT_LOCALS, code: repeatCode(find) },
+      { type: 2, locals: REPEAT_LOCALS, code: repeatCode(find) },
     ],
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table, ...slow } });

@@ -15,6 +15,8 @@ import {
   LIMIT,
   NO_PAGE,
   POLL_AT,
+  PRICES,
+  PRICES_AT,
   READABLE,
   RING_MARK,
   RINGS,
@@ -67,6 +69,12 @@ export class ThreadWords extends Words {
   }
 
   // ---- time
+
+  /** Pushes a price, a 64-bit float. */
+  price(name: (typeof PRICES)[number]): void {
+    this.w.get(CPU);
+    this.w.memory(W.F64_LOAD, PRICES_AT + PRICES.indexOf(name) * 8, 3);
+  }
 
   clock(index: number): void {
     this.w.get(CPU);
