@@ -68,7 +68,7 @@ const icedByRequire = {
  */
 const FACADE = /\/src\/hypervisor\/(?:base\/errors|stats\/|machine\/costs\/)/;
 
-export default defineConfig({
+const program = defineConfig({
   input: {
     'cli/main': 'src/cli/main.ts',
     'session/worker': 'src/session/worker.ts',
@@ -104,3 +104,16 @@ export default defineConfig({
     cleanDir: true,
   },
 });
+
+/**
+ * The thread that compiles has a file of its own, with copies of what it shares with the machine: in a chunk for both, the constants of the
+ * machine's inner loops would be imported ones.
+ */
+const compileWorker = defineConfig({
+  ...program,
+  input: { 'session/compile-worker': 'src/session/compile-worker.ts' },
+  plugins: [],
+  output: { dir: 'dist', format: 'esm', entryFileNames: '[name].js', sourcemap: true },
+});
+
+export default [program, compileWorker];

@@ -1,5 +1,5 @@
-/** `VMITOP_TIERING=always`, `never` or `reference` runs the whole suite with that setting of the engine. */
-import { type EngineOptions, engineDefaults } from '../src/hypervisor/machine/cpu/code-cache.js';
+/** `VMITOP_TIERING=always`, `later`, `never` or `reference` runs the whole suite with that setting of the engine. */
+import { type EngineSetting, setEngine } from './engine-setting.js';
 
-const wanted = process.env.VMITOP_TIERING as EngineOptions['tiering'];
-if (wanted !== undefined) engineDefaults.tiering = wanted;
+const wanted = process.env.VMITOP_TIERING as EngineSetting | undefined;
+if (wanted !== undefined) setEngine(wanted);

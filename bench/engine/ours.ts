@@ -11,6 +11,7 @@ import { zeroCounters } from '../../src/hypervisor/stats/counters.js';
 import { parseMultiboot } from '../../src/hypervisor/vm/multiboot.js';
 import { NativeInstance, NativeMachine } from '../../src/hypervisor/vm/native-instance.js';
 import { MpnAllocator } from '../../src/hypervisor/vmkernel/mpn-allocator.js';
+import { openWorkshop } from '../../src/session/workshop.js';
 import { type ChildOptions, childOptions, childReader, readImage, sendAll } from './child.js';
 import { median } from './report.js';
 import type { RowReader } from './rows.js';
@@ -39,6 +40,13 @@ function timeCompiler(compiler: Compiler): readonly number[] {
     compile(...args);
     times.push(performance.now() - start);
   };
+  const poll = compiler.poll.bind(compiler);
+  compiler.poll = () => {
+    const before = compiler.compiled;
+    const start = performance.now();
+    poll();
+    if (compiler.compiled !== before) times.push(performance.now() - start);
+  };
   return times;
 }
 
@@ -47,7 +55,11 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
   const costs = COST_PROFILES['xeon-5160']!;
   const memoryBytes = options.memoryMib * 1048576;
   const memory = new MachineMemory(RESERVED_BYTES + memoryBytes + 0x100000);
-  const codeCache = new CodeCache(memory, options.tiering === undefined ? {} : { tiering: options.tiering });
+  const codeCache = new CodeCache(
+    memory,
+    options.tiering === undefined ? {} : { tiering: options.tiering },
+    options.tiering === undefined ? openWorkshop() : undefined,
+  );
   const compileMs = timeCompiler(codeCache.compiler);
   const hardware = { memory, allocator: new MpnAllocator(memory), codeCache, costs };
   const machine = new NativeMachine(hardware, memoryBytes);

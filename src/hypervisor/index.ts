@@ -7,6 +7,7 @@
  */
 
 import type { EngineOptions } from './machine/cpu/code-cache.js';
+import type { Workshop } from './machine/cpu/compile/workshop.js';
 import type { Mode, Sample } from './stats/sample.js';
 import { VmHost } from './vm/host.js';
 
@@ -15,6 +16,8 @@ export { overrideCosts } from './machine/costs/define.js';
 export { COST_PROFILES } from './machine/costs/index.js';
 export type { CostProfile } from './machine/costs/profile.js';
 export type { EngineOptions } from './machine/cpu/code-cache.js';
+export type { RegionSource } from './machine/cpu/compile/region-source.js';
+export type { FinishedRegion, Workshop } from './machine/cpu/compile/workshop.js';
 export {
   formatRecording,
   parseRecording,
@@ -141,7 +144,10 @@ export interface Host {
 
 export type { Mode };
 
-/** Throws `UsageError` when the configuration cannot be used. */
-export function createHost(config: HostConfig): Host {
-  return new VmHost(config);
+/**
+ * `workshop`: where code is compiled while the host goes on; without, it stands still meanwhile. Throws `UsageError` when the
+ * configuration cannot be used.
+ */
+export function createHost(config: HostConfig, workshop?: Workshop): Host {
+  return new VmHost(config, [], workshop);
 }

@@ -1,5 +1,5 @@
 /** The near end of a host that runs in a worker thread: keeps the newest samples and events, sends commands. */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import {
   type Command,
   type CommandResult,
@@ -12,6 +12,7 @@ import {
 } from '../hypervisor/index.js';
 import type { Session } from '../tui/session.js';
 import type { Failed, FromWorker, Pace, Progress, ToWorker, WorkerStart } from './protocol.js';
+import { startWorker } from './start-worker.js';
 
 /** Newest events that are kept. */
 const EVENTS_MAX = 500;
@@ -34,16 +35,6 @@ function revive(failed: Failed): Error {
   const error = failed.name === 'MonitorBug' ? new MonitorBug(failed.message) : new Error(failed.message);
   if (failed.stack !== undefined) error.stack = failed.stack;
   return error;
-}
-
-/** Node 20 cannot load TypeScript into a worker by itself: from sources, a bootstrap registers the loader first. */
-function startWorker(start: WorkerStart): Worker {
-  const here = import.meta.url;
-  // Built, this may be a file of another folder: the build puts the worker where it is in the sources.
-  if (!here.endsWith('.ts')) return new Worker(new URL('../session/worker.js', here), { workerData: start });
-  const url = JSON.stringify(new URL('./worker.ts', here).href);
-  const code = `import('tsx/esm/api').then(({ register }) => { register(); return import(${url}); });`;
-  return new Worker(code, { eval: true, workerData: start });
 }
 
 /** Starts a host in a worker thread. */
@@ -72,10 +63,12 @@ export class HostSession implements Session {
 
   constructor(options: SessionOptions) {
     this.#onProgress = options.onProgress;
-    this.#worker = startWorker({
-      config: options.config,
-      pace: options.pace ?? 1,
-      typeWhenIdle: options.typeWhenIdle ?? {},
+    this.#worker = startWorker('worker', {
+      workerData: {
+        config: options.config,
+        pace: options.pace ?? 1,
+        typeWhenIdle: options.typeWhenIdle ?? {},
+      } satisfies WorkerStart,
     });
     let onReady: () => void = () => {};
     let onFailed: (error: Error) => void = () => {};

@@ -5,6 +5,7 @@ import { createHost, type Host, type HostEvent } from '../hypervisor/index.js';
 import type { Failed, FromWorker, ToWorker, WorkerStart } from './protocol.js';
 import { Runner } from './runner.js';
 import { WhenIdle } from './when-idle.js';
+import { openWorkshop } from './workshop.js';
 
 /** Shortest and longest real time between two messages of progress, ms. */
 const REPORT_MS_MIN = 20;
@@ -21,7 +22,7 @@ class HostThread {
 
   constructor(start: WorkerStart, post: (message: FromWorker) => void) {
     this.#post = post;
-    this.#host = createHost(start.config);
+    this.#host = createHost(start.config, openWorkshop());
     this.#whenIdle = new WhenIdle(this.#host, start.typeWhenIdle);
     this.#runner = new Runner(this.#host, start.pace, {
       onQuantum: events => {

@@ -5,6 +5,7 @@ import { type Block, engineDefaults } from '../../src/hypervisor/machine/cpu/cod
 import { Tiering } from '../../src/hypervisor/machine/cpu/compile/compiler.js';
 import { OP_WORDS } from '../../src/hypervisor/machine/cpu/ir.js';
 import { Attr, Cr0, type Exit, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
+import { DelayedWorkshop } from '../delayed-workshop.js';
 import { GDT, HANDLERS, IDT, Machine, PAGE_DIRECTORY, STACK0, STACK3 } from '../machine/fixture.js';
 import {
   ALIAS_CODE,
@@ -71,11 +72,15 @@ export class Engine {
   readonly log: number[] = [];
   onRegion: ((blocks: readonly Block[]) => void) | undefined;
 
-  /** `threshold`: executions after which a block is compiled (infinite: never), or all is left to the reference interpreter. */
-  constructor(threshold: number | 'reference') {
+  /**
+   * `threshold`: executions after which a block is compiled (infinite: never), or all is left to the reference interpreter. `later`:
+   * regions come from a workshop.
+   */
+  constructor(threshold: number | 'reference', later = false) {
     const { log } = this;
-    const before = [engineDefaults.tiering, Tiering.normal] as const;
+    const before = [{ ...engineDefaults }, Tiering.normal] as const;
     engineDefaults.tiering = threshold === 'reference' ? threshold : 'normal';
+    if (later) engineDefaults.workshop = () => new DelayedWorkshop();
     if (threshold !== 'reference') (Tiering as { normal: number }).normal = threshold;
     this.machine = new Machine({
       physicalBytes: RAM,
@@ -94,7 +99,7 @@ export class Engine {
         write: (port, width, value) => this.#device(4, port, width, value),
       },
     });
-    engineDefaults.tiering = before[0];
+    Object.assign(engineDefaults, before[0]);
     (Tiering as { normal: number }).normal = before[1];
     const { machine } = this;
     const { compiler } = machine.cache;
@@ -330,18 +335,21 @@ function countOps({ machine }: Engine, blocks: readonly Block[], { compiledOps }
 /** Reference interpreter and engines that compile after so many executions. */
 export class EnginePair {
   a = new Engine('reference');
-  #others = new Map<number, Engine>();
+  #others = new Map<string, Engine>();
 
-  #other(threshold: number): Engine {
-    let engine = this.#others.get(threshold);
-    if (engine === undefined) this.#others.set(threshold, (engine = new Engine(threshold)));
+  /** Of every other program the regions are ordered. */
+  #other({ seed, threshold }: Program): Engine {
+    const later = (seed & 1) !== 0;
+    const key = `${threshold} ${later}`;
+    let engine = this.#others.get(key);
+    if (engine === undefined) this.#others.set(key, (engine = new Engine(threshold, later)));
     return engine;
   }
 
   /** Null if the engines agree. */
   check(program: Program, tally?: Tally): Failure | null {
     const { a } = this;
-    const b = this.#other(program.threshold);
+    const b = this.#other(program);
     b.onRegion = tally === undefined ? undefined : blocks => countOps(b, blocks, tally);
     a.reset(program);
     b.reset(program);

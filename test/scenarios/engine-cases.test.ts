@@ -3,23 +3,17 @@
  * device accesses are those of the reference interpreter. Each program also says by itself that it did what it is about.
  */
 import { describe, expect, test } from 'vitest';
-import { engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { Cr0, S, Vector } from '../../src/hypervisor/machine/cpu/state.js';
+import { type EngineSetting, inSetting } from '../engine-setting.js';
 import { CODE, CS3, DATA, DS3, HANDLERS, Machine, STACK0 } from '../machine/fixture.js';
 
-const SETTINGS = ['never', 'always', 'normal'] as const;
+const SETTINGS = ['never', 'always', 'later', 'normal'] as const;
 /** Enough rounds for code to be hot in the setting `normal`. */
 const HOT = 500;
 /** Rounds of what drops compiled code each time. */
 const ROUNDS = 60;
 
-function machineWith(tiering: (typeof SETTINGS)[number] | 'reference'): Machine {
-  const before = engineDefaults.tiering;
-  engineDefaults.tiering = tiering;
-  const machine = new Machine();
-  engineDefaults.tiering = before;
-  return machine;
-}
+const machineWith = (setting: EngineSetting): Machine => inSetting(setting, () => new Machine());
 
 const digest = ({ cpu, memory, base, mmioLog, portLog }: Machine) => ({
   registers: [...cpu.s.subarray(0, 9)],

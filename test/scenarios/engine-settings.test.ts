@@ -1,6 +1,6 @@
 /**
  * A recording of two VMs, one translated and one paravirtualized, is the same byte for byte whichever way the engine works: never
- * compiling, compiling at once, compiling what is hot, and with so little room that compiled code is dropped again and again.
+ * compiling, compiling at once or in a workshop, compiling what is hot, and with so little room that compiled code is dropped again and again.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { loadGuestImage } from '../../src/guest/image.js';
@@ -12,7 +12,9 @@ import {
   type Recording,
   recordingOf,
   verifyRecording,
+  type Workshop,
 } from '../../src/hypervisor/index.js';
+import { DelayedWorkshop } from '../delayed-workshop.js';
 
 const images = { guest: loadGuestImage() };
 
@@ -34,8 +36,8 @@ function config(engine: EngineOptions): HostConfig {
 }
 
 /** Boots both, runs programs in both (processes, page faults, system calls), and says what the engine did. */
-function record(engine: EngineOptions) {
-  const host = createHost(config(engine));
+function record(engine: EngineOptions, workshop?: Workshop) {
+  const host = createHost(config(engine), workshop);
   const idle = new Set<string>();
   let largest = 0;
   const quanta = (count: number) => {
@@ -59,8 +61,10 @@ function record(engine: EngineOptions) {
   return { recording: recordingOf(host), digests, engine: host.engine, largest };
 }
 
-const SETTINGS: readonly (readonly [string, EngineOptions])[] = [
+const SETTINGS: readonly (readonly [string, EngineOptions, Workshop?])[] = [
   ['at once', { tiering: 'always' }],
+  ['at some time', { tiering: 'always' }, new DelayedWorkshop()],
+  ['at some time, in 1 MiB', { tiering: 'always', codeBytesMax: 1 << 20 }, new DelayedWorkshop()],
   ['what is hot', { tiering: 'normal' }],
   ['what is hot, in 1 MiB', { tiering: 'normal', codeBytesMax: 1 << 20 }],
 ];
@@ -75,9 +79,9 @@ describe('a host that never compiles', () => {
     expect(reference.engine).toMatchObject({ compiledBytes: 0, regions: 0, compilations: 0 });
   });
 
-  for (const [name, engine] of SETTINGS) {
+  for (const [name, engine, workshop] of SETTINGS) {
     test(`makes the same recording as one that compiles ${name}`, () => {
-      const other = record(engine);
+      const other = record(engine, workshop);
       expect(other.digests).toEqual(reference.digests);
       expect(firstDifference(other.recording, reference.recording)).toBeUndefined();
       expect(formatRecording(other.recording, images)).toBe(text);

@@ -1,6 +1,7 @@
 /** `vmitop verify`: a recorded session again, every sample compared byte for byte. */
 import type { CommandModule } from 'yargs';
 import type { Verification } from '../../hypervisor/index.js';
+import { openWorkshop } from '../../session/workshop.js';
 import { ExitCode } from '../exit.js';
 import { loadImages, readText } from '../files.js';
 import { COST_OPTION, parseCosts } from '../options.js';
@@ -33,6 +34,7 @@ async function verify(argv: VerifyArguments, streams: Streams): Promise<ExitCode
   const images = loadImages(Object.keys(recording.images));
   const bar = new ProgressBar(streams.stderr);
   const verification = verifyRecording(recording, images, {
+    workshop: openWorkshop(),
     costOverrides,
     onProgress: done => bar.show(done, argv.file),
   });

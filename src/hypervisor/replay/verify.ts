@@ -1,6 +1,6 @@
 /** Re-runs a recording and compares every sample byte for byte. */
 import { UsageError } from '../base/assert.js';
-import type { EngineOptions, HostConfig } from '../index.js';
+import type { EngineOptions, HostConfig, Workshop } from '../index.js';
 import { VmHost } from '../vm/host.js';
 import { costsDigest, costsOf, imageDigest, type Recording } from './recording.js';
 
@@ -33,6 +33,8 @@ export interface VerifyOptions {
   readonly costOverrides?: Readonly<Record<string, number>>;
   /** How the engine works: it cannot matter. */
   readonly engine?: EngineOptions;
+  /** Compiles, if there is one. */
+  readonly workshop?: Workshop;
   /** Called now and then with the share of the virtual time that is done, 0..1. */
   onProgress?(done: number): void;
 }
@@ -54,7 +56,7 @@ export function verifyRecording(
     images,
   };
   const differences = inputDifferences(recording, config);
-  const replay = new Replay(recording, new VmHost(config), options);
+  const replay = new Replay(recording, new VmHost(config, [], options.workshop), options);
   const divergence = replay.run();
   return {
     identical: divergence === undefined && differences.length === 0,

@@ -20,6 +20,7 @@ import { overrideCosts } from '../machine/costs/define.js';
 import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import { CodeCache } from '../machine/cpu/code-cache.js';
+import type { Workshop } from '../machine/cpu/compile/workshop.js';
 import { MachineMemory, RESERVED_BYTES } from '../machine/memory.js';
 import type { Sample } from '../stats/sample.js';
 import { hostMemorySample } from '../vmkernel/host-memory.js';
@@ -70,10 +71,10 @@ export class VmHost implements Host {
   readonly #adapters: readonly Adapter[];
 
   /**
-   * Each board gets `adapters` besides its own devices, whenever it is powered on. Throws `UsageError` when the configuration
+   * Each board gets `adapters` besides its own devices, whenever it is powered on. `workshop` compiles, if there is one. Throws `UsageError` when the configuration
    * cannot be used; nothing is started then.
    */
-  constructor(config: HostConfig, adapters: readonly Adapter[] = []) {
+  constructor(config: HostConfig, adapters: readonly Adapter[] = [], workshop?: Workshop) {
     checkHostConfig(config);
     this.#adapters = adapters;
     this.config = config;
@@ -91,7 +92,7 @@ export class VmHost implements Host {
     this.#hardware = {
       memory,
       allocator: new MpnAllocator(memory),
-      codeCache: new CodeCache(memory, config.engine),
+      codeCache: new CodeCache(memory, config.engine, workshop),
       costs: this.#costs,
     };
     this.#scheduler = new Scheduler(config.pcpus, this.cyclesPerSecond, 0);

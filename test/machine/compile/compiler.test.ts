@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { type EngineOptions, engineDefaults } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import { ModuleCache } from '../../../src/hypervisor/machine/cpu/compile/module-cache.js';
-import { BYTES_MAX } from '../../../src/hypervisor/machine/cpu/compile/region-plan.js';
+import { BYTES_MAX } from '../../../src/hypervisor/machine/cpu/compile/region-source.js';
 import { assembleModule, Type, WasmWriter } from '../../../src/hypervisor/machine/cpu/compile/wasm-writer.js';
 import { S } from '../../../src/hypervisor/machine/cpu/state.js';
 import { CODE, DATA, Machine } from '../fixture.js';

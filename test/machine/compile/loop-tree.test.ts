@@ -1,6 +1,5 @@
 /** The layout of a region's blocks: on any graph every edge goes forward, or back to the header of a loop around it. */
 import { describe, expect, test } from 'vitest';
-import type { Block } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import {
   arrange,
   firstOf,
@@ -12,10 +11,11 @@ import {
   successors,
 } from '../../../src/hypervisor/machine/cpu/compile/loop-tree.js';
 import { Node } from '../../../src/hypervisor/machine/cpu/compile/region-plan.js';
+import type { SourceBlock } from '../../../src/hypervisor/machine/cpu/compile/region-source.js';
 
 /** Nodes with these successors, by number: `[taken, fall]`, -1 for none. */
 function graph(edges: readonly (readonly [number, number])[]): Node[] {
-  const nodes = edges.map((_, index) => new Node({ machine: index * 16 } as Block, 0));
+  const nodes = edges.map((_, index) => new Node({ machine: index * 16, marks: 0 } as SourceBlock));
   edges.forEach(([taken, fall], index) => {
     const node = nodes[index]!;
     node.taken = nodes[taken] ?? null;

@@ -28,6 +28,7 @@ import {
 import { BlockFinder } from './compile/block-finder.js';
 import { Compiler, type Region, Tiering } from './compile/compiler.js';
 import { WasmInterpreter } from './compile/interpreter.js';
+import type { Workshop } from './compile/workshop.js';
 import type { BlockDecoder } from './decode.js';
 import { OP_WORDS, Op } from './ir.js';
 import { FETCH_MACHINE } from './layout.js';
@@ -98,8 +99,11 @@ export interface EngineOptions {
   /** Bound of the memory for decoded blocks, in bytes: 96 KiB at least, `CODE_WORDS` words at most. */
   readonly decodedBytesMax?: number;
 }
-/** What holds where an option is not given. The test suite changes it to run as a whole in another setting. */
-export const engineDefaults: Required<{ -readonly [K in keyof EngineOptions]: EngineOptions[K] }> = {
+/** What holds where an option or a workshop is not given. The test suite changes it to run as a whole in another setting. */
+export const engineDefaults: Required<{ -readonly [K in keyof EngineOptions]: EngineOptions[K] }> & {
+  workshop: (() => Workshop) | undefined;
+} = {
+  workshop: undefined,
   tiering: 'normal',
   codeBytesMax: 256 << 20,
   decodedBytesMax: CODE_WORDS * 4,
@@ -154,6 +158,8 @@ export class CodeCache {
   constructor(
     readonly memory: MachineMemory,
     options: EngineOptions = {},
+    /** Builds compiled code (`Compiler`). */
+    workshop = engineDefaults.workshop?.(),
   ) {
     const { tiering, codeBytesMax, decodedBytesMax } = { ...engineDefaults, ...options };
     this.layout = reserveCache(memory, decodedBytesMax);
@@ -164,7 +170,7 @@ export class CodeCache {
     this.finder = new BlockFinder(memory, this.layout, keepAfter, mpn => {
       for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
     });
-    this.compiler = new Compiler(this, Tiering[tiering], codeBytesMax);
+    this.compiler = new Compiler(this, Tiering[tiering], codeBytesMax, workshop);
     this.interpreter = tiering === 'reference' ? null : new WasmInterpreter(this);
     memory.onCodeWrite = (machine, length) => this.invalidate(machine, length);
     this.#reset();

@@ -54,6 +54,7 @@ export function run(cpu: Context): Exit {
       trap = (s[S.EFLAGS]! & Flag.TF) !== 0;
       s[S.INTERRUPT_SHADOW] = 0;
     }
+    compiler.poll();
     let why: number = single || alone || interpreter === null ? Leave.UNKNOWN : compiler.runHere(cpu);
     if (why === Leave.UNKNOWN) {
       const block = cpu.find(single || alone);

@@ -10,18 +10,18 @@ import type { Block, CodeCache } from '../code-cache.js';
 import type { Context } from '../context.js';
 import { LIMIT } from '../layout.js';
 import { S } from '../state.js';
+import { type BuildRegion, type BuiltRegion, regionBuilder } from './build-region.js';
 import { type Dispatch, INTERPRETER, makeDispatch } from './dispatch.js';
-import { RegionEmitter } from './emit-region.js';
 import { type Events, makeEvents } from './events.js';
 import { makeFlagFunctions } from './flag-functions.js';
-import { GLOBALS, Helper, LOCALS, opsGlobal, TYPES } from './frame.js';
+import { Helper, opsGlobal } from './frame.js';
 import { JumpCache } from './jump-cache.js';
 import { ModuleCache, type SharedModule } from './module-cache.js';
-import { planRegion, type RegionPlan } from './region-plan.js';
+import { collectBlocks, copyBlocks } from './region-source.js';
 import { makeRuntime, type Runtime } from './runtime.js';
 import { type CompiledCode, cyclesToPoll, generic, slowLoad, slowStore, system } from './slow-paths.js';
 import { makeTrampoline, type Trampoline } from './trampoline.js';
-import { assembleModule } from './wasm-writer.js';
+import type { Workshop } from './workshop.js';
 
 /** Executions after which a block is compiled; `never` for interpreters alone. */
 export const Tiering = {
@@ -54,6 +54,9 @@ const KEPT = 3 / 4;
 const CREDIT_MAX = 1000;
 const CYCLES_PER_COMPILATION = 100_000;
 
+/** So many regions may be in the workshop at once; what gets hot then has to do so again. */
+const ORDERS_MAX = 32;
+
 /** Drops of a page that delay nothing, and the largest delay as a power of two. */
 const DROPS_FREE = 2;
 const WAIT_SHIFT_MAX = 10;
@@ -70,6 +73,13 @@ export interface Region {
   used: boolean;
 }
 
+/** A region that the workshop is asked for. */
+interface Order {
+  readonly shape: number;
+  /** As in its source. */
+  readonly blocks: readonly Block[];
+}
+
 export class Compiler implements CompiledCode {
   drops = 0;
   compiled = 0;
@@ -80,7 +90,7 @@ export class Compiler implements CompiledCode {
   /** What it calls for `SYSTEM` ops and faults. */
   readonly events: Events;
   readonly #jumpCache: JumpCache;
-  readonly #emitter: RegionEmitter;
+  readonly #build: BuildRegion = regionBuilder();
   /** The interpreter, then the regions. */
   readonly #table: WebAssembly.Table;
   readonly #helpers: WebAssembly.Table;
@@ -88,6 +98,8 @@ export class Compiler implements CompiledCode {
   readonly dispatch: Dispatch;
   readonly #free: number[] = [];
   #next = INTERPRETER + 1;
+  readonly #orders = new Map<number, Order>();
+  #ordered = 0;
   readonly #modules = new ModuleCache();
   /** Oldest first. */
   readonly #live = new Set<Region>();
@@ -106,10 +118,11 @@ export class Compiler implements CompiledCode {
     readonly threshold: number,
     /** Bound of `bytes`. */
     readonly bytesMax: number,
+    /** Without one, the machine stands still while a region is built. */
+    private readonly workshop: Workshop | undefined,
   ) {
     const { memory } = cache;
     this.#jumpCache = new JumpCache(memory);
-    this.#emitter = new RegionEmitter(cache, shape => this.#jumpCache.at(shape));
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
     this.#helpers = new WebAssembly.Table({ element: 'anyfunc', initial: Object.keys(Helper).length });
     this.dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
@@ -195,65 +208,104 @@ export class Compiler implements CompiledCode {
       start.heat = 0;
       return;
     }
-    const plan = planRegion(this.cache, start, shape, Math.max(1, this.threshold >> WARM_SHIFT));
-    if (plan === null) {
+    const blocks = collectBlocks(this.cache, start, shape, Math.max(1, this.threshold >> WARM_SHIFT));
+    if (blocks.length === 0) {
       start.heat = COLD;
       return;
     }
+    if (this.#orders.size >= ORDERS_MAX) {
+      start.heat = 0;
+      return;
+    }
+    const { memory, costs, code } = this.cache;
+    const source = {
+      ...copyBlocks(code, blocks),
+      shape,
+      costs: costs.cycles,
+      memoryPages: memory.sizeBytes >>> 16,
+      jumpCacheAt: this.#jumpCache.at(shape),
+    };
+    if (this.workshop?.open !== true) {
+      this.#install({ shape, blocks }, this.#build(source));
+      return;
+    }
+    const number = this.#ordered++;
+    this.#orders.set(number, { shape, blocks });
+    // Nobody asks for them again meanwhile.
+    for (const block of blocks) if (block.region === null) block.heat = COLD;
+    this.workshop.order(number, source);
+  }
+
+  /** Takes regions that the workshop has finished. No compiled code may be running. */
+  poll(): void {
+    if (this.#orders.size > 0) this.#collect();
+  }
+
+  #collect(): void {
+    const { workshop } = this;
+    for (let made = workshop?.take(); made !== undefined; made = workshop?.take()) {
+      const order = this.#orders.get(made.number)!;
+      this.#orders.delete(made.number);
+      // Code that was written meanwhile is not what was compiled.
+      if (order.blocks.every(block => block.start >= 0)) this.#install(order, made.built, made.module);
+      else this.#cancel(order);
+    }
+    if (workshop?.open === true) return;
+    for (const order of this.#orders.values()) this.#cancel(order);
+    this.#orders.clear();
+  }
+
+  #cancel({ blocks }: Order): void {
+    for (const block of blocks) if (block.heat < 0) block.heat = 0;
+  }
+
+  /** Puts a region into the table, where the first of its blocks and others find it. */
+  #install({ shape, blocks }: Order, built: BuiltRegion, module?: WebAssembly.Module): void {
     this.#makeRoom();
-    this.#dropReplaced(plan);
+    this.#dropReplaced(shape, blocks);
     const index = this.#free.pop() ?? this.#next++;
     if (index >= this.#table.length) this.#table.grow(this.#table.length);
-    const region = this.#make(plan, index);
+    const [start] = blocks;
+    const region: Region = {
+      index,
+      shape,
+      blocks,
+      entries: new Map(built.entries.map((block, entry) => [blocks[block]!, entry])),
+      module: this.#modules.take(built.wasm, module),
+      used: true,
+    };
+    this.#instantiate(region, built);
     this.#live.add(region);
     this.compiled += 1;
-    const mpn = plan.page >>> 12;
+    const mpn = start!.machine >>> 12;
     const here = this.#byPage.get(mpn);
     if (here === undefined) this.#byPage.set(mpn, [region]);
     else here.push(region);
-    for (const { block, entry } of plan.nodes) {
+    for (const block of blocks) {
       block.regions.push(region);
+      const entry = region.entries.get(block);
       // Where callers cannot come in, the interpreter goes on as far as the next entry, unless that is often.
-      if (entry < 0 && block.region === null) block.heat = 0;
-      if (entry < 0 || (block !== start && block.region !== null && block.region.shape === shape)) continue;
+      if (entry === undefined && block.region === null) block.heat = 0;
+      if (entry === undefined || (block !== start && block.region?.shape === shape)) continue;
       block.region = region;
       block.entry = entry;
       block.heat = Math.max(block.heat, this.threshold);
     }
-    assert(start.region === region, 'the block that was to be compiled is an entry');
+    assert(start!.region === region, 'the block that was to be compiled is an entry');
   }
 
-  /** The region of a plan, in the table. */
-  #make(plan: RegionPlan, index: number): Region {
-    const { code, opsStarts } = this.#emitter.emit(plan);
-    const { memory } = this.cache;
-    const wasm = assembleModule({
-      types: TYPES,
-      imports: [],
-      globals: [...GLOBALS, ...opsStarts.map((_, number) => opsGlobal(number))],
-      memoryPages: memory.sizeBytes >>> 16,
-      functions: [{ type: 0, locals: LOCALS, code }],
-    });
-    const module = this.#modules.take(wasm);
+  #instantiate({ index, blocks, module }: Region, { opsBlocks }: BuiltRegion): void {
     const imports: Record<string, unknown> = {
-      memory: memory.wasm,
+      memory: this.cache.memory.wasm,
       table: this.#helpers,
-      page: plan.page,
+      page: blocks[0]!.machine & -4096,
       self: index,
     };
-    opsStarts.forEach((start, number) => {
-      imports[opsGlobal(number)] = start;
+    opsBlocks.forEach((block, number) => {
+      imports[opsGlobal(number)] = blocks[block]!.start;
     });
     const instance = new WebAssembly.Instance(module.module, { m: imports });
     this.#table.set(index, instance.exports['0']);
-    return {
-      index,
-      shape: plan.shape,
-      blocks: plan.nodes.map(node => node.block),
-      entries: new Map(plan.entries.map((node, number) => [node.block, number])),
-      module,
-      used: true,
-    };
   }
 
   /** Keeps compiled code within its bound, before some more is made. */
@@ -276,11 +328,11 @@ export class Compiler implements CompiledCode {
   }
 
   /** Drops the regions whose blocks are all part of a new one. */
-  #dropReplaced({ shape, nodes }: RegionPlan): void {
-    const blocks = new Set(nodes.map(node => node.block));
-    const older = new Set([...blocks].flatMap(block => block.regions));
+  #dropReplaced(shape: number, blocks: readonly Block[]): void {
+    const all = new Set(blocks);
+    const older = new Set(blocks.flatMap(block => block.regions));
     for (const region of older) {
-      if (region.shape === shape && region.blocks.every(block => blocks.has(block))) this.#drop(region);
+      if (region.shape === shape && region.blocks.every(block => all.has(block))) this.#drop(region);
     }
   }
 

@@ -16,7 +16,6 @@
  */
 
 import { MARK_WORDS } from '../cache-layout.js';
-import type { CodeCache } from '../code-cache.js';
 import { OP_WORDS, Op } from '../ir.js';
 import { LIMIT, Shape } from '../layout.js';
 import { S } from '../state.js';
@@ -35,10 +34,10 @@ import {
 } from './emit-ops.js';
 import { emitInlineSystem } from './emit-system.js';
 import { ELSEWHERE, Frame, Global, Helper, L, Leave } from './frame.js';
-import type { JumpCacheAt } from './jump-cache.js';
 import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-tree.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
 import { flagsLiveOut, type Node, type RegionPlan } from './region-plan.js';
+import type { RegionSource } from './region-source.js';
 import { usage } from './register-use.js';
 import { W } from './wasm-writer.js';
 
@@ -51,29 +50,26 @@ export class RegionEmitter {
   #live = new Uint8Array(4096);
 
   #shape = 0;
-
-  constructor(
-    private readonly cache: CodeCache,
-    private readonly jumpCache: JumpCacheAt,
-  ) {
-    this.#f.code = cache.code;
-  }
+  #costs: RegionSource['costs'] | undefined;
 
   /** The region's function, and for each block that has a global for its ops the index of the first one. Valid until the next call. */
-  emit(plan: RegionPlan): { readonly code: Uint8Array; readonly opsStarts: readonly number[] } {
+  emit(source: RegionSource, plan: RegionPlan): { readonly code: Uint8Array; readonly opsStarts: readonly number[] } {
     const f = this.#f;
     const { w } = f;
+    const { shape } = source;
     w.clear();
     f.depth = 0;
     f.opsStarts.length = 0;
-    this.#shape = plan.shape;
-    f.flat = (plan.shape & Shape.FLAT) !== 0;
-    f.whole = (plan.shape & Shape.WHOLE) !== 0;
-    f.user = (plan.shape & Shape.USER) !== 0;
+    f.code = source.code;
+    this.#shape = shape;
+    this.#costs = source.costs;
+    f.flat = (shape & Shape.FLAT) !== 0;
+    f.whole = (shape & Shape.WHOLE) !== 0;
+    f.user = (shape & Shape.USER) !== 0;
     this.#entries = plan.entries;
     this.#labels.clear();
     this.#loops.clear();
-    const use = usage(this.cache.code, plan.nodes);
+    const use = usage(source.code, plan.nodes);
     f.used = use.used;
     f.written = use.written;
     f.writesFlags = use.writesFlags;
@@ -91,7 +87,7 @@ export class RegionEmitter {
     f.transferDepth = f.open();
     this.#items(plan.items, () => this.#dispatch(plan.entries, null));
     f.end();
-    emitTransfer(f, this.jumpCache(plan.shape));
+    emitTransfer(f, source.jumpCacheAt);
     // Not reached: every path of the transfer branches.
     f.end();
     f.end();
@@ -158,7 +154,7 @@ export class RegionEmitter {
     f.kind = node.kindIn;
     const count = (block.marks - block.start) / OP_WORDS;
     if (this.#live.length < count) this.#live = new Uint8Array(count * 2);
-    let live = flagsLiveOut(this.cache, node);
+    let live = flagsLiveOut(code, node);
     for (let i = count - 1; i >= 0; i--) {
       this.#live[i] = live ? 1 : 0;
       live = flagsLiveAcross(code, block.start + i * OP_WORDS, live);
@@ -230,7 +226,7 @@ export class RegionEmitter {
     const at = node.terminator;
     const next = node.offset + block.bytes;
     const { instructions, cycles } = block;
-    const inline = emitInlineSystem(f, at, { instructions, cycles, next, shape: this.#shape }, this.cache.costs);
+    const inline = emitInlineSystem(f, at, { instructions, cycles, next, shape: this.#shape }, this.#costs!);
     spillTemps(f);
     f.settleKind();
     storeRegisters(f);

@@ -142,13 +142,13 @@ export interface SystemPlace {
  * caller's. Answers the depth of a block that is left where it is done, with the flags' kind in its local; the general way
  * follows. 0 if there is only that.
  */
-export function emitInlineSystem(f: Frame, at: number, place: SystemPlace, costs: CostProfile): number {
+export function emitInlineSystem(f: Frame, at: number, place: SystemPlace, costs: CostProfile['cycles']): number {
   const inline = inlineAt(f.code, at);
   if (inline === undefined) return 0;
   const done = f.open();
   const general = f.open();
   inline.emit(f, at, general);
-  f.spend(place.instructions, place.cycles + costs.cycles[inline.cost]);
+  f.spend(place.instructions, place.cycles + costs[inline.cost]);
   f.settleKind();
   if (inline.reshapes) {
     f.loadState(SHAPE);

@@ -3,11 +3,11 @@
  * emitters share (open blocks, where the guest is, which kind the lazy flags are of).
  */
 import { MARK_WORDS } from '../cache-layout.js';
-import type { Block } from '../code-cache.js';
 import { TEMPS } from '../layout.js';
 import { S } from '../state.js';
 import { Nest } from './nest.js';
 import { UNKNOWN_KIND } from './op-facts.js';
+import type { SourceBlock } from './region-source.js';
 import { Type, W } from './wasm-writer.js';
 
 /** Parameters of a region, then its locals. */
@@ -163,7 +163,7 @@ export class Frame extends Nest {
   // ---- leaving
 
   /** Begins an instruction: its place decides what an exit out of its middle says. */
-  beginInstruction(block: Block, index: number): void {
+  beginInstruction(block: SourceBlock, index: number): void {
     const { code } = this;
     const mark = block.marks + index * MARK_WORDS;
     const last = index + 1 === block.instructions;

@@ -14,9 +14,6 @@ const SLOT_WORDS = 4;
 
 export const JUMP_CACHE_BYTES = JUMP_CACHE_SLOTS * SLOT_WORDS * 4;
 
-/** Machine address of the table of a shape. */
-export type JumpCacheAt = (shape: number) => number;
-
 /** Words of a slot, as byte offsets. */
 const INDEX = 4;
 const ENTRY = 8;

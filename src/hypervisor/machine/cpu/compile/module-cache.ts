@@ -24,13 +24,13 @@ export class ModuleCache {
   size = 0;
   readonly #byHash = new Map<number, SharedModule[]>();
 
-  /** The module of these bytes, for one user more. The bytes must not change any more. */
-  take(wasm: Uint8Array<ArrayBuffer>): SharedModule {
+  /** The module of these bytes, for one user more. The bytes must not change any more. `made`: one that somebody has compiled already. */
+  take(wasm: Uint8Array<ArrayBuffer>, made?: WebAssembly.Module): SharedModule {
     const hash = hashOf(wasm);
     const alike = this.#byHash.get(hash);
     let shared = alike?.find(other => equal(other.wasm, wasm));
     if (shared === undefined) {
-      shared = { module: new WebAssembly.Module(wasm), wasm, hash, users: 0 };
+      shared = { module: made ?? new WebAssembly.Module(wasm), wasm, hash, users: 0 };
       if (alike === undefined) this.#byHash.set(hash, [shared]);
       else alike.push(shared);
       this.bytes += memoryOf(wasm);
