@@ -1,6 +1,6 @@
 /** The generated interpreter against the reference where its own bookkeeping matters: links, retired blocks, events, devices. */
 import { describe, expect, test } from 'vitest';
-import { CODE_WORDS, KEEP_AFTER, PATCHED_MAX } from '../../src/hypervisor/machine/cpu/cache-layout.js';
+import { CODE_WORDS, KEEP_AFTER, Mode, PATCHED_MAX } from '../../src/hypervisor/machine/cpu/cache-layout.js';
 import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
 import { CODE, DATA, Machine } from './fixture.js';
@@ -222,6 +222,24 @@ test.each(['reference', 'never', 'always'] as const)(
     expect(machine.cpu.counters.tlbMisses).toBe(2);
   },
 );
+
+test('code that is executed often gets a block though one of its instructions was seen too seldom to be known', () => {
+  const machine = machineWith('never');
+  // INC is known by then, and so the loop is walked as far as ADC, of which only the beginning of another block is decoded in full.
+  const labels = machine.load(`
+      ${'inc eax\n'.repeat(4)}
+      mov ecx, ${KEEP_AFTER + 3}
+      jmp top
+    top:
+      inc eax
+      adc ebx, [${DATA}]
+      dec ecx
+      jnz top
+      hlt`);
+  expect(machine.run().kind).toBe('halt');
+  const block = machine.cache.find(machine.base + labels.get('top')!, Mode.PLAIN);
+  expect(block?.instructions).toBe(4);
+});
 
 test('code that is patched and executed in turns is mostly executed without blocks, which have one place', () => {
   const machine = machineWith('never');

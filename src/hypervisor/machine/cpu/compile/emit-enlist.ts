@@ -19,6 +19,15 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
   w.i32(1);
   op(W.I32_ADD);
   w.memory(W.I32_STORE, layout.mailAt + Mail.DECODED * 4, 2);
+  n.loadAt(HEADER, Header.MACHINE * 4);
+  w.set(A);
+  n.loadAt(HEADER, Header.MODE * 4);
+  w.set(B);
+  pushSlot(w, A, B);
+  w.tee(A);
+  // Nobody walks there any more.
+  w.i32(0);
+  w.memory(W.I32_STORE, layout.slotsAt + 4, 2);
   w.get(FRESH);
   n.if();
   n.storeAt(HEADER, Header.NUMBER * 4, () => w.i32(0));
@@ -26,12 +35,6 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
   n.loadAt(HEADER, Header.ROOM * 4);
   w.memory(W.I32_STORE, layout.mailAt + Mail.END * 4, 2);
   // First in its slot.
-  n.loadAt(HEADER, Header.MACHINE * 4);
-  w.set(A);
-  n.loadAt(HEADER, Header.MODE * 4);
-  w.set(B);
-  pushSlot(w, A, B);
-  w.set(A);
   n.storeAt(HEADER, Header.CHAIN * 4, () => n.loadAt(A, layout.slotsAt));
   n.storeAt(A, layout.slotsAt, () => w.get(HEADER));
   n.end();

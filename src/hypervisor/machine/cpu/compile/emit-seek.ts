@@ -96,7 +96,7 @@ export function emitSeek(layout: CacheLayout, keepAfter: number): Uint8Array {
     op(W.I32_OR);
   });
   n.end();
-  n.storeAt(SLOT, seenAt, () => w.i32(0));
+  // It is seen as often until there is a block: where it has to be decoded in full, the run loop comes here once more before.
   w.get(MACHINE);
   w.get(MODE);
   op(W.RETURN_CALL);
