@@ -16,6 +16,9 @@ import { estimatedBytes, isCompilable } from './op-facts.js';
 const BLOCKS_MAX = 50;
 export const BYTES_MAX = 14 << 10;
 
+/** Those whom one calls by address share its heat: what was executed warm >> CALLED_SHIFT times may be one of them. */
+const CALLED_SHIFT = 3;
+
 /** A decoded block as the compiler sees it. */
 export interface SourceBlock {
   readonly machine: number;
@@ -45,54 +48,89 @@ export interface RegionSource {
 }
 
 /**
- * The blocks around `start` that are compiled with it; none if not even that block can be. What else of the page has been entered at
- * least `warm` times is among them, so that jumps by address stay within, and so is what older regions of the page have that
- * are no larger than what is new.
+ * The blocks that are compiled with `start`; none if not even that block can be. Those within its reach, behind calls and system
+ * instructions too, and what else of the page has been entered at least `warm` times, so that jumps by address stay within. What
+ * is an entry of compiled code already is left where it is, unless it is in a loop with `start`: it would be optimized once more.
  */
 export function collectBlocks(cache: CodeCache, start: Block, shape: number, warm: number): readonly Block[] {
+  const loop = loopOf(cache, start);
   const found = new Map<number, Block>();
-  collect(cache, found, [start]);
+  const isDone = (block: Block) => block.region?.shape === shape && block !== start && !loop.has(block.machine);
+  collect(cache, found, [start], isDone);
   if (found.size === 0) return [];
-  const others = cache.blocksIn(start.machine >>> 12).filter(block => block.entered);
-  collect(
-    cache,
-    found,
-    others.filter(block => block.region === null && block.heat >= warm),
-  );
-  const { size } = found;
-  collect(
-    cache,
-    found,
-    others.filter(({ region }) => region !== null && region.shape === shape && region.blocks.length <= size),
-  );
+  const byAddress = [...found.values()].some(block => callsByAddress(cache.code, block));
+  const enough = byAddress ? warm >> CALLED_SHIFT : warm;
+  const others = cache.blocksIn(start.machine >>> 12);
+  const warmed = others.filter(block => block.entered && block.region === null && block.heat >= enough);
+  collect(cache, found, warmed, isDone);
   return [...found.values()];
 }
 
-/** Adds decoded, compilable blocks of the page within reach of `starts`, behind calls and system instructions too. */
-function collect(cache: CodeCache, found: Map<number, Block>, starts: readonly Block[]): void {
+/** Adds decoded, compilable blocks of the page within reach of `starts`. */
+function collect(
+  cache: CodeCache,
+  found: Map<number, Block>,
+  starts: readonly Block[],
+  isDone: (block: Block) => boolean,
+): void {
   const { code } = cache;
   const pending = [...starts];
   let bytes = 0;
   for (const block of found.values()) bytes += expectedBytes(code, block);
   for (let i = 0; i < pending.length && found.size < BLOCKS_MAX; i++) {
     const block = pending[i]!;
-    if (found.has(block.machine)) continue;
+    if (found.has(block.machine) || isDone(block)) continue;
     const expected = expectedBytes(code, block);
     if (expected === 0) continue;
     bytes += expected;
     if (bytes > BYTES_MAX) break;
     found.set(block.machine, block);
-    const page = block.machine & -4096;
-    const reach = (machine: number) => {
-      if ((machine & -4096) !== page) return;
-      const next = cache.find(machine, Mode.PLAIN);
-      if (next !== undefined) pending.push(next);
-    };
-    const { taken, fall } = targets(code, block);
-    if (taken >= 0) reach(page + taken);
-    if (fall >= 0) reach(page + fall);
-    if (comesBack(code, block)) reach(block.machine + block.bytes);
+    pending.push(...successors(cache, block));
   }
+}
+
+/** The blocks that control reaches from a block without leaving the page, if they are decoded. */
+function successors(cache: CodeCache, block: Block): readonly Block[] {
+  const { code } = cache;
+  const page = block.machine & -4096;
+  const { taken, fall } = targets(code, block);
+  const behind = comesBack(code, block) ? block.machine + block.bytes - page : -1;
+  return [taken, fall, behind]
+    .filter(offset => offset >= 0 && offset < 4096)
+    .map(offset => cache.find(page + offset, Mode.PLAIN))
+    .filter(next => next !== undefined);
+}
+
+/** So many blocks are looked at for the loop around one. */
+const LOOP_SEARCH_MAX = 4 * BLOCKS_MAX;
+
+/**
+ * Machine addresses of the blocks in a loop with `start`: they can be reached from it, and it from them. A block that jumps by address
+ * is taken to return to whoever has called something.
+ */
+function loopOf(cache: CodeCache, start: Block): ReadonlySet<number> {
+  const { code } = cache;
+  const reached = new Map([[start.machine, start]]);
+  const predecessors = new Map<number, number[]>();
+  const returns: number[] = [];
+  const behindCalls: number[] = [];
+  // A map may grow while it is visited.
+  for (const block of reached.values()) {
+    const { machine } = block;
+    const isReturn = code[terminatorOf(block)] === Op.JUMP_INDIRECT;
+    if (isReturn) returns.push(machine);
+    if (comesBack(code, block)) behindCalls.push(machine + block.bytes);
+    for (const next of successors(cache, block)) {
+      const others = predecessors.get(next.machine);
+      if (others === undefined) predecessors.set(next.machine, [machine]);
+      else others.push(machine);
+      if (reached.size < LOOP_SEARCH_MAX) reached.set(next.machine, next);
+    }
+  }
+  for (const behind of behindCalls) predecessors.get(behind)?.push(...returns);
+  const loop = new Set([start.machine]);
+  for (const machine of loop) for (const other of predecessors.get(machine) ?? []) loop.add(other);
+  return loop;
 }
 
 /** Bytes of WebAssembly that a block becomes, about, or 0 where one of its ops is not for the compiler. */
@@ -133,11 +171,21 @@ export function targets(code: Int32Array, block: SourceBlock): { readonly taken:
 /** Does somebody come back behind the block: from a call, or from a helper, whoever it was that it called? */
 export function comesBack(code: Int32Array, block: SourceBlock): boolean {
   const op = code[terminatorOf(block)];
-  if (op === Op.SYSTEM || op === Op.JUMP_INDIRECT) return true;
-  if (op !== Op.JUMP) return false;
-  const last = code[block.marks + (block.instructions - 1) * MARK_WORDS]!;
-  return code[last] === Op.CHECK_TARGET_DIRECT;
+  if (op === Op.JUMP) return code[lastInstruction(code, block)] === Op.CHECK_TARGET_DIRECT;
+  return op === Op.SYSTEM || callsByAddress(code, block);
 }
+
+/** A call by address, unlike a jump or a return, stores where to come back. */
+function callsByAddress(code: Int32Array, block: SourceBlock): boolean {
+  const end = terminatorOf(block);
+  if (code[end] !== Op.JUMP_INDIRECT) return false;
+  for (let at = lastInstruction(code, block); at < end; at += OP_WORDS) if (code[at] === Op.STORE32) return true;
+  return false;
+}
+
+/** Index of the first op of a block's last instruction. */
+const lastInstruction = (code: Int32Array, block: SourceBlock): number =>
+  code[block.marks + (block.instructions - 1) * MARK_WORDS]!;
 
 /** Copies of blocks, one behind the other, with their ops and marks. */
 export function copyBlocks(
