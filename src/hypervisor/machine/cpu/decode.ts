@@ -30,6 +30,17 @@ const TABLE: ReadonlyMap<Mnemonic, Lower> = withSimd([...ALU, ...DATA, ...CONTRO
 /** Decoding needs bytes of the next linear page, which the caller must find first. */
 export const NEEDS_NEXT_PAGE = 'needs next page';
 
+/** The bytes that a block is decoded from. */
+interface Source {
+  /** Machine address where they are in one piece. */
+  readonly start: number;
+  readonly length: number;
+  /** Those in the first page. */
+  readonly here: number;
+  /** -1 if it is not known. */
+  readonly secondPage: number;
+}
+
 export class BlockDecoder {
   readonly #instruction = new Instruction();
   readonly #lowering: Lowering;
@@ -61,7 +72,7 @@ export class BlockDecoder {
     const { cache } = this;
     cache.reserve();
     const low = this.#lowering;
-    const templates = secondPage < 0 ? this.#templates : undefined;
+    const templates = this.#templates;
     const bytesInPage = ((machine | 4095) + 1 - machine) | 0;
     const here = Math.min(bytesInPage, WINDOW_BYTES);
     low.at = cache.top;
@@ -70,7 +81,10 @@ export class BlockDecoder {
     low.code16 = bitness === 16;
     const root = Templates.root(bitness, low.stack16);
     const marks = this.#marks;
-    const limit = (mode & Mode.SINGLE) !== 0 || secondPage >= 0 ? 1 : INSTRUCTIONS_MAX;
+    const straddles = secondPage >= 0;
+    const limit = (mode & Mode.SINGLE) !== 0 || straddles ? 1 : INSTRUCTIONS_MAX;
+    const start = straddles ? this.#join(machine, here, secondPage) : machine;
+    const source: Source = { start, length: straddles ? here + INSTRUCTION_BYTES_MAX : here, here, secondPage };
     let count = 0;
     let cycles = 0;
     let bytes = 0;
@@ -79,13 +93,14 @@ export class BlockDecoder {
       marks[count * MARK_WORDS] = low.at;
       marks[count * MARK_WORDS + 1] = bytes;
       marks[count * MARK_WORDS + 2] = cycles;
-      const at = machine + bytes;
+      const at = start + bytes;
       let known = 0;
       if (templates !== undefined) {
-        known = Math.max(0, cache.finder.match(at, machine + here, root));
-        if (known !== 0 && bytes + templates.field(known, Field.LENGTH) > here) break;
+        known = cache.finder.match(at, start + source.length, root);
+        if (known < 0 || (known > 0 && bytes + templates.field(known, Field.LENGTH) > source.length)) break;
         const template = templates.usable(known, at);
         if (template !== 0) {
+          this.#fetchSecond(source, templates.field(template, Field.LENGTH));
           low.at = this.#fill(template, at, bytes);
           ended = templates.field(template, Field.ENDED) !== 0;
           bytes += templates.field(template, Field.LENGTH);
@@ -94,22 +109,22 @@ export class BlockDecoder {
           continue;
         }
       }
-      const length = this.#decodeInFull(machine, here, secondPage, bytes, bitness);
-      if (length === 0) break;
+      const taken = this.#decodeInFull(source, bytes, bitness);
+      if (taken === 0) break;
       if (templates !== undefined && !this.#instruction.isInvalid) {
         const offsets = this.#decoder!.getConstantOffsets(this.#instruction);
         templates.learn(known, at, root, this.#instruction, offsets);
         offsets.free();
       }
       ended = low.ended;
-      bytes += length;
+      bytes += taken;
       cycles += low.cost;
       count += 1;
     }
     this.#decoder?.free();
     this.#decoder = undefined;
     if (count === 0) {
-      if (secondPage < 0) return NEEDS_NEXT_PAGE;
+      if (!straddles) return NEEDS_NEXT_PAGE;
       throw new Error('an instruction longer than the architecture allows');
     }
     if (!ended) low.emit(Op.NEXT, bytes);
@@ -131,17 +146,29 @@ export class BlockDecoder {
     return (finder.fill(template, machine, delta, codeAt + this.#lowering.at * 4) - codeAt) >> 2;
   }
 
-  /** Decodes and lowers the instruction `at` bytes into the block at `machine`. Answers its length, 0 if it is not all there. */
-  #decodeInFull(machine: number, here: number, secondPage: number, at: number, bitness: 16 | 32): number {
+  /** Puts the last bytes of a page and the first of another into one piece. Answers its machine address. */
+  #join(machine: number, here: number, secondPage: number): number {
+    const { memory, layout } = this.cache;
+    memory.u8.copyWithin(layout.scratchAt, machine, machine + here);
+    memory.u8.copyWithin(layout.scratchAt + here, secondPage, secondPage + INSTRUCTION_BYTES_MAX);
+    return layout.scratchAt;
+  }
+
+  /** An instruction that goes on in the second page fetches that first. */
+  #fetchSecond({ here, secondPage }: Source, length: number): void {
+    if (secondPage >= 0 && length > here) this.#lowering.emit(Op.FETCH_NEXT_PAGE, secondPage);
+  }
+
+  /** Decodes and lowers the instruction `at` bytes into the block. Answers its length, 0 if it is not all there. */
+  #decodeInFull(source: Source, at: number, bitness: 16 | 32): number {
+    const { start, length: end } = source;
     const low = this.#lowering;
     const ins = this.#instruction;
     const window = this.#window;
-    const more = secondPage >= 0 ? Math.min(INSTRUCTION_BYTES_MAX, WINDOW_BYTES - here) : 0;
     let decoder = this.#decoder;
     if (decoder === undefined) {
-      window.set(this.cache.memory.bytes(machine, here));
-      if (more > 0) window.set(this.cache.memory.bytes(secondPage, more), here);
-      decoder = new Decoder(bitness, window.subarray(0, here + more), DECODER_OPTIONS);
+      window.set(this.cache.memory.bytes(start, end));
+      decoder = new Decoder(bitness, window.subarray(0, end), DECODER_OPTIONS);
       this.#decoder = decoder;
     }
     // Instructions in between were filled in. Direct targets are counted from the block's start.
@@ -153,8 +180,8 @@ export class BlockDecoder {
     if (decoder.lastError === DecoderError.NoMoreBytes) return 0;
     const { length } = ins;
     low.begin(at, at + length);
-    if (secondPage >= 0 && length > here) low.emit(Op.FETCH_NEXT_PAGE, secondPage);
-    if (ins.isInvalid && tooLong(window, at, here + more, bitness)) low.system('generalProtection');
+    this.#fetchSecond(source, length);
+    if (ins.isInvalid && tooLong(window, at, end, bitness)) low.system('generalProtection');
     else lower(low, ins);
     return length;
   }
