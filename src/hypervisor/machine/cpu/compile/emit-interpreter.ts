@@ -197,6 +197,8 @@ class InterpreterEmitter {
     const labels = new Array<number>(Op.STEP + 1).fill(o.genericDepth);
     for (let i = cases.length - 1; i >= 0; i--) {
       const label = o.open();
+      // The last one, to which all others can branch.
+      if (i === cases.length - 1) o.stepDepth = label;
       for (const op of cases[i]!.ops) labels[op] = label;
     }
     o.loadAt(P.PC, 0);
@@ -273,24 +275,6 @@ class InterpreterEmitter {
       this.#finish(() => w.get(P.VALUE));
       this.#exitWith(Leave.EVENT);
     });
-    add(Op.STEP, () => {
-      this.#finish(() => {
-        o.loadState(S.EIP);
-        o.loadAt(P.HEADER, Field.LENGTH * 4);
-        op(W.I32_ADD);
-      });
-      w.get(P.AT);
-      o.loadAt(P.HEADER, Field.LENGTH * 4);
-      op(W.I32_ADD);
-      w.tee(P.AT);
-      // What follows a page in machine memory need not follow it in the linear address space.
-      w.i32(4095);
-      op(W.I32_AND);
-      o.if();
-      this.#stepIfKnown(o.dispatchDepth);
-      o.end();
-      this.#linkAt(Header.FALL);
-    });
     add(Op.CUT, () => {
       o.storeState(S.EIP, () => {
         o.loadState(S.EIP);
@@ -333,6 +317,24 @@ class InterpreterEmitter {
       w.i32(-1);
       w.call(Call.SYSTEM);
       this.#goOnOrAnswer();
+    });
+    add(Op.STEP, () => {
+      this.#finish(() => {
+        o.loadState(S.EIP);
+        o.loadAt(P.HEADER, Field.LENGTH * 4);
+        op(W.I32_ADD);
+      });
+      w.get(P.AT);
+      o.loadAt(P.HEADER, Field.LENGTH * 4);
+      op(W.I32_ADD);
+      w.tee(P.AT);
+      // What follows a page in machine memory need not follow it in the linear address space.
+      w.i32(4095);
+      op(W.I32_AND);
+      o.if();
+      this.#stepIfKnown(o.dispatchDepth);
+      o.end();
+      this.#linkAt(Header.FALL);
     });
     return cases;
   }
@@ -664,7 +666,7 @@ class InterpreterEmitter {
     w.get(P.PC);
     w.call(Call.EXECUTE);
     o.if();
-    o.next();
+    o.nextOfAny();
     o.end();
     this.#exitWith(Leave.FAULT);
   }

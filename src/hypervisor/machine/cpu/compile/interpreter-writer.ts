@@ -5,7 +5,7 @@
  * Guest registers, temporaries and lazy flags stay in the state words.
  */
 import { FlagOp } from '../flags.js';
-import { OP_WORDS } from '../ir.js';
+import { OP_WORDS, Op } from '../ir.js';
 import { S } from '../state.js';
 import type { ArithmeticFrame } from './emit-arithmetic.js';
 import { FlagFunction } from './flag-functions.js';
@@ -79,9 +79,10 @@ const { RESULT, A, B, X, Y, Z, WIDE } = P;
 
 export class InterpreterWriter extends Nest implements ArithmeticFrame {
   readonly locals = { RESULT, A, B, X, Y, Z, WIDE };
-  /** Depths of the loop over ops and of the case of ops that have no code here. */
+  /** Depths of the loop over ops, of the case of ops that have no code here, and of the case of `STEP`. */
   dispatchDepth = 0;
   genericDepth = 0;
+  stepDepth = 0;
 
   constructor() {
     super(32768);
@@ -182,8 +183,22 @@ export class InterpreterWriter extends Nest implements ArithmeticFrame {
 
   // ---- out of a case
 
-  /** On to the next op. */
+  /** On to the next op. Where code is walked that is a `STEP` more often than not, which is known without the jump through the table. */
   next(): void {
+    const { w } = this;
+    w.get(P.PC);
+    w.i32(OP_WORDS * 4);
+    w.op(W.I32_ADD);
+    w.tee(P.PC);
+    w.memory(W.I32_LOAD, 0, 2);
+    w.i32(Op.STEP);
+    w.op(W.I32_EQ);
+    this.brIf(this.stepDepth);
+    this.br(this.dispatchDepth);
+  }
+
+  /** As `next`, behind the case of `STEP`. */
+  nextOfAny(): void {
     const { w } = this;
     w.get(P.PC);
     w.i32(OP_WORDS * 4);
