@@ -45,20 +45,27 @@ export const Kind = {
   NEVER: 3,
 } as const;
 
-/** A patch is three words: where, as the distance in bytes from the first op; `Patch`; a constant to be added. */
-export const PATCH_WORDS = 3;
+/**
+ * A patch says which word of the ops is filled in, and how, without a decision, for a jump by kind would be mispredicted as often as not.
+ * With x, the operand, sign-extended, and the distance of the instruction from its block's EIP if the patch wants it, else 0:
+ *
+ *     y = (x & MASK) + distance
+ *     word = (((y + ADD) | (y + OTHER)) >>> shift) & KEEP
+ */
+export const Patch = {
+  /** Where, as the distance in bytes from the first op. */
+  WHERE: 0,
+  /** `Operand`, and the sign bit if it wants the distance. */
+  HOW: 1,
+  MASK: 2,
+  ADD: 3,
+  OTHER: 4,
+  KEEP: 5,
+  WORDS: 6,
+} as const;
 
-/** Parts of a patch's second word: `kind`, where in the instruction the operand is that it takes, and the instruction's length. */
-export const Patch = { OPERAND_SHIFT: 8, LENGTH_SHIFT: 16, PART: 0xff } as const;
-
-/** Sizes that an operand in an instruction has. */
-export const OPERAND_SIZES = [0, 1, 2, 4] as const;
-export type OperandSize = (typeof OPERAND_SIZES)[number];
-
-/** A patch's kind: what it is made from (`From`) and the operand's size. */
-export function patchKind(from: number, size: OperandSize): number {
-  return from * OPERAND_SIZES.length + OPERAND_SIZES.indexOf(size);
-}
+/** Parts of `HOW`: the operand's place in the instruction, the bits that its sign bit is away from the highest one, `shift`. */
+export const Operand = { PLACE: 0xff, UP_SHIFT: 8, DOWN_SHIFT: 16 } as const;
 
 /** Where a word of an op comes from. */
 export const From = {

@@ -13,7 +13,7 @@ import { CACHE_LINE_BYTES, type CacheLayout, Header, NODES_MAX, TEMPLATE_WORDS }
 import { DECODER_OPTIONS } from './decoder-options.js';
 import { OP_WORDS, Op } from './ir.js';
 import type { Lower, Lowering } from './lower.js';
-import { Field, From, Kind, type OperandSize, PATCH_WORDS, Patch, patchKind, SOURCES } from './template-layout.js';
+import { Field, From, Kind, Operand, Patch, SOURCES } from './template-layout.js';
 
 /** So many times a head is decoded in full before it is worth the trials. */
 const TRIALS_AFTER = 3;
@@ -30,6 +30,9 @@ function readSigned(bytes: Uint8Array, at: number, size: number): number {
   if (size === 4) return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
   return 0;
 }
+
+/** Of `Patch.HOW`. */
+const WITH_DISTANCE = 1 << 31;
 
 const unsignedMask = (size: number): number => (size === 1 ? 0xff : size === 2 ? 0xffff : -1);
 
@@ -230,26 +233,50 @@ export class Templates {
       if (i % OP_WORDS === 0) return false;
       const from = sourceOf(trials, i);
       if (from < 0) return false;
-      patches.push([i * 4, this.#patch(at, from), (first!.words[i]! - first!.sources[from]!) | 0]);
+      const patch = this.#patch(at, i * 4, from, (first!.words[i]! - first!.sources[from]!) | 0);
+      if (patch === undefined) return false;
+      patches.push(patch);
     }
     return this.#keep(at, first!.words, patches);
   }
 
-  /** The second word of a patch. */
-  #patch(at: number, from: number): number {
+  /** The patch that adds `constant` to what comes from there; undefined where none can. */
+  #patch(at: number, where: number, from: number, constant: number): readonly number[] | undefined {
     const field = (number: number) => this.#words[at + number]!;
-    const [operand, size] = (OPERANDS[from] ?? []).map(field);
-    const kind = patchKind(from, (size ?? 0) as OperandSize);
-    return kind | ((operand ?? 0) << Patch.OPERAND_SHIFT) | (field(Field.LENGTH) << Patch.LENGTH_SHIFT);
+    const [place = 0, size = 0] = (OPERANDS[from] ?? []).map(field);
+    const zeroExtended = unsignedMask(size);
+    const length = field(Field.LENGTH);
+    const how = place | ((size === 0 ? 0 : 32 - 8 * size) << Operand.UP_SHIFT);
+    const plus = (mask: number, add = constant, keep = -1, flags = 0) => [where, how | flags, mask, add, add, keep];
+    switch (from) {
+      case From.DISPLACEMENT:
+      case From.IMMEDIATE:
+        return plus(size === 0 ? 0 : -1);
+      case From.DISPLACEMENT_WORD:
+        return plus(0xffff);
+      case From.IMMEDIATE_ZERO:
+      case From.IMMEDIATE_2:
+        return plus(size === 0 ? 0 : zeroExtended);
+      case From.DELTA:
+        return plus(0, constant, -1, WITH_DISTANCE);
+      case From.TARGET:
+        return plus(-1, (constant + length) | 0, -1, WITH_DISTANCE);
+      case From.TARGET_WORD:
+        return constant === 0 ? plus(-1, length, 0xffff, WITH_DISTANCE) : undefined;
+      default:
+        // The sign of the distance to the target, or of what is one less.
+        if (constant !== 0) return undefined;
+        return [where, how | (31 << Operand.DOWN_SHIFT), -1, length, length - 1, -1];
+    }
   }
 
   /** The first trial, whose ops these are, was that of an instruction at its block's beginning. */
   #keep(at: number, ops: Int32Array, patches: readonly (readonly number[])[]): boolean {
     const words = this.#words;
     const opsEnd = ops.length + (words[at + Field.ENDED] !== 0 ? 0 : OP_WORDS);
-    const start = this.#take(opsEnd + patches.length * PATCH_WORDS);
+    const start = this.#take(opsEnd + patches.length * Patch.WORDS);
     if (start === 0) return false;
-    const isDistance = ([, word]: readonly number[]) => (word! & Patch.PART) === patchKind(From.DELTA, 0);
+    const isDistance = (patch: readonly number[]) => patch[Patch.HOW]! < 0 && patch[Patch.MASK] === 0;
     const inStep = patches.filter(patch => !isDistance(patch));
     words.set(ops, start);
     if (words[at + Field.ENDED] === 0) words[start + ops.length] = Op.STEP;
@@ -257,8 +284,8 @@ export class Templates {
     words[at + Field.OPS_AT] = start * 4;
     words[at + Field.OPS_END] = (start + ops.length) * 4;
     words[at + Field.PATCHES_AT] = (start + opsEnd) * 4;
-    words[at + Field.STEP_PATCHES_END] = (start + opsEnd + inStep.length * PATCH_WORDS) * 4;
-    words[at + Field.PATCHES_END] = (start + opsEnd + patches.length * PATCH_WORDS) * 4;
+    words[at + Field.STEP_PATCHES_END] = (start + opsEnd + inStep.length * Patch.WORDS) * 4;
+    words[at + Field.PATCHES_END] = (start + opsEnd + patches.length * Patch.WORDS) * 4;
     words[at + Header.MARKS] = at + Field.MARK - this.#code;
     words[at + Field.MARK] = start - this.#code;
     return true;

@@ -4,7 +4,7 @@
  */
 import type { CacheLayout } from '../cache-layout.js';
 import { OP_WORDS } from '../ir.js';
-import { Field, From, Kind, OPERAND_SIZES, type OperandSize, PATCH_WORDS, Patch, SOURCES } from '../template-layout.js';
+import { Field, Kind, Operand, Patch } from '../template-layout.js';
 import { Nest } from './nest.js';
 import { Type, W } from './wasm-writer.js';
 
@@ -96,14 +96,6 @@ export function emitReady(
   n.end();
 }
 
-const SIGNED_LOADS: Readonly<Record<OperandSize, number | undefined>> = {
-  0: undefined,
-  1: W.I32_LOAD8_S,
-  2: W.I32_LOAD16_S,
-  4: W.I32_LOAD,
-};
-const UNSIGNED_LOADS = { ...SIGNED_LOADS, 1: W.I32_LOAD8_U, 2: W.I32_LOAD16_U };
-
 /**
  * Does the patches from the address in `patch` to that in `end` on the ops at that in `ops`, for the instruction at `at`. `delta`:
  * its distance from its block's EIP, if it is not 0.
@@ -122,60 +114,11 @@ function emitPatches(
   const { w } = n;
   const op = (code: number) => w.op(code);
   const { patch, end, ops, at, delta, word } = locals;
-  const part = (shift: number) => {
-    w.get(word);
-    w.i32(shift);
+  const part = (word: number) => n.loadAt(patch, word * 4);
+  const up = () => {
+    part(Patch.HOW);
+    w.i32(Operand.UP_SHIFT);
     op(W.I32_SHR_U);
-    w.i32(Patch.PART);
-    op(W.I32_AND);
-  };
-  const operand = (size: OperandSize, loads: typeof SIGNED_LOADS) => {
-    const load = loads[size];
-    if (load === undefined) {
-      w.i32(0);
-      return;
-    }
-    w.get(at);
-    part(Patch.OPERAND_SHIFT);
-    op(W.I32_ADD);
-    w.memory(load, 0);
-  };
-  /** Pushes the distance to the target from the instruction. */
-  const distance = (size: OperandSize) => {
-    operand(size, SIGNED_LOADS);
-    part(Patch.LENGTH_SHIFT);
-    op(W.I32_ADD);
-  };
-  const target = (size: OperandSize) => {
-    distance(size);
-    if (delta === undefined) return;
-    w.get(delta);
-    op(W.I32_ADD);
-  };
-  const cut = () => {
-    w.i32(0xffff);
-    op(W.I32_AND);
-  };
-  const sources: Readonly<Record<number, (size: OperandSize) => void>> = {
-    [From.DISPLACEMENT]: size => operand(size, SIGNED_LOADS),
-    [From.DISPLACEMENT_WORD]: size => {
-      operand(size, SIGNED_LOADS);
-      cut();
-    },
-    [From.IMMEDIATE]: size => operand(size, SIGNED_LOADS),
-    [From.IMMEDIATE_ZERO]: size => operand(size, UNSIGNED_LOADS),
-    [From.IMMEDIATE_2]: size => operand(size, UNSIGNED_LOADS),
-    [From.DELTA]: () => (delta === undefined ? w.i32(0) : w.get(delta)),
-    [From.TARGET]: target,
-    [From.TARGET_WORD]: size => {
-      target(size);
-      cut();
-    },
-    [From.BACKWARD]: size => {
-      distance(size);
-      w.i32(0);
-      op(W.I32_LE_S);
-    },
   };
   const done = n.open();
   const loop = n.openLoop();
@@ -184,33 +127,45 @@ function emitPatches(
   op(W.I32_GE_U);
   n.brIf(done);
   w.get(ops);
-  n.loadAt(patch, 0);
+  part(Patch.WHERE);
   op(W.I32_ADD);
-  n.loadAt(patch, 4);
-  w.set(word);
-  const value = n.open(Type.I32);
-  const kinds = Array.from({ length: SOURCES }, (_, from) =>
-    OPERAND_SIZES.map(size => ({ from, size, label: 0 })),
-  ).flat();
-  for (let i = kinds.length - 1; i >= 0; i--) kinds[i]!.label = n.open();
-  w.get(word);
-  w.i32(Patch.PART);
+  // Up to three bytes behind the instruction are shifted out.
+  w.get(at);
+  part(Patch.HOW);
+  w.i32(Operand.PLACE);
   op(W.I32_AND);
-  op(W.BR_TABLE);
-  w.u(kinds.length - 1);
-  for (const { label } of kinds) w.u(n.depth - label);
-  for (const { from, size } of kinds) {
-    n.end();
-    sources[from]!(size);
-    n.br(value);
-  }
-  op(W.UNREACHABLE);
-  n.end();
-  n.loadAt(patch, 8);
   op(W.I32_ADD);
+  w.memory(W.I32_LOAD, 0);
+  up();
+  op(W.I32_SHL);
+  up();
+  op(W.I32_SHR_S);
+  part(Patch.MASK);
+  op(W.I32_AND);
+  if (delta !== undefined) {
+    w.get(delta);
+    part(Patch.HOW);
+    w.i32(31);
+    op(W.I32_SHR_S);
+    op(W.I32_AND);
+    op(W.I32_ADD);
+  }
+  w.tee(word);
+  part(Patch.ADD);
+  op(W.I32_ADD);
+  w.get(word);
+  part(Patch.OTHER);
+  op(W.I32_ADD);
+  op(W.I32_OR);
+  part(Patch.HOW);
+  w.i32(Operand.DOWN_SHIFT);
+  op(W.I32_SHR_U);
+  op(W.I32_SHR_U);
+  part(Patch.KEEP);
+  op(W.I32_AND);
   w.memory(W.I32_STORE, 0, 2);
   w.get(patch);
-  w.i32(PATCH_WORDS * 4);
+  w.i32(Patch.WORDS * 4);
   op(W.I32_ADD);
   w.set(patch);
   n.br(loop);
