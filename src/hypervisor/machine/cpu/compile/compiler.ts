@@ -149,6 +149,7 @@ export class Compiler implements CompiledCode {
       [Helper.SYSTEM, this.events.system],
       [Helper.FAULT, this.events.fault],
       [Helper.LOAD_SEGMENT, this.events.loadSegment],
+      [Helper.REPEAT, this.runtime.repeat],
     ] as const) {
       this.#helpers.set(helper.index, made);
     }

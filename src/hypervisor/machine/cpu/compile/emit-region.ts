@@ -32,7 +32,7 @@ import {
   storeFlags,
   storeRegisters,
 } from './emit-ops.js';
-import { emitInlineSystem } from './emit-system.js';
+import { emitInlineSystem, emitRepeat } from './emit-system.js';
 import { ELSEWHERE, Frame, Global, Helper, L, Leave } from './frame.js';
 import { firstOf, type Item, isLoop, itemIn, type Loop, routeTo } from './loop-tree.js';
 import { flagsLiveAcross, UNKNOWN_KIND } from './op-facts.js';
@@ -234,6 +234,7 @@ export class RegionEmitter {
     f.spend(block.instructions - 1, block.cycles);
     flushClock(f);
     f.storeState(S.EIP, () => f.pushEip(node.offset + f.code[at + 6]!));
+    const repeated = emitRepeat(f, at);
     w.get(L.CPU);
     f.pushOp(at);
     w.op(W.GLOBAL_GET);
@@ -251,6 +252,7 @@ export class RegionEmitter {
     w.get(L.CODE);
     w.op(W.RETURN);
     f.end();
+    if (repeated !== 0) f.end();
     loadRegisters(f);
     loadFlags(f);
     f.kind = UNKNOWN_KIND;
@@ -259,7 +261,7 @@ export class RegionEmitter {
     if (inline !== 0) f.end();
     if (f.flat && !f.whole) emitFlatLimit(f);
     // Behind the helper no event is due; behind what was done without it there may be one.
-    this.#edge(node, node.fall, next, inline !== 0);
+    this.#edge(node, node.fall, next, inline !== 0 || repeated !== 0);
   }
 
   /** A target in another page must lie within the code segment. A LOOP or CALL has checked already, and committed something. */

@@ -8,8 +8,10 @@ import type { CostProfile } from '../../costs/profile.js';
 import { Op } from '../ir.js';
 import { LIMIT, SHAPE } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
+import { Repeat, StringKind } from '../strings.js';
 import { helperNumber } from '../system.js';
 import { type Frame, Helper, L, Leave } from './frame.js';
+import { Repeated } from './repeat.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { ThreadWords } from './thread-words.js';
 import { W } from './wasm-writer.js';
@@ -159,6 +161,42 @@ export function emitInlineSystem(f: Frame, at: number, place: SystemPlace, costs
     f.end();
   }
   f.br(done);
+  f.end();
+  return done;
+}
+
+/** REP MOVS or REP STOS with 32-bit addresses, as `packed` of `repeatString` says? */
+function isPlainRepeat(packed: number): boolean {
+  return (packed & 15) <= StringKind.STOS && packed >> 8 === Repeat.REP;
+}
+
+/**
+ * Tries REP MOVS and REP STOS where everything is in the state words already: a string is often so short that the way through
+ * `events.ts` costs as much. Answers the depth of a block that is left where it is done; the helper's call, which
+ * does what is left of it, follows. 0 if the op is another one.
+ */
+export function emitRepeat(f: Frame, at: number): number {
+  const { w, code } = f;
+  const packed = code[at + 2]!;
+  if (code[at + 1] !== helperNumber.string || !isPlainRepeat(packed)) return 0;
+  const done = f.open();
+  w.get(L.CPU);
+  w.i32(packed & 0xff);
+  w.i32(code[at + 3]!);
+  f.call(Helper.REPEAT);
+  w.tee(L.CODE);
+  w.i32(Repeated.DONE);
+  w.op(W.I32_EQ);
+  f.if();
+  f.spend(1, 0);
+  f.br(done);
+  f.end();
+  w.get(L.CODE);
+  w.i32(Repeated.EVENT);
+  w.op(W.I32_EQ);
+  f.if();
+  w.i32(Leave.EVENT);
+  w.op(W.RETURN);
   f.end();
   return done;
 }

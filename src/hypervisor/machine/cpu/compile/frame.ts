@@ -109,6 +109,7 @@ export const Helper = {
   SYSTEM: { index: 8, type: 1 },
   FAULT: { index: 9, type: 5 },
   LOAD_SEGMENT: { index: 10, type: 1 },
+  REPEAT: { index: 11, type: 1 },
 } as const;
 export type Helper = (typeof Helper)[keyof typeof Helper];
 

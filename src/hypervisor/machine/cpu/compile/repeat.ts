@@ -11,11 +11,25 @@ import { Access } from './emit-memory.js';
 import { ADDEND, placeOffset } from './emit-places.js';
 import { STRETCH_CYCLES } from './slow-paths.js';
 import { ThreadWords } from './thread-words.js';
-import { type Local, Type, W } from './wasm-writer.js';
+import { type Local, Type, V, W } from './wasm-writer.js';
 
 const CPU = 0;
 /** Behind the three parameters. */
-export const REPEAT_LOCALS: readonly Local[] = [{ count: 13, type: Type.I32 }];
+export const REPEAT_LOCALS: readonly Local[] = [
+  { count: 13, type: Type.I32 },
+  { count: 1, type: Type.V128 },
+];
+
+/** `memory.copy` and `memory.fill` are calls out of generated code: shorter strings are done without. */
+const VECTOR_BYTES = 16;
+/** Sizes of the pieces that a short string is copied with, and how many from each end: for up to twice as many bytes as these are. */
+const PIECES = [
+  { bytes: VECTOR_BYTES, count: 4 },
+  { bytes: VECTOR_BYTES, count: 2 },
+  { bytes: VECTOR_BYTES, count: 1 },
+  { bytes: 8, count: 1 },
+  { bytes: 4, count: 1 },
+] as const;
 
 /** What `repeat` answers. The registers and the clock are as of the last chunk that it did. */
 export const Repeated = {
@@ -33,6 +47,7 @@ export function repeatCode(find: number): Uint8Array {
   const { w } = words;
   const [PACKED, SEG, START, STEP] = [1, 2, 3, 4];
   const [SHIFT, COUNT, FROM, TO, LINE, N, BYTES, USER, WALKED, TAG, PAGE] = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+  const FILLING = 16;
   const state = (word: number) => words.loadState(word);
   const restIf = () => words.answerIf(Repeated.REST);
   const isStore = () => {
@@ -127,6 +142,132 @@ export function repeatCode(find: number): Uint8Array {
     w.set(N);
   };
 
+  /** Pushes an address so many bytes from the beginning of a string, or (negative) from its end. */
+  const within = (string: number, at: number) => {
+    w.get(string);
+    if (at < 0) {
+      w.get(BYTES);
+      words.add();
+    }
+    if (at === 0) return;
+    w.i32(at);
+    words.add();
+  };
+  /** BYTES from FROM to TO. Pieces from both ends, which may overlap in the middle, are all loaded before the first one is stored. */
+  const copy = () => {
+    const done = words.open();
+    w.get(BYTES);
+    w.i32(2 * PIECES[0].bytes * PIECES[0].count);
+    w.op(W.I32_LE_U);
+    words.if();
+    for (const { bytes, count } of PIECES) {
+      const places = Array.from({ length: count * 2 }, (_, i) => (i < count ? i : count - i - 1) * bytes);
+      w.get(BYTES);
+      w.i32(bytes * count);
+      w.op(W.I32_GE_U);
+      words.if();
+      for (const at of places) {
+        within(TO, at);
+        within(FROM, at);
+        if (bytes === VECTOR_BYTES) w.vector(V.LOAD, 0);
+        else w.memory(bytes === 8 ? W.I64_LOAD : W.I32_LOAD, 0);
+      }
+      for (const _ of places) {
+        if (bytes === VECTOR_BYTES) w.vector(V.STORE, 0);
+        else w.memory(bytes === 8 ? W.I64_STORE : W.I32_STORE, 0);
+      }
+      words.br(done);
+      words.end();
+    }
+    words.end();
+    w.get(TO);
+    w.get(FROM);
+    w.get(BYTES);
+    w.copyMemory();
+    words.end();
+  };
+  /** Elements of EAX from TO to LINE, which is BYTES behind it. */
+  const fill = () => {
+    const done = words.open();
+    w.get(SHIFT);
+    w.op(W.I32_EQZ);
+    words.if();
+    w.get(TO);
+    state(S.EAX);
+    w.get(BYTES);
+    w.fillMemory();
+    words.br(done);
+    words.end();
+    w.get(SHIFT);
+    w.i32(2);
+    w.op(W.I32_EQ);
+    words.if(Type.I32);
+    state(S.EAX);
+    words.else();
+    state(S.EAX);
+    words.and(0xffff);
+    w.i32(0x10001);
+    w.op(W.I32_MUL);
+    words.end();
+    w.tee(TAG);
+    w.simd(V.SPLAT);
+    w.set(FILLING);
+    const advance = (bytes: () => void) => {
+      w.get(TO);
+      bytes();
+      words.add();
+      w.set(TO);
+    };
+    // Whole vectors, the last of which may overlap the one before: all elements are the same.
+    w.get(BYTES);
+    w.i32(VECTOR_BYTES);
+    w.op(W.I32_GE_U);
+    words.if();
+    const vectors = words.openLoop();
+    w.get(TO);
+    w.get(FILLING);
+    w.vector(V.STORE, 0);
+    advance(() => w.i32(VECTOR_BYTES));
+    w.get(TO);
+    w.get(LINE);
+    w.i32(VECTOR_BYTES);
+    w.op(W.I32_SUB);
+    w.op(W.I32_LE_U);
+    words.brIf(vectors);
+    words.end();
+    w.get(LINE);
+    w.i32(VECTOR_BYTES);
+    w.op(W.I32_SUB);
+    w.get(FILLING);
+    w.vector(V.STORE, 0);
+    words.br(done);
+    words.end();
+    const elements = words.openLoop();
+    w.get(SHIFT);
+    w.i32(2);
+    w.op(W.I32_EQ);
+    words.if();
+    w.get(TO);
+    w.get(TAG);
+    w.memory(W.I32_STORE, 0);
+    words.else();
+    w.get(TO);
+    w.get(TAG);
+    w.memory(W.I32_STORE16, 0);
+    words.end();
+    advance(() => {
+      w.i32(1);
+      w.get(SHIFT);
+      w.op(W.I32_SHL);
+    });
+    w.get(TO);
+    w.get(LINE);
+    w.op(W.I32_LT_U);
+    words.brIf(elements);
+    words.end();
+    words.end();
+  };
+
   for (const [price, local] of [
     ['stringStart', START],
     ['stringStep', STEP],
@@ -183,43 +324,11 @@ export function repeatCode(find: number): Uint8Array {
   w.set(BYTES);
   isStore();
   w.if();
-  // A whole word of the value, then words, then what is left of bytes: element sizes divide 4.
   w.get(TO);
   w.get(BYTES);
   words.add();
   w.set(LINE);
-  w.get(SHIFT);
-  w.op(W.I32_EQZ);
-  w.if();
-  w.get(TO);
-  state(S.EAX);
-  w.get(BYTES);
-  w.fillMemory();
-  w.else();
-  w.loop();
-  w.get(SHIFT);
-  w.i32(2);
-  w.op(W.I32_EQ);
-  w.if();
-  w.get(TO);
-  state(S.EAX);
-  w.memory(W.I32_STORE, 0);
-  w.else();
-  w.get(TO);
-  state(S.EAX);
-  w.memory(W.I32_STORE16, 0);
-  w.end();
-  w.get(TO);
-  w.i32(1);
-  w.get(SHIFT);
-  w.op(W.I32_SHL);
-  words.add();
-  w.tee(TO);
-  w.get(LINE);
-  w.op(W.I32_LT_U);
-  w.brIf(0);
-  w.end();
-  w.end();
+  fill();
   w.else();
   // What was just written would be read again: element by element, in TypeScript.
   w.get(TO);
@@ -232,10 +341,7 @@ export function repeatCode(find: number): Uint8Array {
   w.op(W.I32_SUB);
   w.op(W.I32_LT_U);
   restIf();
-  w.get(TO);
-  w.get(FROM);
-  w.get(BYTES);
-  w.copyMemory();
+  copy();
   words.storeState(S.ESI, () => {
     state(S.ESI);
     w.get(BYTES);
