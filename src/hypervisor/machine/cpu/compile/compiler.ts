@@ -189,9 +189,8 @@ export class Compiler implements CompiledCode {
     const region = block.region!;
     region.used = true;
     this.#jumpCache.add(region.shape, block.machine, region.index, block.entry);
-    const limit = cyclesToPoll(cpu.clock);
-    cpu.s[LIMIT] = limit;
-    return this.#trampoline.enter(cpu.s.byteOffset, block.entry, cpu.s[S.EIP]!, limit, region.index);
+    cpu.s[LIMIT] = cyclesToPoll(cpu.clock);
+    return this.#trampoline.enter(cpu.s.byteOffset, block.entry, cpu.s[S.EIP]!, region.index);
   }
 
   /** Compiles the region around a block. Afterwards the block has a region of this shape, or counts as cold. */

@@ -6,7 +6,7 @@
  *
  * No event may be due, and `LIMIT` must be up to date.
  */
-import { FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, LIMIT, SHAPE } from '../layout.js';
+import { FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, SHAPE } from '../layout.js';
 import { S } from '../state.js';
 import { emitFetchPage, pushMachine, USER_TAG } from './emit-fetch.js';
 import { REGION_TYPE } from './frame.js';
@@ -90,7 +90,6 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
   pushJumpEntry(w, SLOT, jumpCacheAt);
   w.get(EIP);
   w.i64(0, 0);
-  state(LIMIT);
   pushJumpIndex(w, SLOT, jumpCacheAt);
   w.op(W.RETURN_CALL_INDIRECT);
   w.u(0);

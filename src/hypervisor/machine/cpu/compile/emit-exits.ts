@@ -58,7 +58,6 @@ export function emitTransfer(f: Frame, jumpCacheAt: number): void {
   w.get(L.ENTRY);
   w.get(L.TARGET);
   w.get(L.SPENT);
-  w.get(L.LIMIT);
   w.get(L.Z);
   f.tailCall(Helper.GOTO);
 }
@@ -81,7 +80,7 @@ export function emitLeave(f: Frame): void {
   w.op(W.I32_EQ);
   f.if();
   f.storeState(LIMIT, () => {
-    w.get(L.LIMIT);
+    f.loadState(LIMIT);
     w.get(L.SPENT);
     w.op(W.I32_WRAP_I64);
     w.op(W.I32_SUB);

@@ -4,7 +4,7 @@
  */
 
 import { DATA_PLACES } from '../../mmu/tlb.js';
-import { FLAT_LIMIT, LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
+import { FLAT_LIMIT, READABLE, STATUS, TLB_AT, WRITABLE, ZERO } from '../layout.js';
 import { Seg, segBase } from '../state.js';
 import { ADDEND, placeOffset } from './emit-places.js';
 import { type Frame, Helper, L } from './frame.js';
@@ -112,11 +112,9 @@ function pushHost(f: Frame, linear: number): void {
   f.w.op(W.I32_ADD);
 }
 
-/** Behind a slow path: time may have passed in a page walk; a status other than 0 leaves here. */
+/** Behind a slow path: a status other than 0 leaves here. */
 function afterSlow(f: Frame): void {
   const { w } = f;
-  f.loadState(LIMIT);
-  w.set(L.LIMIT);
   f.loadState(STATUS);
   w.tee(L.CODE);
   f.if();

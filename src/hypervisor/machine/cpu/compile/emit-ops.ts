@@ -4,7 +4,7 @@
  */
 import { FlagOp } from '../flags.js';
 import { Op } from '../ir.js';
-import { FAULT_VECTOR, FETCH_SAFE, LIMIT, ZERO } from '../layout.js';
+import { FAULT_VECTOR, FETCH_SAFE, ZERO } from '../layout.js';
 import { Flag, S, segSelector } from '../state.js';
 import {
   type ArithmeticFrame,
@@ -496,8 +496,6 @@ function emitGeneric(f: Frame, at: number): void {
   f.pushOp(at);
   f.call(Helper.GENERIC);
   w.set(L.CODE);
-  f.loadState(LIMIT);
-  w.set(L.LIMIT);
   loadRegisters(f);
   loadFlags(f);
   f.kind = UNKNOWN_KIND;

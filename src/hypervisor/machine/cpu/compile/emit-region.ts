@@ -256,8 +256,6 @@ export class RegionEmitter {
     loadRegisters(f);
     loadFlags(f);
     f.kind = UNKNOWN_KIND;
-    f.loadState(LIMIT);
-    w.set(L.LIMIT);
     if (inline !== 0) f.end();
     if (f.flat && !f.whole) emitFlatLimit(f);
     // Behind the helper no event is due; behind what was done without it there may be one.
@@ -351,7 +349,7 @@ export class RegionEmitter {
       // An event point: the flags are wanted, with their kind.
       w.get(L.SPENT);
       w.op(W.I32_WRAP_I64);
-      w.get(L.LIMIT);
+      f.loadState(LIMIT);
       w.op(W.I32_GE_S);
       f.if();
       f.leaveAt(offset, 0, 0, Leave.EVENT);
@@ -379,7 +377,7 @@ export class RegionEmitter {
     const { w } = f;
     w.get(L.SPENT);
     w.op(W.I32_WRAP_I64);
-    w.get(L.LIMIT);
+    f.loadState(LIMIT);
     w.op(W.I32_GE_S);
     f.if();
     w.i32(Leave.EVENT);

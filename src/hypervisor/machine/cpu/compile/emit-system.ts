@@ -6,7 +6,7 @@
  */
 import type { CostProfile } from '../../costs/profile.js';
 import { Op } from '../ir.js';
-import { LIMIT, SHAPE } from '../layout.js';
+import { SHAPE } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
 import { Repeat, StringKind } from '../strings.js';
 import { helperNumber } from '../system.js';
@@ -67,8 +67,6 @@ const setInterrupts = (on: boolean): InlineSystem => ({
     thread.updatePoll();
     // The clock is as of the last time that what was spent was added to it, and so is the limit.
     thread.noteLimit(STRETCH_CYCLES);
-    f.loadState(LIMIT);
-    w.set(L.LIMIT);
   },
 });
 

@@ -20,32 +20,30 @@ export const L = {
   EIP: 2,
   /** i64: instructions completed << 32 | cycles, since compiled code was entered. */
   SPENT: 3,
-  /** Cycles at which event points take a look. */
-  LIMIT: 4,
   /** Eight general registers. */
-  REGISTERS: 5,
-  FLAG_OP: 13,
-  FLAG_RESULT: 14,
-  FLAG_A: 15,
-  FLAG_B: 16,
+  REGISTERS: 4,
+  FLAG_OP: 12,
+  FLAG_RESULT: 13,
+  FLAG_A: 14,
+  FLAG_B: 15,
   /** EIP of the page's first byte. */
-  BASE: 17,
+  BASE: 16,
   /** Least offset that the flat segments do not pass. */
-  FLAT: 18,
-  ADDRESS: 19,
-  LINE: 20,
+  FLAT: 17,
+  ADDRESS: 18,
+  LINE: 19,
   /** Host address of the operand that LOAD_FOR_STORE found, 0 if it took the slow path. */
-  HOST: 21,
-  VALUE: 22,
+  HOST: 20,
+  VALUE: 21,
   /** EIP to leave with, or to go to. */
-  TARGET: 23,
+  TARGET: 22,
   /** Exit code; for a transfer, the table index of the region to go to, or -1. */
-  CODE: 24,
-  X: 25,
-  Y: 26,
-  Z: 27,
-  TEMPS: 28,
-  WIDE: 28 + TEMPS,
+  CODE: 23,
+  X: 24,
+  Y: 25,
+  Z: 26,
+  TEMPS: 27,
+  WIDE: 27 + TEMPS,
 } as const;
 
 export const LOCALS = [
@@ -53,9 +51,9 @@ export const LOCALS = [
   { count: 1, type: Type.I64 },
 ] as const;
 
-/** Signature of a region: `(cpu, entry, eip, spent, limit) -> exit code`. */
+/** Signature of a region: `(cpu, entry, eip, spent) -> exit code`. */
 export const REGION_TYPE = {
-  parameters: [Type.I32, Type.I32, Type.I32, Type.I64, Type.I32],
+  parameters: [Type.I32, Type.I32, Type.I32, Type.I64],
   results: [Type.I32],
 } as const;
 
@@ -87,7 +85,7 @@ export const TYPES = [
   { parameters: [I, I, I, I], results: [I] },
   { parameters: [I, I, I, I, I], results: [I] },
   { parameters: [I], results: [I] },
-  { parameters: [I, I, I, Type.I64, I, I], results: [I] },
+  { parameters: [I, I, I, Type.I64, I], results: [I] },
 ] as const;
 
 /**

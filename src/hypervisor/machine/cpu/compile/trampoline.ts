@@ -1,8 +1,8 @@
 /**
  * Into regions by their index, and out of them to TypeScript:
  *
- *     enter(cpu, entry, eip, limit, index) -> exit code: from TypeScript, one call that never changes for V8
- *     goto(cpu, entry, eip, spent, limit, index) -> exit code: from region to region, as a tail call
+ *     enter(cpu, entry, eip, index) -> exit code: from TypeScript, one call that never changes for V8
+ *     goto(cpu, entry, eip, spent, index) -> exit code: from region to region, as a tail call
  *     generic(at) -> what the function of this name answers: tables take it only as a WebAssembly function
  */
 import { Helper, TYPES } from './frame.js';
@@ -10,7 +10,7 @@ import { ANY_MEMORY } from './nest.js';
 import { assembleModule, Type, W, WasmWriter } from './wasm-writer.js';
 
 export interface Trampoline {
-  enter(cpu: number, entry: number, eip: number, limit: number, index: number): number;
+  enter(cpu: number, entry: number, eip: number, index: number): number;
   readonly goto: unknown;
   readonly generic: unknown;
 }
@@ -26,7 +26,7 @@ export function makeTrampoline(
 ): Trampoline {
   const wasm = assembleModule({
     ...ANY_MEMORY,
-    types: [...TYPES, { parameters: [I, I, I, I, I], results: [I] }],
+    types: [...TYPES, { parameters: [I, I, I, I], results: [I] }],
     imports: [{ name: 'generic', type: Helper.GENERIC.type }],
     functions: [
       { type: ENTER, locals: [], code: enterCode() },
@@ -45,7 +45,6 @@ function enterCode(): Uint8Array {
   w.get(2);
   w.i64(0, 0);
   w.get(3);
-  w.get(4);
   w.op(W.CALL_INDIRECT);
   w.u(0);
   w.u(0);
