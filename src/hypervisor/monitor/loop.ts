@@ -74,8 +74,6 @@ export class MonitorLoop {
   run(untilCycles: number): LoopResult {
     if (this.#stopped !== undefined) return this.#stopped;
     const { vcpu } = this;
-    // Others (the scheduler) book on the same causes between runs.
-    const causesBefore = vcpu.causesTotal() - vcpu.chargedCycles;
     let result: LoopResult;
     try {
       result = this.#run(untilCycles);
@@ -87,7 +85,7 @@ export class MonitorLoop {
       vcpu.settleAccount();
     }
     vcpu.descriptors.propagateAccessed();
-    vcpu.checkAccount(causesBefore);
+    vcpu.checkAccount();
     if (result.kind === 'stopped') this.#stopped = result;
     return result;
   }

@@ -1,8 +1,9 @@
 /**
  * The pmap: PPN to MPN of one VM. RAM pages get a machine page when they are first touched.
  *
- * RAM is one array; everything else (ROM images, device memory) is few pages at any address and lives in a map. What is in
- * neither is absent: it reads all ones and drops stores, as a bus without a device does.
+ * RAM is one array; everything else (ROM images, device memory) is few pages at any address and lives in a map, to which the array
+ * refers where such a page takes the place of RAM. What is in neither is absent: it reads all ones and drops stores, as a bus
+ * without a device does.
  */
 import { assert } from '../base/assert.js';
 import { type Mpn, PAGE_SIZE, type Ppn } from '../base/pages.js';
@@ -18,6 +19,8 @@ export type FrameKind =
   | 'absent';
 
 const UNBACKED = -1;
+/** Not RAM: the map knows what it is. */
+const SPECIAL = -2;
 
 export class Pmap {
   readonly ramPages: number;
@@ -38,21 +41,19 @@ export class Pmap {
   }
 
   kindOf(ppn: Ppn): FrameKind {
-    const special = this.#special.get(ppn);
-    if (special !== undefined) return special.kind;
-    return ppn < this.ramPages ? 'ram' : 'absent';
+    const inRam = ppn < this.ramPages;
+    if (inRam && this.#ram[ppn] !== SPECIAL) return 'ram';
+    return this.#special.get(ppn)?.kind ?? 'absent';
   }
 
   /** The machine page behind a RAM or ROM page, backing it now if nothing touched it before; undefined for the other kinds. */
   mpnFor(ppn: Ppn): Mpn | undefined {
-    const special = this.#special.get(ppn);
-    if (special !== undefined) return special.kind === 'rom' ? (special.mpn as Mpn) : undefined;
-    if (ppn >= this.ramPages) return undefined;
+    const known = ppn < this.ramPages ? this.#ram[ppn]! : SPECIAL;
+    if (known === SPECIAL) return this.#romAt(ppn);
     if (this.#touched[ppn] === 0) {
       this.#touched[ppn] = 1;
       this.#touchedCount += 1;
     }
-    const known = this.#ram[ppn]!;
     if (known !== UNBACKED) return known as Mpn;
     const mpn = this.#allocate(ppn);
     this.#ram[ppn] = mpn;
@@ -62,26 +63,38 @@ export class Pmap {
 
   /** As `mpnFor`, but changes nothing: undefined also for RAM that was never touched. */
   mpnIfBacked(ppn: Ppn): Mpn | undefined {
-    const special = this.#special.get(ppn);
-    if (special !== undefined) return special.kind === 'rom' ? (special.mpn as Mpn) : undefined;
-    const mpn = ppn < this.ramPages ? this.#ram[ppn]! : UNBACKED;
-    return mpn === UNBACKED ? undefined : (mpn as Mpn);
+    const known = ppn < this.ramPages ? this.#ram[ppn]! : SPECIAL;
+    if (known === SPECIAL) return this.#romAt(ppn);
+    return known === UNBACKED ? undefined : (known as Mpn);
   }
 
   /** Puts a ROM page (already filled) or device memory at a page. Must happen before the guest runs. */
   setRom(ppn: Ppn, mpn: Mpn): void {
-    this.#special.set(ppn, { kind: 'rom', mpn });
+    this.#setSpecial(ppn, 'rom', mpn);
   }
 
   setDevice(ppn: Ppn): void {
-    this.#special.set(ppn, { kind: 'device', mpn: UNBACKED });
+    this.#setSpecial(ppn, 'device', UNBACKED);
+  }
+
+  #setSpecial(ppn: Ppn, kind: 'rom' | 'device', mpn: number): void {
+    if (ppn < this.ramPages) {
+      assert(this.#ram[ppn]! < 0, 'a page of RAM that is in use becomes something else');
+      this.#ram[ppn] = SPECIAL;
+    }
+    this.#special.set(ppn, { kind, mpn });
+  }
+
+  #romAt(ppn: Ppn): Mpn | undefined {
+    const special = this.#special.get(ppn);
+    return special?.kind === 'rom' ? (special.mpn as Mpn) : undefined;
   }
 
   /** Every backed RAM page, in order of PPN: for release, digests and audits. */
   *backedPages(): IterableIterator<readonly [ppn: Ppn, mpn: Mpn]> {
     for (let ppn = 0; ppn < this.ramPages; ppn++) {
       const mpn = this.#ram[ppn]!;
-      if (mpn !== UNBACKED) yield [ppn as Ppn, mpn as Mpn];
+      if (mpn >= 0) yield [ppn as Ppn, mpn as Mpn];
     }
   }
 

@@ -23,6 +23,10 @@ export const CAUSES = {
 } as const;
 export type Cause = keyof typeof CAUSES;
 export const CAUSE_NAMES = Object.keys(CAUSES) as readonly Cause[];
+/** Place of each cause in `CAUSE_NAMES`. */
+export const CAUSE_INDEX = Object.fromEntries(CAUSE_NAMES.map((name, index) => [name, index])) as Readonly<
+  Record<Cause, number>
+>;
 export type CauseCycles = Record<Cause, number>;
 
 export const zeroCauses = (): CauseCycles => Object.fromEntries(CAUSE_NAMES.map(name => [name, 0])) as CauseCycles;

@@ -87,7 +87,7 @@ for (let seed = 1; seed <= 24; seed++) {
     const result = machine.run(3_000_000);
     // However it ended: no exception of ours, a reason where it stopped, and an account that is complete.
     if (result.kind === 'stopped') expect(result.reason.length).toBeGreaterThan(10);
-    machine.vcpu.checkAccount(0);
+    machine.vcpu.checkAccount();
     expect(machine.loop.audit()).toEqual([]);
     expect(machine.technique.romBase).toBe(KERNEL + 0xc0000);
   }, 60_000);

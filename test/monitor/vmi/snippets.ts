@@ -30,6 +30,6 @@ export function run(machine: VmiMachine): number[] {
   const result = machine.run();
   expect(machine.done, `${JSON.stringify(result)} ${machine.log.join(' | ')} reports ${machine.reports}`).toBe(true);
   expect(machine.audit()).toEqual([]);
-  machine.vcpu.checkAccount(0);
+  machine.vcpu.checkAccount();
   return machine.reports;
 }

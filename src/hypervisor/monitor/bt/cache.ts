@@ -16,6 +16,7 @@
  */
 import { assert } from '../../base/assert.js';
 import { type Mpn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../base/pages.js';
+import type { Cause } from '../../stats/causes.js';
 import { type Decoded, decode } from '../decoded.js';
 import { TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
 import type { MonitoredVm } from '../monitored-vm.js';
@@ -34,7 +35,22 @@ import {
   unlink,
 } from './unit.js';
 
+/**
+ * A callout and all that serving it needs, in one object: a host of many VMs finds little of one VM's in the caches. Addresses are
+ * int32 here: V8 keeps larger numbers in objects of their own.
+ */
 export class FoundCallout {
+  /** TC address of the INT. */
+  readonly #at: number;
+  readonly cause: Cause;
+  /** What the monitor performs here; undefined where the callout is of another kind. */
+  readonly instruction: GuestInstruction | undefined;
+  /** `instruction` does more than go on behind itself. */
+  readonly leaves: boolean;
+  /** Guest EIP behind `instruction`. */
+  readonly #behind: number;
+  /** The callout that came after this one last time: kernels repeat themselves. */
+  follower: FoundCallout | undefined;
   #decoded: Decoded | undefined;
   #narrow: boolean | undefined;
 
@@ -42,11 +58,28 @@ export class FoundCallout {
     readonly callout: Callout,
     /** Undefined for the shared lookup code. */
     readonly tu: Tu | undefined,
-    /** TC address of the INT. */
-    readonly at: number,
+    at: number,
     /** The guest state there. */
     readonly point: TcPoint,
-  ) {}
+  ) {
+    this.#at = at | 0;
+    this.cause = callout.kind === 'exit' ? 'translation' : 'callout';
+    this.instruction = callout.kind === 'instruction' ? callout.instruction : undefined;
+    this.leaves = this.instruction?.leaves === true;
+    this.#behind = this.instruction === undefined ? 0 : (this.instruction.eip + this.instruction.bytes.length) | 0;
+  }
+
+  get at(): number {
+    return this.#at >>> 0;
+  }
+
+  isAt(tcAddress: number): boolean {
+    return this.#at === (tcAddress | 0);
+  }
+
+  get behind(): number {
+    return this.#behind >>> 0;
+  }
 
   /** The instruction that this callout is for, decoded when it is first performed; undefined where it is none. */
   decode({ bytes, eip }: GuestInstruction): Decoded | undefined {
@@ -60,6 +93,9 @@ export class FoundCallout {
     return this.#narrow;
   }
 }
+
+/** A power of two. */
+const RECENT_UNITS = 16;
 
 /** Maps one page of the hole for hardware. */
 export type MapHole = (linear: number, mpn: Mpn, writable: boolean) => void;
@@ -79,8 +115,11 @@ export class TranslationCache {
   readonly #byLinear = new Map<number, Tu>();
   readonly #byPpn = new Map<number, Set<Tu>>();
   readonly #byLpn = new Map<number, Set<Tu>>();
+  /** Units asked for lately, by bits of the linear address: spares the map. */
+  readonly #recent: (Tu | undefined)[] = new Array(RECENT_UNITS).fill(undefined);
   /** By TC address, likewise as an int32. */
   readonly #callouts = new Map<number, FoundCallout>();
+  #lastCallout: FoundCallout | undefined;
   /** Units that the hash leads to, by index. */
   readonly #hashed = new Map<number, Tu>();
   readonly shared: SharedCode;
@@ -146,7 +185,12 @@ export class TranslationCache {
   }
 
   get(linear: number): Tu | undefined {
-    return this.#byLinear.get(linear | 0);
+    const slot = (linear ^ (linear >>> 4)) & (RECENT_UNITS - 1);
+    const recent = this.#recent[slot];
+    if (recent !== undefined && !recent.retired && recent.startsAt(linear)) return recent;
+    const tu = this.#byLinear.get(linear | 0);
+    if (tu !== undefined) this.#recent[slot] = tu;
+    return tu;
   }
 
   /** The unit, retired or not, that a TC address lies in. */
@@ -181,7 +225,17 @@ export class TranslationCache {
 
   /** The callout whose INT is at a TC address. */
   calloutAt(tcAddress: number): FoundCallout | undefined {
-    return this.#callouts.get(tcAddress | 0);
+    const last = this.#lastCallout;
+    const follower = last?.follower;
+    if (follower?.isAt(tcAddress) === true) {
+      this.#lastCallout = follower;
+      return follower;
+    }
+    const found = this.#callouts.get(tcAddress | 0);
+    if (found === undefined) return undefined;
+    if (last !== undefined) last.follower = found;
+    this.#lastCallout = found;
+    return found;
   }
 
   /** Guest pages (LPN) that have units, with the frame that these were made from. */
@@ -289,6 +343,8 @@ export class TranslationCache {
     this.#byPpn.clear();
     this.#byLpn.clear();
     this.#callouts.clear();
+    this.#lastCallout = undefined;
+    this.#recent.fill(undefined);
     this.#clearHash();
     this.#top = TC_LINEAR;
     this.#addSharedCallouts();

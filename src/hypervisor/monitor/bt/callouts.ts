@@ -16,7 +16,7 @@ import type { FoundCallout } from './cache.js';
 import type { GuestInstruction } from './classify.js';
 import { CALLOUT_BYTES } from './emit.js';
 import type { BtTechnique } from './technique.js';
-import type { Continuation } from './unit.js';
+import type { Callout, Continuation } from './unit.js';
 
 const RESUME: Outcome = { kind: 'resume' };
 
@@ -28,10 +28,16 @@ export class Callouts {
   }
 
   handle(found: FoundCallout): Outcome {
-    const { callout, tu, at } = found;
     const bt = this.#bt;
     const { vcpu } = bt;
     vcpu.interruptShadow = false;
+    const { instruction } = found;
+    if (instruction !== undefined) {
+      bt.capture();
+      return this.#perform(instruction, found);
+    }
+    const { tu, at } = found;
+    const callout = found.callout as Exclude<Callout, { kind: 'instruction' }>;
     switch (callout.kind) {
       case 'pendingBehind':
         // The transfer is carried out first: `enter` sees the shadow and steps to the boundary behind it.
@@ -64,9 +70,6 @@ export class Callouts {
         } else bt.resumeAt(tu!, plain, vcpu.eip);
         return RESUME;
       }
-      case 'instruction':
-        bt.capture();
-        return this.#perform(callout.instruction, found);
     }
   }
 
@@ -104,7 +107,7 @@ export class Callouts {
     const { vcpu } = bt;
     const tu = found.tu!;
     const { at } = found;
-    const next = (guest.eip + guest.bytes.length) >>> 0;
+    const next = found.behind;
     if (instruction.mnemonic === Mnemonic.Int && (instruction.immediate8 & 255) === HYPERCALL_VECTOR) {
       vcpu.eip = next;
       const outcome = bt.options.onHypercall?.(vcpu);
@@ -122,7 +125,7 @@ export class Callouts {
     switch (effect?.kind) {
       case 'next':
       case 'jumped':
-        if (vcpu.eip === next && !guest.leaves) bt.resumeAt(tu, at + CALLOUT_BYTES, next);
+        if (vcpu.eip === next && !found.leaves) bt.resumeAt(tu, at + CALLOUT_BYTES, next);
         return RESUME;
       case 'again':
         bt.resumeAt(tu, at, vcpu.eip);

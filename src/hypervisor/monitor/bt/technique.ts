@@ -60,7 +60,10 @@ export class BtTechnique implements Technique {
   /** Callout that ended the last run; hardware EIP is at its INT. */
   #callout: FoundCallout | undefined;
   /** Where the guest goes on if nothing intervenes: right behind a callout. */
-  #resume: { readonly tu: Tu; readonly tcAddress: number; readonly eip: number } | undefined;
+  #resume: Tu | undefined;
+  /** TC address and guest EIP for `#resume`, as int32: V8 keeps larger numbers in objects of their own. */
+  #resumeAt = 0;
+  #resumeEip = 0;
   /** A TC instruction that runs with a guest segment in hardware GS. */
   #overrideAt: number | undefined;
   /** Interrupts are held off where hardware is (`vcpu.interruptShadow` is the loop's, which clears it before it enters). */
@@ -145,7 +148,7 @@ export class BtTechnique implements Technique {
     }
     if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
     if (this.#callout !== undefined) {
-      vcpu.account(this.#callout.callout.kind === 'exit' ? 'translation' : 'callout');
+      vcpu.account(this.#callout.cause);
       vcpu.vm.counters.callouts += 1;
       vcpu.thread.charge(vcpu.costs.vmmEntry + vcpu.costs.calloutDispatch);
       const outcome = this.#callouts.handle(this.#callout);
@@ -262,7 +265,9 @@ export class BtTechnique implements Technique {
 
   /** Lets the guest go on right behind a callout when it is entered next at `eip`. */
   resumeAt(tu: Tu, tcAddress: number, eip: number): void {
-    this.#resume = { tu, tcAddress, eip };
+    this.#resume = tu;
+    this.#resumeAt = tcAddress | 0;
+    this.#resumeEip = eip | 0;
   }
 
   /** Runs the next TC instruction with the guest's segment in hardware GS. The guest stays in. */
@@ -293,9 +298,9 @@ export class BtTechnique implements Technique {
     const resume = this.#resume;
     this.#resume = undefined;
     let tcAddress: number;
-    if (resume !== undefined && resume.eip === vcpu.eip && !resume.tu.retired) {
-      this.cache.expect(resume.tu);
-      tcAddress = resume.tcAddress;
+    if (resume !== undefined && this.#resumeEip === (vcpu.eip | 0) && !resume.retired) {
+      this.cache.expect(resume);
+      tcAddress = this.#resumeAt;
     } else {
       const tu = this.unitFor(vcpu.eip);
       if (isFault(tu)) {
@@ -416,7 +421,7 @@ export class BtTechnique implements Technique {
   /** The guest state at the hardware EIP. */
   #point(): TcPoint {
     const at = this.vcpu.thread.s[S.EIP]! >>> 0;
-    if (this.#callout?.at === at) return this.#callout.point;
+    if (this.#callout?.isAt(at) === true) return this.#callout.point;
     const point = this.cache.pointAt(at);
     if (point === undefined) throw new MonitorBug(`no guest state for TC address 0x${at.toString(16)}`);
     return point;

@@ -12,6 +12,7 @@
  * every link to and from it; its code stays where it is until the TC is flushed, because hardware may be inside it.
  */
 import { assert } from '../../base/assert.js';
+import { TC_LINEAR } from '../hole.js';
 import type { GuestInstruction } from './classify.js';
 
 /**
@@ -108,28 +109,51 @@ export class Tu {
   hashIndex: number | undefined;
   /** The guest frames of `sources`, each once. */
   readonly ppns: ReadonlySet<number>;
-  readonly tcEnd: number;
+  /** First byte and the one behind the last as offsets into the TC: V8 keeps larger numbers in objects of their own. */
+  readonly #start: number;
+  readonly #end: number;
+  /** As an int32, for the same reason. */
+  readonly #linear: number;
 
   constructor(
     readonly id: number,
-    /** Linear address of the first guest instruction. */
-    readonly linear: number,
-    readonly tcStart: number,
+    linear: number,
+    tcStart: number,
     readonly code: TuCode,
     readonly sources: readonly SourceSpan[],
   ) {
-    this.tcEnd = tcStart + code.bytes.length;
+    this.#linear = linear | 0;
+    this.#start = tcStart - TC_LINEAR;
+    this.#end = this.#start + code.bytes.length;
     this.ppns = new Set(sources.map(source => source.ppn));
     for (const continuation of code.continuations) continuation.owner = this;
   }
 
+  /** Linear address of the first guest instruction. */
+  get linear(): number {
+    return this.#linear >>> 0;
+  }
+
+  startsAt(linear: number): boolean {
+    return this.#linear === (linear | 0);
+  }
+
+  get tcStart(): number {
+    return TC_LINEAR + this.#start;
+  }
+
+  get tcEnd(): number {
+    return TC_LINEAR + this.#end;
+  }
+
   contains(tcAddress: number): boolean {
-    return tcAddress >= this.tcStart && tcAddress < this.tcEnd;
+    const at = (tcAddress - TC_LINEAR) | 0;
+    return at >= this.#start && at < this.#end;
   }
 
   /** The point at a TC address inside the unit; undefined between instructions. */
   pointAt(tcAddress: number): TcPoint | undefined {
-    const at = tcAddress - this.tcStart;
+    const at = ((tcAddress - TC_LINEAR) | 0) - this.#start;
     const { points } = this.code;
     let low = 0;
     let high = points.length - 1;
