@@ -19,7 +19,7 @@ const HELP = `bench:engine [compare|interpreter|compile|boot|console|idle] [opti
 
   compare       every row on every emulator that is installed (default)
   interpreter   our interpreter alone on the integer loop, in guest instructions per second
-  compile       how long our compiler stalls the machine, over all rows
+  compile       how long the machine waits for its compiler, over all rows
   boot          vmitop boot until the guest's shell is there, in every mode
   console       the console until its first frame
   idle          a host with 64 idle VMs, in every mode
@@ -145,8 +145,9 @@ async function compile(options: Options, signal: AbortSignal): Promise<number> {
   for (const { figures } of series[0]!.runs) {
     const ms = (name: string): string => `${(figures[name] ?? Number.NaN).toFixed(2)} ms`;
     console.log(
-      `regions compiled: ${figures['regionsCompiled']}, dropped: ${figures['regionsDropped']}; one took ` +
-        `${ms('compileMsMax')} at most, ${ms('compileMsMedian')} in the median; all: ${ms('compileMsTotal')}; ` +
+      `regions compiled: ${figures['regionsCompiled']}, dropped: ${figures['regionsDropped']}; the machine waited ` +
+        `${figures['compileWaits']} times, ${ms('compileMsMax')} at most, ${ms('compileMsMedian')} in the median, ` +
+        `${ms('compileMsTotal')} in all, ${ms('compileMsMaxOrdered')} at most once the compiler's thread was up; ` +
         `code at the end: ${((figures['codeBytes'] ?? 0) / 1048576).toFixed(1)} MiB`,
     );
   }
