@@ -67,13 +67,12 @@ function timeCompiler(compiler: Compiler, workshop: Workshop | undefined): Waits
   return { all: times, ordered };
 }
 
-/** Runs until the guest says `end`. Throws when the machine stops before. */
-export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowReader): OurRun {
+/** Runs until the guest says `end`; `workshop` compiles, if there is one. Throws when the machine stops before. */
+export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowReader, workshop?: Workshop): OurRun {
   const costs = COST_PROFILES['xeon-5160']!;
   const memoryBytes = options.memoryMib * 1048576;
   const memory = new MachineMemory(RESERVED_BYTES + memoryBytes + 0x100000);
   const { tiering } = options;
-  const workshop = tiering === undefined ? openWorkshop() : undefined;
   const codeCache = new CodeCache(memory, tiering === undefined ? {} : { tiering }, workshop);
   const waits = timeCompiler(codeCache.compiler, workshop);
   const hardware = { memory, allocator: new MpnAllocator(memory), codeCache, costs };
@@ -122,6 +121,6 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
 if (process.argv[2]?.startsWith('{')) {
   const options = childOptions();
   const reader = childReader();
-  const run = runOurs(options, readImage(options.imagePath), reader);
+  const run = runOurs(options, readImage(options.imagePath), reader, openWorkshop());
   sendAll(reader, { ...run });
 }
