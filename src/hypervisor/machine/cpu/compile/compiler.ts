@@ -125,8 +125,10 @@ export class Compiler implements CompiledCode {
     this.#jumpCache = new JumpCache(memory);
     this.#table = new WebAssembly.Table({ element: 'anyfunc', initial: 1024 });
     this.#helpers = new WebAssembly.Table({ element: 'anyfunc', initial: Object.keys(Helper).length });
-    this.dispatch = makeDispatch(memory.wasm, memory.sizeBytes >>> 16, this.#table, this.#jumpCache.at(0));
-    this.runtime = makeRuntime(memory.wasm, memory.sizeBytes >>> 16, this.#table, memory.codeLines.byteOffset, {
+    const pages = memory.sizeBytes >>> 16;
+    const codeLinesAt = memory.codeLines.byteOffset;
+    this.dispatch = makeDispatch(memory.wasm, pages, this.#table, this.#jumpCache.at(0), codeLinesAt);
+    this.runtime = makeRuntime(memory.wasm, pages, this.#table, codeLinesAt, {
       load: (ea, packed) => slowLoad(this.#cpu(), this, ea, packed),
       store: (ea, packed, value) => slowStore(this.#cpu(), this, ea, packed, value),
     });

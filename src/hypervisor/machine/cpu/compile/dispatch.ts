@@ -1,5 +1,5 @@
 /**
- * From wherever EIP is into the compiled code that is there, without TypeScript: the fetch page as `Core.fetch` has it on a hit,
+ * From wherever EIP is into the compiled code that is there, without TypeScript: the fetch page as `Core.fetch` has it,
  * then the jump cache of the thread's shape. Else into the interpreter, which comes back here when it gets to compiled code.
  *
  *     dispatch(cpu) -> exit code; `Leave.UNKNOWN` where the run loop has to find the block at EIP
@@ -9,6 +9,7 @@
 import { FETCH_MACHINE, FETCH_PAGE, FETCH_SAFE, SHAPE } from '../layout.js';
 import { S } from '../state.js';
 import { emitFetchPage, pushMachine, USER_TAG } from './emit-fetch.js';
+import { FETCH_LOCALS, FETCH_TYPE, fetchCode } from './find-fetch.js';
 import { REGION_TYPE } from './frame.js';
 import { JUMP_CACHE_BYTES, pushJumpEntry, pushJumpIndex, seekJump } from './jump-cache.js';
 import { Nest } from './nest.js';
@@ -19,23 +20,31 @@ export const INTERPRETER = 0;
 
 export type Dispatch = (cpu: number) => number;
 
+/** Number of `fetch` of `find-fetch.ts`. */
+const FETCH = 1;
+
 const CPU = 0;
 const EIP = 1;
 const PAGE = 2;
 const MACHINE = 3;
 const SLOT = 4;
 
+/** `codeLinesAt`: machine address of `MachineMemory.codeLines`. */
 export function makeDispatch(
   memory: WebAssembly.Memory,
   memoryPages: number,
   table: WebAssembly.Table,
   jumpCacheAt: number,
+  codeLinesAt: number,
 ): Dispatch {
   const wasm = assembleModule({
-    types: [REGION_TYPE, { parameters: [Type.I32], results: [Type.I32] }],
+    types: [REGION_TYPE, { parameters: [Type.I32], results: [Type.I32] }, FETCH_TYPE],
     imports: [],
     memoryPages,
-    functions: [{ type: 1, locals: [{ count: 4, type: Type.I32 }], code: dispatchCode(jumpCacheAt) }],
+    functions: [
+      { type: 1, locals: [{ count: 4, type: Type.I32 }], code: dispatchCode(jumpCacheAt) },
+      { type: 2, locals: FETCH_LOCALS, code: fetchCode(codeLinesAt) },
+    ],
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm), { m: { memory, table } });
   return exports['0'] as Dispatch;
@@ -75,7 +84,19 @@ function dispatchCode(jumpCacheAt: number): Uint8Array {
     w.op(W.I32_SHL);
     w.op(W.I32_ADD);
   };
-  emitFetchPage(n, { page: PAGE, place: SLOT, machine: MACHINE }, addTag, unknown);
+  const fetched = n.open();
+  const missing = n.open();
+  emitFetchPage(n, { page: PAGE, place: SLOT, machine: MACHINE }, addTag, missing);
+  n.br(fetched);
+  n.end();
+  w.get(CPU);
+  w.get(EIP);
+  w.i32(0);
+  w.call(FETCH);
+  w.tee(MACHINE);
+  w.op(W.I32_EQZ);
+  unknownIf();
+  n.end();
   n.end();
   pushMachine(n, MACHINE, EIP);
   w.set(MACHINE);

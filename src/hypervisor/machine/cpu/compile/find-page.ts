@@ -11,13 +11,10 @@ import { DATA_ADDEND, LINE_INFO, LINE_PAGE, NO_TAG, NO_TAG_BITS, SetWord, TlbInf
 import { READABLE } from '../layout.js';
 import { Cr0, S } from '../state.js';
 import { Access } from './emit-memory.js';
-import { WalkWords } from './find-walk.js';
+import { FillWords } from './find-fill.js';
 import { F } from './find-words.js';
 import { DATA_TABLE } from './tlb-words.js';
-import { V, W } from './wasm-writer.js';
-
-const inSet = (word: number): number => DATA_TABLE.setsAt + word * 4;
-const inPlace = (word: number): number => DATA_TABLE.placesAt + word * 4;
+import { W } from './wasm-writer.js';
 
 /** Bits of the information word, moved to where a bit in a tag means that there is none. */
 const TO_TAG = 2;
@@ -25,7 +22,12 @@ const tagBits = (info: number): number => (info << TO_TAG) & NO_TAG_BITS;
 /** From CR0.WP to where `TlbInfo.WRITABLE` is in a tag. */
 const WP_TO_TAG = Math.clz32(TlbInfo.WRITABLE << TO_TAG) - Math.clz32(Cr0.WP);
 
-export class FindWriter extends WalkWords {
+export class FindWriter extends FillWords {
+  /** As `WalkWords`. */
+  constructor(codeLinesAt: number, faulted: (() => void) | null) {
+    super(DATA_TABLE, codeLinesAt, faulted);
+  }
+
   /**
    * The function: `(cpu, ea, packed, ...)` with `findLocals`. `refuse` pushes its answer to what is refused, `use` that of an access that
    * has been found (`pushMachine`).
@@ -42,7 +44,7 @@ export class FindWriter extends WalkWords {
     this.br(found);
     this.end();
     this.walk();
-    this.#fill();
+    this.fill();
     this.#place();
     this.br(found);
     this.end();
@@ -111,108 +113,16 @@ export class FindWriter extends WalkWords {
     w.op(W.I32_EQZ);
     this.brIf(walk);
     this.lineOf(F.SET, F.X, F.LINE);
-    this.loadAt(F.LINE, inSet(SetWord.INFO));
+    this.loadAt(F.LINE, this.inSet(SetWord.INFO));
     w.tee(F.INFO);
     this.lacks();
     this.brIf(walk);
     w.get(F.INFO);
     this.and(TlbInfo.DEVICE);
     this.refuseIf();
-    this.loadAt(F.LINE, inSet(SetWord.MACHINE));
+    this.loadAt(F.LINE, this.inSet(SetWord.MACHINE));
     w.set(F.ADDEND);
     this.leaveCode();
-  }
-
-  /** The line: the page's own, a free one, or the one filled first (`Sets.choose`). */
-  #fill(): void {
-    const { w } = this;
-    const noted = this.open();
-    w.get(F.LINE);
-    w.op(W.I32_EQZ);
-    this.if();
-    this.#choose();
-    this.storeAt(F.LINE, inSet(SetWord.PAGE), () => w.get(F.PAGE));
-    this.storeAt(F.LINE, inSet(SetWord.FILL), () => w.get(F.FILL));
-    w.get(F.X);
-    this.brIf(noted);
-    this.end();
-    this.#noteFilled();
-    this.end();
-    this.storeAt(F.LINE, inSet(SetWord.INFO), () => w.get(F.INFO));
-    this.storeAt(F.LINE, inSet(SetWord.MACHINE), () => w.get(F.ADDEND));
-  }
-
-  /** LINE for a page that is in none; X says whether `Filled` has its set already. */
-  #choose(): void {
-    const { w } = this;
-    const fills = DATA_TABLE.fillsAt / 4;
-    this.loadState(fills);
-    w.i32(1);
-    this.add();
-    w.set(F.FILL);
-    this.storeState(fills, () => w.get(F.FILL));
-    this.waysWith(DATA_TABLE, F.SET, () => w.i32(NO_TAG));
-    w.tee(F.X);
-    this.if();
-    this.lineOf(F.SET, F.X, F.LINE);
-    w.i32(0);
-    w.set(F.X);
-    this.else();
-    // The greatest distance from this fill.
-    w.get(F.FILL);
-    w.simd(V.SPLAT);
-    w.get(F.SET);
-    w.vector(V.LOAD, inSet(SetWord.FILL));
-    w.simd(V.SUB);
-    w.tee(F.AGES);
-    for (let copy = 0; copy < 3; copy++) w.get(F.AGES);
-    w.shuffleWords([2, 3, 0, 1]);
-    w.simd(V.MAX_U);
-    w.tee(F.OLDEST);
-    w.get(F.OLDEST);
-    w.get(F.OLDEST);
-    w.shuffleWords([1, 0, 3, 2]);
-    w.simd(V.MAX_U);
-    w.simd(V.EQ);
-    w.simd(V.BITMASK);
-    w.set(F.X);
-    this.lineOf(F.SET, F.X, F.LINE);
-    // Whom it held loses its place.
-    this.loadAt(F.LINE, inSet(SetWord.PAGE));
-    w.set(F.X);
-    this.dropPlace(DATA_TABLE, F.X, F.OLD_PLACE);
-    this.loadAt(F.LINE, inSet(SetWord.INFO));
-    w.get(F.INFO);
-    w.op(W.I32_XOR);
-    this.and(TlbInfo.GLOBAL);
-    w.op(W.I32_EQZ);
-    w.set(F.X);
-    this.end();
-  }
-
-  /** `Filled.add`: two words of local sets, two of global ones. */
-  #noteFilled(): void {
-    const { w } = this;
-    const at = F.X;
-    const globalToBytes = Math.clz32(8) - Math.clz32(TlbInfo.GLOBAL);
-    w.get(F.PAGE);
-    this.right(12 + 5 - 2);
-    this.and((DATA_TABLE.sets / 32 - 1) << 2);
-    w.get(F.INFO);
-    this.and(TlbInfo.GLOBAL);
-    this.right(globalToBytes);
-    this.add();
-    w.get(F.CPU);
-    this.add();
-    w.set(at);
-    this.storeAt(at, DATA_TABLE.filledAt, () => {
-      this.loadAt(at, DATA_TABLE.filledAt);
-      w.i32(1);
-      w.get(F.PAGE);
-      this.right(12);
-      w.op(W.I32_SHL);
-      this.or();
-    });
   }
 
   /** The page's place and its tags (`Tlb.retag`): the page's address, with bits for what is lacking (`NO_TAG`). */
@@ -234,14 +144,14 @@ export class FindWriter extends WalkWords {
     w.op(W.SELECT);
     w.set(quiet);
     const tag = (number: number, from: number, needed: number, more: () => void = () => {}) =>
-      this.storeAt(F.PLACE, inPlace(number), () => {
+      this.storeAt(F.PLACE, this.inPlace(number), () => {
         w.get(from);
         w.get(lacking);
         this.and(tagBits(needed));
         more();
         this.or();
       });
-    this.storeAt(F.PLACE, inPlace(0), () => w.get(F.PAGE));
+    this.storeAt(F.PLACE, this.inPlace(0), () => w.get(F.PAGE));
     tag(1, quiet, TlbInfo.WRITABLE | TlbInfo.DIRTY, () => {
       this.loadState(S.CR0);
       this.right(WP_TO_TAG);
@@ -252,8 +162,8 @@ export class FindWriter extends WalkWords {
     });
     tag(2, F.PAGE, TlbInfo.USER);
     tag(3, quiet, TlbInfo.USER | TlbInfo.WRITABLE | TlbInfo.DIRTY);
-    this.storeAt(F.PLACE, inPlace(DATA_ADDEND), () => w.get(F.ADDEND));
-    this.storeAt(F.PLACE, inPlace(LINE_PAGE), () => w.get(F.PAGE));
-    this.storeAt(F.PLACE, inPlace(LINE_INFO), () => w.get(F.INFO));
+    this.storeAt(F.PLACE, this.inPlace(DATA_ADDEND), () => w.get(F.ADDEND));
+    this.storeAt(F.PLACE, this.inPlace(LINE_PAGE), () => w.get(F.PAGE));
+    this.storeAt(F.PLACE, this.inPlace(LINE_INFO), () => w.get(F.INFO));
   }
 }
