@@ -16,6 +16,7 @@ export { overrideCosts } from './machine/costs/define.js';
 export { COST_PROFILES } from './machine/costs/index.js';
 export type { CostProfile } from './machine/costs/profile.js';
 export type { EngineOptions } from './machine/cpu/code-cache.js';
+export { regionBuilder } from './machine/cpu/compile/build-region.js';
 export type { RegionSource } from './machine/cpu/compile/region-source.js';
 export type { FinishedRegion, Workshop } from './machine/cpu/compile/workshop.js';
 export {

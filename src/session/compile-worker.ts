@@ -1,6 +1,6 @@
 /** The thread that builds regions: order after order, and each is put where its host may take it at any time (`workshop.ts`). */
 import { parentPort } from 'node:worker_threads';
-import { regionBuilder } from '../hypervisor/machine/cpu/compile/build-region.js';
+import { regionBuilder } from '../hypervisor/index.js';
 import { type Bench, type Done, type Order, Word } from './workshop.js';
 
 const build = regionBuilder();
