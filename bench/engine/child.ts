@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { EngineOptions } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { RowReader, type RowTime, type Stamp } from './rows.js';
+import { makeYardstick } from './yardstick.js';
 
 export type Tiering = NonNullable<EngineOptions['tiering']>;
 
@@ -28,9 +29,14 @@ export const send = (message: ChildMessage): void => {
   process.stdout.write(`${JSON.stringify(message)}\n`);
 };
 
-const stamp = (): Stamp => {
+const yardstick = makeYardstick();
+
+/** The yardstick is laid on outside of the row. */
+const stamp = (begins: boolean): Stamp => {
+  const before = begins ? yardstick() : 0;
   const { user, system } = process.cpuUsage();
-  return { wallMs: performance.now(), cpuMs: (user + system) / 1000 };
+  const wallMs = performance.now();
+  return { wallMs, cpuMs: (user + system) / 1000, slowness: begins ? before : yardstick() };
 };
 
 /** A reader whose rows go to the parent; they wait until the guest is through, so that no row pays for the output of another. */

@@ -12,7 +12,7 @@ import { idleSpeed } from './idle.js';
 import { IMAGE, MEMORY_MIB } from './image.js';
 import { ours, v86 } from './node-emulators.js';
 import { qemu } from './qemu.js';
-import { type Clock, formatReport, makeReport, type Statistic } from './report.js';
+import { CLOCKS, type Clock, formatReport, makeReport, type Statistic } from './report.js';
 import { bootTimes, firstFrameTimes } from './startup.js';
 
 const HELP = `bench:engine [compare|interpreter|compile|boot|console|idle] [options]
@@ -29,7 +29,8 @@ const HELP = `bench:engine [compare|interpreter|compile|boot|console|idle] [opti
   --emulators E,...  these emulators, the first is what the others are compared with (ours,v86,qemu,bochs)
   --scale PERMILLE   multiplies the counts (1000)
   --warm PERMILLE    scale of a pass before the timed one; 0 for none (100)
-  --clock wall|cpu   time to compare: between the marks, or of the emulator's processor time (wall)
+  --clock CLOCK      time to compare: wall, between the marks; cpu, of the emulator's processors; steady, between the marks of
+                     ours and v86 in units of a loop that is timed at both, where the computer's speed changes (wall)
   --best             the shortest run instead of the median, for a computer that has other work
   --timeout S        for one run of one emulator (300)
   --json FILE        every figure of every run
@@ -167,6 +168,12 @@ function positive(text: string | undefined, name: string, otherwise: number, lea
   return value;
 }
 
+function clockOf(name: string | undefined): Clock {
+  const clock = CLOCKS.find(known => known === (name ?? 'wall'));
+  if (clock === undefined) throw new TypeError(`--clock: ${name} is none of ${CLOCKS.join(', ')}`);
+  return clock;
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -192,7 +199,7 @@ async function main(): Promise<number> {
     only: values.only,
     scale: positive(values.scale, 'scale', 1000, 1),
     warm: positive(values.warm, 'warm', 100, 0),
-    clock: values.clock === 'cpu' ? 'cpu' : 'wall',
+    clock: clockOf(values.clock),
     statistic: values.best === true ? 'best' : 'median',
     timeoutMs: positive(values.timeout, 'timeout', 300, 1) * 1000,
     json: values.json,

@@ -8,7 +8,8 @@ export interface Series {
   readonly runs: readonly EmulatorRun[];
 }
 
-export type Clock = 'wall' | 'cpu';
+export const CLOCKS = ['wall', 'cpu', 'steady'] as const;
+export type Clock = (typeof CLOCKS)[number];
 /** What stands for several runs. */
 export type Statistic = 'median' | 'best';
 
@@ -65,6 +66,12 @@ function failuresOf(series: readonly Series[], names: readonly string[]): string
   return [...new Set(failures)];
 }
 
+/** NaN where the emulator does not have it. */
+function timeBy(clock: Clock, row: RowTime): number {
+  if (clock === 'cpu') return row.cpuMs;
+  return clock === 'steady' && !WAITING_ROWS.has(row.name) ? (row.steadyMs ?? Number.NaN) : timeOf(row);
+}
+
 /** Compares every emulator with the first. */
 export function makeReport(series: readonly Series[], clock: Clock = 'wall', statistic: Statistic = 'median'): Report {
   const present = series.filter(({ runs }) => runs.length > 0);
@@ -77,7 +84,7 @@ export function makeReport(series: readonly Series[], clock: Clock = 'wall', sta
     let count = 0;
     for (const { name: emulator, runs } of present) {
       const found = runs.flatMap(run => byName(run, name) ?? []).filter(row => row.count > 0);
-      const times = found.map(row => (clock === 'cpu' ? row.cpuMs : timeOf(row))).filter(Number.isFinite);
+      const times = found.map(row => timeBy(clock, row)).filter(Number.isFinite);
       if (times.length === 0) continue;
       count = found[0]!.count;
       timeMs[emulator] = statistic === 'best' ? Math.min(...times) : median(times);

@@ -11,6 +11,8 @@ export interface RowTime {
   readonly wallMs: number;
   /** Processor time of the emulator between them, all threads. */
   readonly cpuMs: number;
+  /** Wall time on a computer whose speed does not change (`yardstick.ts`), where it was measured. */
+  readonly steadyMs?: number;
 }
 
 /** Row whose work is to wait: only processor time can be compared, since real-time emulators wait in real time. */
@@ -21,6 +23,8 @@ export const timeOf = ({ name, wallMs, cpuMs }: RowTime): number => (WAITING_ROW
 export interface Stamp {
   readonly wallMs: number;
   readonly cpuMs: number;
+  /** What the yardstick says. */
+  readonly slowness?: number;
 }
 
 /** First line of the guest; an emulator may print things of its own before. */
@@ -35,21 +39,21 @@ export class RowReader {
   ended = false;
   /** Lines that are not rows: the greeting, a trap's report. */
   readonly remarks: string[] = [];
-  readonly #stamp: () => Stamp;
+  readonly #stamp: (begins: boolean) => Stamp;
   readonly #onRow: (row: RowTime) => void;
   #line = '';
   #start: Stamp | undefined;
   #stop: Stamp | undefined;
 
-  /** `stamp` tells the time now; it is called when a mark arrives. */
-  constructor(stamp: () => Stamp, onRow: (row: RowTime) => void = () => {}) {
+  /** `stamp` tells the time now; it is called when the mark of a row's beginning or end arrives. */
+  constructor(stamp: (begins: boolean) => Stamp, onRow: (row: RowTime) => void = () => {}) {
     this.#stamp = stamp;
     this.#onRow = onRow;
   }
 
   push(byte: number): void {
-    if (byte === START) this.#start = this.#stamp();
-    else if (byte === STOP) this.#stop = this.#stamp();
+    if (byte === START) this.#start = this.#stamp(true);
+    else if (byte === STOP) this.#stop = this.#stamp(false);
     else if (byte === 10) this.#endLine();
     else if (byte !== 13) this.#line += String.fromCharCode(byte);
   }
@@ -67,7 +71,9 @@ export class RowReader {
     } else if (this.#start !== undefined && this.#stop !== undefined && /^[0-9a-f]{8}$/.test(check ?? '')) {
       const wallMs = this.#stop.wallMs - this.#start.wallMs;
       const cpuMs = this.#stop.cpuMs - this.#start.cpuMs;
-      this.#add({ name: name!, count: Number(count), check: check!, wallMs, cpuMs });
+      const [before, after] = [this.#start.slowness, this.#stop.slowness];
+      const steady = before === undefined || after === undefined ? {} : { steadyMs: (2 * wallMs) / (before + after) };
+      this.#add({ name: name!, count: Number(count), check: check!, wallMs, cpuMs, ...steady });
     } else if (line !== '') {
       this.remarks.push(line);
     }

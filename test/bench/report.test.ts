@@ -120,6 +120,25 @@ describe('console of the guest', () => {
     expect(console.ended).toBe(true);
   });
 
+  test('time on a computer that is slow for a while is converted, by what a yardstick said at both marks', () => {
+    const stamps = [
+      { wallMs: 10, cpuMs: 0, slowness: 1 },
+      { wallMs: 50, cpuMs: 0, slowness: 3 },
+    ];
+    const marks: boolean[] = [];
+    const console = new RowReader(begins => {
+      marks.push(begins);
+      return stamps[marks.length - 1]!;
+    });
+    feed(console, 'loop \x01\x02500 0000abcd\n');
+    expect(marks).toEqual([true, false]);
+    expect(console.rows[0]!.steadyMs).toBe(20);
+    const half = [row('loop', 20, { steadyMs: 10 })];
+    expect(makeReport([series('ours', [...console.rows]), series('v86', half)], 'steady').rows[0]!.ratio['v86']).toBe(
+      0.5,
+    );
+  });
+
   test('a guest that stops says why; a line without marks is no row', () => {
     const console = reader();
     feed(
