@@ -18,28 +18,17 @@ export const FETCH_LOCALS = findLocals(FETCH_TYPE.parameters.length);
 class FetchWriter extends FillWords {
   /** ADDEND is the machine address of the page, as lines of this table have it; only the walk leaves a true addend there. */
   code(): Uint8Array {
-    const { w, table } = this;
+    const { w } = this;
     const found = this.open();
     this.refused = this.open();
     w.get(F.EA);
     w.tee(F.LINEAR);
     this.and(-4096);
     w.set(F.PAGE);
-    this.placeOf(table, F.PAGE);
-    w.set(F.PLACE);
-    this.setOf(table, F.LINEAR);
-    w.set(F.SET);
+    this.locate();
     this.need();
     const walk = this.open();
-    this.waysWith(table, F.SET, () => w.get(F.PAGE));
-    w.tee(F.X);
-    w.op(W.I32_EQZ);
-    this.brIf(walk);
-    this.lineOf(F.SET, F.X, F.LINE);
-    this.loadAt(F.LINE, this.inSet(SetWord.INFO));
-    w.tee(F.INFO);
-    this.lacks();
-    this.brIf(walk);
+    this.seekLine(walk);
     this.loadAt(F.LINE, this.inSet(SetWord.MACHINE));
     w.set(F.ADDEND);
     this.#place();

@@ -25,6 +25,29 @@ export class FillWords extends WalkWords {
     return this.table.placesAt + word * 4;
   }
 
+  /** PLACE and SET of PAGE. */
+  protected locate(): void {
+    const { w, table } = this;
+    this.placeOf(table, F.PAGE);
+    w.set(F.PLACE);
+    this.setOf(table, F.LINEAR);
+    w.set(F.SET);
+  }
+
+  /** LINE and its INFO where the set has the page; branches to `walk` where that does not suffice, or there is none (LINE is 0 then). */
+  protected seekLine(walk: number): void {
+    const { w } = this;
+    this.waysWith(this.table, F.SET, () => w.get(F.PAGE));
+    w.tee(F.X);
+    w.op(W.I32_EQZ);
+    this.brIf(walk);
+    this.lineOf(F.SET, F.X, F.LINE);
+    this.loadAt(F.LINE, this.inSet(SetWord.INFO));
+    w.tee(F.INFO);
+    this.lacks();
+    this.brIf(walk);
+  }
+
   /** The line: the page's own, a free one, or the one filled first (`Sets.choose`). */
   fill(): void {
     const { w } = this;

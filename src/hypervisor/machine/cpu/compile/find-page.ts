@@ -99,24 +99,13 @@ export class FindWriter extends FillWords {
     w.get(F.LINEAR);
     this.and(-4096);
     w.set(F.PAGE);
-    this.placeOf(DATA_TABLE, F.PAGE);
-    w.set(F.PLACE);
-    this.setOf(DATA_TABLE, F.LINEAR);
-    w.set(F.SET);
+    this.locate();
   }
 
   /** Where a line has the page and suffices, it knows all; else it leaves LINE behind and goes on behind `walk`. */
   #held(walk: number): void {
     const { w } = this;
-    this.waysWith(DATA_TABLE, F.SET, () => w.get(F.PAGE));
-    w.tee(F.X);
-    w.op(W.I32_EQZ);
-    this.brIf(walk);
-    this.lineOf(F.SET, F.X, F.LINE);
-    this.loadAt(F.LINE, this.inSet(SetWord.INFO));
-    w.tee(F.INFO);
-    this.lacks();
-    this.brIf(walk);
+    this.seekLine(walk);
     w.get(F.INFO);
     this.and(TlbInfo.DEVICE);
     this.refuseIf();
