@@ -3,17 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { CODE_WORDS, KEEP_AFTER, Mode, PATCHED_MAX } from '../../src/hypervisor/machine/cpu/cache-layout.js';
 import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
+import { inSetting } from '../engine-setting.js';
 import { CODE, DATA, Machine } from './fixture.js';
 
 type Tiering = NonNullable<EngineOptions['tiering']>;
 
-function machineWith(tiering: Tiering): Machine {
-  const before = engineDefaults.tiering;
-  engineDefaults.tiering = tiering;
-  const machine = new Machine();
-  engineDefaults.tiering = before;
-  return machine;
-}
+const machineWith = (tiering: Tiering): Machine => inSetting(tiering, () => new Machine());
 
 /** What a program can have left behind. */
 function outcome(tiering: Tiering, program: string, options: { paging?: boolean; slice?: number } = {}) {

@@ -43,8 +43,8 @@ function record(source: string, mode: Mode, adapters: readonly Adapter[], settin
 }
 
 /**
- * Runs a program, which has to power off by itself: interpreted, compiled at once, compiled some time later, and compiled where it is hot. Answers what it has
- * printed.
+ * Runs a program, which has to power off by itself: interpreted, compiled at once, compiled some time later, and compiled where
+ * it is hot. Answers what it has printed.
  */
 export function sameInEverySetting(source: string, mode: Mode, adapters: readonly Adapter[] = []): string {
   const interpreted = record(source, mode, adapters, 'never');

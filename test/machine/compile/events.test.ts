@@ -3,8 +3,8 @@
  * reference leaves, which remembers nothing.
  */
 import { describe, expect, test } from 'vitest';
-import { engineDefaults } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import { Flag, S } from '../../../src/hypervisor/machine/cpu/state.js';
+import { inSetting } from '../../engine-setting.js';
 import { CS3, DATA, DS0, DS1, DS3, GDT, HANDLERS, IDT, Machine, STACK0, STACK3, TSS } from '../fixture.js';
 
 const ROUNDS = 120;
@@ -119,10 +119,7 @@ top:
   int 0x21`;
 
 function machineFor(tiering: 'reference' | 'never' | 'always' | 'normal', change: string): Machine {
-  const before = engineDefaults.tiering;
-  engineDefaults.tiering = tiering;
-  const machine = new Machine();
-  engineDefaults.tiering = before;
+  const machine = inSetting(tiering, () => new Machine());
   machine.enablePaging();
   machine.gate(0x80, 3, SYSTEM_CALL);
   machine.gate(14, 0, PAGE_FAULT);

@@ -206,17 +206,13 @@ export class Compiler implements CompiledCode {
       return;
     }
     if (this.#mustWait(start)) return;
-    if (this.threshold >= Tiering.normal && !this.#affords()) {
+    if (this.#orders.size >= ORDERS_MAX || (this.threshold >= Tiering.normal && !this.#affords())) {
       start.heat = 0;
       return;
     }
     const blocks = collectBlocks(this.cache, start, shape, Math.max(1, this.threshold >> WARM_SHIFT));
     if (blocks.length === 0) {
       start.heat = COLD;
-      return;
-    }
-    if (this.#orders.size >= ORDERS_MAX) {
-      start.heat = 0;
       return;
     }
     const { memory, costs, code } = this.cache;

@@ -1,4 +1,4 @@
-/** The part of `find-page.ts` that notes a page which has been walked for in its set (`Tlb.#enter`), of either TLB. */
+/** What goes before and behind the walk for a page, in either TLB: its set is asked, and notes what was found (`Tlb.#enter`). */
 import { NO_TAG, SetWord, TlbInfo } from '../../mmu/tlb.js';
 import { WalkWords } from './find-walk.js';
 import { F } from './find-words.js';

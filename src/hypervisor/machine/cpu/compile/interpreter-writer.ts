@@ -185,26 +185,26 @@ export class InterpreterWriter extends Nest implements ArithmeticFrame {
 
   /** On to the next op. Where code is walked that is a `STEP` more often than not, which is known without the jump through the table. */
   next(): void {
-    const { w } = this;
-    w.get(P.PC);
-    w.i32(OP_WORDS * 4);
-    w.op(W.I32_ADD);
-    w.tee(P.PC);
-    w.memory(W.I32_LOAD, 0, 2);
-    w.i32(Op.STEP);
-    w.op(W.I32_EQ);
+    this.#advance();
+    this.arg(0);
+    this.w.i32(Op.STEP);
+    this.w.op(W.I32_EQ);
     this.brIf(this.stepDepth);
     this.br(this.dispatchDepth);
   }
 
   /** As `next`, behind the case of `STEP`. */
   nextOfAny(): void {
+    this.#advance();
+    this.br(this.dispatchDepth);
+  }
+
+  #advance(): void {
     const { w } = this;
     w.get(P.PC);
     w.i32(OP_WORDS * 4);
     w.op(W.I32_ADD);
     w.set(P.PC);
-    this.br(this.dispatchDepth);
   }
 
   /** Pops a condition; if it holds, the op is for the reference interpreter's function. Nothing of it may be done. */

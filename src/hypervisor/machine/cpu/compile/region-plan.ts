@@ -1,7 +1,8 @@
 /**
- * What is compiled together, and in which order. A region is made of decoded blocks of one machine page that reach one another;
- * it becomes one WebAssembly function. Its blocks are laid out as a tree of loops (`loop-tree.ts`): an edge forward is a `br` out of
- * nested blocks, one to a header a `br` to a `loop`. Callers come in through a dispatch at the function's top.
+ * The order in which blocks are compiled together (`region-source.ts` says which), and what is known of the flags between
+ * them. A region is decoded blocks of one machine page; it becomes one WebAssembly function. Its blocks are laid out as a tree of loops
+ * (`loop-tree.ts`): an edge forward is a `br` out of nested blocks, one to a header a `br` to a `loop`. Callers come in through a
+ * dispatch at the function's top.
  */
 import { Op } from '../ir.js';
 import { arrange, firstOf, type Item, isLoop, type Loop, routeTo, successors } from './loop-tree.js';
