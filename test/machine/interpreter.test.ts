@@ -1,6 +1,6 @@
 /** The generated interpreter against the reference where its own bookkeeping matters: links, retired blocks, events, devices. */
 import { describe, expect, test } from 'vitest';
-import { CODE_WORDS, KEEP_AFTER, Mode, PATCHED_MAX } from '../../src/hypervisor/machine/cpu/cache-layout.js';
+import { CODE_WORDS, Mode, PATCHED_MAX } from '../../src/hypervisor/machine/cpu/cache-layout.js';
 import { type EngineOptions, engineDefaults } from '../../src/hypervisor/machine/cpu/code-cache.js';
 import { S } from '../../src/hypervisor/machine/cpu/state.js';
 import { inSetting } from '../engine-setting.js';
@@ -177,7 +177,7 @@ test('a full arena drops all blocks, links and numbers, and what runs goes on', 
       mov byte [edi], 0xb8
       mov [edi+1], ecx
       mov byte [edi+5], 0xc3
-      mov ebx, ${KEEP_AFTER + 1}
+      mov ebx, 2
     again:
       call edi
       dec ebx
@@ -223,7 +223,7 @@ test('code that is executed often gets a block though one of its instructions wa
   // INC is known by then, and so the loop is walked as far as ADC, of which only the beginning of another block is decoded in full.
   const labels = machine.load(`
       ${'inc eax\n'.repeat(4)}
-      mov ecx, ${KEEP_AFTER + 3}
+      mov ecx, 4
       jmp top
     top:
       inc eax
@@ -251,7 +251,7 @@ test('code that is patched and executed in turns is mostly executed without bloc
       hlt`);
   expect(machine.run().kind).toBe('halt');
   expect(machine.read32(DATA)).toBe((turns * (turns + 1)) / 2);
-  const each = KEEP_AFTER << PATCHED_MAX;
+  const each = 1 << PATCHED_MAX;
   const { blocksInvalidated, blocksDecoded } = machine.cpu.counters;
   expect(blocksInvalidated).toBeGreaterThanOrEqual(Math.floor(turns / (each + 1)));
   expect(blocksInvalidated).toBeLessThan(turns / each + 2 * PATCHED_MAX);

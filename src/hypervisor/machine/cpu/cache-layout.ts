@@ -1,7 +1,7 @@
 /**
  * Where decoded code lies in the simulator's own memory, so that generated code can find it, decode more, and run it:
  *
- *     mailbox | slots of the hash | trie of instruction heads | scratch | pages | templates | blocks
+ *     mailbox | slots of the hash | lines that are walked | trie of instruction heads | scratch | pages | templates | blocks
  *
  * A block is a header, its ops, and a mark for each instruction. Ops are some twenty times as large as the bytes they stand for, so what
  * is executed only a few times gets no block: it is **walked**, each instruction executed from its template (`template-layout.ts`),
@@ -70,26 +70,21 @@ export const Mail = {
   WORDS: 16,
 } as const;
 
-export const SLOTS = 1 << 16;
-/** Words of a slot of the hash: the header of its first block, and what is walked there (`Seen`). */
-export const SLOT_WORDS = 2;
-/** Executions before which there is no block. */
-export const KEEP_AFTER = 8;
+/** Of the hash of blocks by machine address: a word each, the header of the first block. */
+export const SLOTS = 1 << 17;
 
 /**
- * Who is walked in a slot, and how often: executions in the lowest byte, then visits of others since the last one, then the upper half of the
- * machine address, which the slot makes whole.
+ * What is remembered of a line of code (`CODE_LINE_SHIFT`) that is walked. Lines share these words where their addresses agree in the lower
+ * bits: a block may be made too early then, which costs some time.
  */
-export const Seen = {
-  COUNT: 0xff,
-  OTHERS: 0x100,
-  ADDRESS_SHIFT: 16,
+export const Walked = {
+  /** A bit for each four bytes: an instruction there was executed without a block. It gets one the next time. */
+  ONCE: 0,
+  /** Of a line that is patched: executions since there was a block. */
+  COUNT: 1,
+  WORDS: 2,
 } as const;
-/**
- * So many visits of others, and one is forgotten. Those who come by in turns, as the code of many virtual machines does, all get through
- * one after the other; who came once is soon gone.
- */
-export const PATIENCE = 8;
+export const WALKED_LINES = 1 << 15;
 
 /** Nodes of the trie, of 1 KiB each: more than any system of programs needs, and a bound for hostile guests. */
 export const NODES_MAX = 4096;
@@ -109,7 +104,7 @@ export const Page = {
   PATCHED_LINES: 3,
   WORDS: 4,
 } as const;
-export const PATCHED_MAX = 4;
+export const PATCHED_MAX = 7;
 export const CODE_WORDS = 12 << 20;
 export const INSTRUCTIONS_MAX = 48;
 /** Room that one block may need: 48 instructions of 24 ops. */
@@ -119,6 +114,7 @@ export const BLOCK_BYTES_MAX = (INSTRUCTIONS_MAX * (24 * OP_WORDS + MARK_WORDS) 
 export interface CacheLayout {
   readonly mailAt: number;
   readonly slotsAt: number;
+  readonly walkedAt: number;
   readonly trieAt: number;
   readonly scratchAt: number;
   readonly pagesAt: number;
@@ -133,7 +129,8 @@ export interface CacheLayout {
 export function reserveCache(memory: MachineMemory, blockBytes: number): CacheLayout {
   const words = {
     mail: Mail.WORDS,
-    slots: SLOTS * SLOT_WORDS,
+    slots: SLOTS,
+    walked: WALKED_LINES * Walked.WORDS,
     trie: NODES_MAX * 256,
     scratch: INSTRUCTIONS_MAX * MARK_WORDS,
     pages: memory.pageCount * Page.WORDS,
@@ -143,7 +140,8 @@ export function reserveCache(memory: MachineMemory, blockBytes: number): CacheLa
   const total = Object.values(words).reduce((sum, part) => sum + part, 0);
   const mailAt = memory.reserve(total * 4);
   const slotsAt = mailAt + words.mail * 4;
-  const trieAt = slotsAt + words.slots * 4;
+  const walkedAt = slotsAt + words.slots * 4;
+  const trieAt = walkedAt + words.walked * 4;
   const scratchAt = trieAt + words.trie * 4;
   const pagesAt = scratchAt + words.scratch * 4;
   const codeAt = pagesAt + words.pages * 4;
@@ -153,6 +151,7 @@ export function reserveCache(memory: MachineMemory, blockBytes: number): CacheLa
   return {
     mailAt,
     slotsAt,
+    walkedAt,
     trieAt,
     scratchAt,
     pagesAt,
@@ -163,7 +162,7 @@ export function reserveCache(memory: MachineMemory, blockBytes: number): CacheLa
   };
 }
 
-/** Slot of the hash for a block at a machine address. */
+/** Slot of the hash for a block at a machine address. Few blocks begin within the same four bytes; those of a function share lines of cache. */
 export function slotOf(machine: number, mode: number): number {
-  return (machine ^ (machine >>> 13) ^ (mode << 11)) & (SLOTS - 1);
+  return ((machine >>> 2) ^ (machine >>> 15) ^ (mode << 11)) & (SLOTS - 1);
 }

@@ -14,15 +14,12 @@ import {
   type CacheLayout,
   CODE_WORDS,
   Header,
-  KEEP_AFTER,
   MARK_WORDS,
   Mail,
   PATCHED_MAX,
   Page,
   RETIRED,
   reserveCache,
-  SLOT_WORDS,
-  SLOTS,
   slotOf,
 } from './cache-layout.js';
 import { BlockFinder } from './compile/block-finder.js';
@@ -166,8 +163,7 @@ export class CodeCache {
     this.#words = memory.i32;
     this.codeAt = this.layout.codeAt;
     this.code = new Int32Array(memory.wasm.buffer, this.codeAt, (this.layout.codeEnd - this.codeAt) >> 2);
-    const keepAfter = Tiering[tiering] > KEEP_AFTER ? KEEP_AFTER : 0;
-    this.finder = new BlockFinder(memory, this.layout, keepAfter, mpn => {
+    this.finder = new BlockFinder(memory, this.layout, Tiering[tiering] > 1, mpn => {
       for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
     });
     this.compiler = new Compiler(this, Tiering[tiering], codeBytesMax, workshop);
@@ -219,7 +215,7 @@ export class CodeCache {
 
   /** Index in `#words` of the slot of the hash for an address. */
   #slot(machine: number, mode: number): number {
-    return (this.layout.slotsAt >> 2) + slotOf(machine, mode) * SLOT_WORDS;
+    return (this.layout.slotsAt >> 2) + slotOf(machine, mode);
   }
 
   /** Index of the header of the block at an address, retired or not; -1 if there is none. */
@@ -476,8 +472,7 @@ export class CodeCache {
     this.numbered.length = 1;
     this.memory.codeLines.fill(0);
     this.#words.fill(0, this.#page(0), this.#page(this.memory.pageCount));
-    const slots = this.layout.slotsAt >> 2;
-    this.#words.fill(0, slots, slots + SLOTS * SLOT_WORDS);
+    this.#words.fill(0, this.layout.slotsAt >> 2, this.layout.trieAt >> 2);
     this.#reset();
   }
 

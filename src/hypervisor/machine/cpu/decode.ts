@@ -102,7 +102,7 @@ export class BlockDecoder {
         if (template !== 0) {
           this.#fetchSecond(source, templates.field(template, Field.LENGTH));
           low.at = this.#fill(template, at, bytes);
-          ended = templates.field(template, Field.ENDED) !== 0;
+          ended = templates.field(template, Field.ENDS) !== 0;
           bytes += templates.field(template, Field.LENGTH);
           cycles += templates.field(template, Field.COST);
           count += 1;

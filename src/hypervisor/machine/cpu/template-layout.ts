@@ -1,48 +1,56 @@
 /**
  * A template in memory: sizes and places in bytes, addresses as machine addresses. `templates.ts` says what it is.
  *
- * It begins like the header of a block (`Header`), and its ops end in a `STEP`, so that it can be executed where it lies, once what
- * differs from one instruction to the next was written into it.
+ *     header and first patch: one line of the host's cache | ops, STEP | further patches | mark
+ *
+ * It begins like the header of a block (`Header`), and its ops, behind which there is always a `STEP`, are where those of a block are,
+ * so that it can be executed where it lies once what differs from one instruction to the next was written into it. What is not
+ * needed for that is in the record of its head.
  */
 import { Header } from './cache-layout.js';
+import { OP_WORDS } from './ir.js';
 
-/** Words of a template. Its ops are elsewhere, patches behind them. */
+/** Words of a template. */
 export const Field = {
   /** Static cycles. */
   COST: Header.CYCLES,
   LENGTH: Header.BYTES,
-  /** `Kind`. Here are words that say of a block where it is listed. */
-  KIND: Header.CHAIN,
-  OPS_AT: Header.PAGE_NEXT,
-  PATCHES_AT: Header.SECOND_NEXT,
-  /** End of the patches that matter where the instruction begins its block, and of all. */
-  STEP_PATCHES_END: Header.ROOM,
-  PATCHES_END: Header.WORDS,
-  /** End of the ops without `STEP`. */
-  OPS_END: Header.WORDS + 1,
-  /** Not 0 if it ends the block. */
-  ENDED: Header.WORDS + 2,
-  DISPLACEMENT_AT: Header.WORDS + 3,
-  DISPLACEMENT_SIZE: Header.WORDS + 4,
-  IMMEDIATE_AT: Header.WORDS + 5,
-  IMMEDIATE_SIZE: Header.WORDS + 6,
-  IMMEDIATE_2_AT: Header.WORDS + 7,
-  IMMEDIATE_2_SIZE: Header.WORDS + 8,
-  /** Of `BY_IMMEDIATE`: addresses of 256 templates, or 0. */
-  EXACT_AT: Header.WORDS + 9,
+  /** The first patch, one that does nothing if there is none: whether there is one would be mispredicted as often as not. */
+  PATCH: Header.HEAT,
+  /** 1 if it ends the block, else 0; of the record of a head less than 0, a `Kind`. */
+  ENDS: Header.CHAIN,
+  /** Address of the `STEP`. */
+  OPS_END: Header.PAGE_NEXT,
+  /** End of the patches that matter where the instruction begins its block, and of all. They begin behind the `STEP`. */
+  STEP_PATCHES_END: Header.SECOND_NEXT,
+  PATCHES_END: Header.ROOM,
+  OPS: Header.WORDS,
+} as const;
+
+/** Words of the record of a head, of which there are no templates yet, or more than one, or never any. */
+export const Head = {
+  LENGTH: Field.LENGTH,
+  KIND: Field.ENDS,
+  DISPLACEMENT_AT: Header.WORDS,
+  DISPLACEMENT_SIZE: Header.WORDS + 1,
+  IMMEDIATE_AT: Header.WORDS + 2,
+  IMMEDIATE_SIZE: Header.WORDS + 3,
+  IMMEDIATE_2_AT: Header.WORDS + 4,
+  IMMEDIATE_2_SIZE: Header.WORDS + 5,
+  /** Of `BY_IMMEDIATE`: address of a table of 256 templates or records. */
+  EXACT_AT: Header.WORDS + 6,
   /** So often it was decoded in full. */
-  SEEN: Header.WORDS + 10,
-  /** The mark of its instruction. */
-  MARK: Header.WORDS + 11,
-  WORDS: Header.WORDS + 16,
+  SEEN: Header.WORDS + 7,
+  /** Address of the word that leads here. */
+  LEAF: Header.WORDS + 8,
+  WORDS: Header.WORDS + 9,
 } as const;
 
 export const Kind = {
-  COUNTING: 0,
-  READY: 1,
+  COUNTING: -1,
   /** One template for each value of a one-byte immediate. */
-  BY_IMMEDIATE: 2,
-  NEVER: 3,
+  BY_IMMEDIATE: -2,
+  NEVER: -3,
 } as const;
 
 /**
@@ -53,19 +61,23 @@ export const Kind = {
  *     word = (((y + ADD) | (y + OTHER)) >>> shift) & KEEP
  */
 export const Patch = {
-  /** Where, as the distance in bytes from the first op. */
-  WHERE: 0,
-  /** `Operand`, and the sign bit if it wants the distance. */
-  HOW: 1,
-  MASK: 2,
-  ADD: 3,
-  OTHER: 4,
-  KEEP: 5,
-  WORDS: 6,
+  /** Parts (`How`), and the sign bit if it wants the distance. */
+  HOW: 0,
+  MASK: 1,
+  ADD: 2,
+  OTHER: 3,
+  KEEP: 4,
+  WORDS: 5,
 } as const;
 
-/** Parts of `HOW`: the operand's place in the instruction, the bits that its sign bit is away from the highest one, `shift`. */
-export const Operand = { PLACE: 0xff, UP_SHIFT: 8, DOWN_SHIFT: 16 } as const;
+/**
+ * Parts of `Patch.HOW`: the operand's place in the instruction, the bits that its sign bit is away from the highest one, `shift`, and
+ * where the word is, in bytes from the first op.
+ */
+export const How = { PLACE: 0xff, UP_SHIFT: 8, DOWN_SHIFT: 16, WHERE_SHIFT: 21, WHERE: 0x3ff } as const;
+
+/** A word of the `STEP` behind so many words of ops that nothing reads: where the patch writes that does nothing. */
+export const unusedWord = (opsWords: number): number => opsWords + OP_WORDS - 1;
 
 /** Where a word of an op comes from. */
 export const From = {

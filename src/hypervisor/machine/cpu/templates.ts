@@ -9,11 +9,11 @@
  */
 import { type ConstantOffsets, Decoder, Instruction } from 'iced-x86';
 import type { MachineMemory } from '../memory.js';
-import { CACHE_LINE_BYTES, type CacheLayout, Header, NODES_MAX, TEMPLATE_WORDS } from './cache-layout.js';
+import { CACHE_LINE_BYTES, type CacheLayout, Header, MARK_WORDS, NODES_MAX, TEMPLATE_WORDS } from './cache-layout.js';
 import { DECODER_OPTIONS } from './decoder-options.js';
 import { OP_WORDS, Op } from './ir.js';
 import type { Lower, Lowering } from './lower.js';
-import { Field, From, Kind, Operand, Patch, SOURCES } from './template-layout.js';
+import { Field, From, Head, How, Kind, Patch, SOURCES, unusedWord } from './template-layout.js';
 
 /** So many times a head is decoded in full before it is worth the trials. */
 const TRIALS_AFTER = 3;
@@ -71,21 +71,20 @@ export class Templates {
     return (bitness === 16 ? 2 : 0) | (stack16 ? 1 : 0);
   }
 
-  /** The template that can be filled in for the instruction at a machine address, or 0. `template` is what was found for its head. */
-  usable(template: number, machine: number): number {
-    if (template === 0) return 0;
-    const at = template >> 2;
-    const kind = this.#words[at + Field.KIND];
-    if (kind === Kind.READY) return template;
+  /** The template that can be filled in for the instruction at a machine address, or 0. `found` is what the trie has for its head. */
+  usable(found: number, machine: number): number {
+    if (found === 0) return 0;
+    const at = found >> 2;
+    const kind = this.#words[at + Head.KIND]!;
+    if (kind >= 0) return found;
     if (kind !== Kind.BY_IMMEDIATE) return 0;
-    const exact = this.#exactSlot(at, machine);
-    const found = this.#words[exact]!;
-    return found !== 0 && this.#words[(found >> 2) + Field.KIND] === Kind.READY ? found : 0;
+    const exact = this.#words[this.#exactSlot(at, machine)]!;
+    return exact !== 0 && this.#words[(exact >> 2) + Head.KIND]! >= 0 ? exact : 0;
   }
 
   #exactSlot(at: number, machine: number): number {
-    const immediate = this.memory.u8[machine + this.#words[at + Field.IMMEDIATE_AT]!]!;
-    return (this.#words[at + Field.EXACT_AT]! >> 2) + immediate;
+    const immediate = this.memory.u8[machine + this.#words[at + Head.IMMEDIATE_AT]!]!;
+    return (this.#words[at + Head.EXACT_AT]! >> 2) + immediate;
   }
 
   /** A word of a template. */
@@ -93,40 +92,46 @@ export class Templates {
     return this.#words[(template >> 2) + field]!;
   }
 
-  /** Takes note of an instruction that was decoded in full. `known` is the template of its head, or 0. */
+  /** Takes note of an instruction that was decoded in full. `known` is what the trie has for its head, or 0. */
   learn(known: number, machine: number, root: number, ins: Instruction, offsets: ConstantOffsets): void {
     const words = this.#words;
     const at = known !== 0 ? known >> 2 : this.#insert(machine, root, ins.length, offsets);
     if (at === 0) return;
-    switch (words[at + Field.KIND]) {
+    switch (words[at + Head.KIND]) {
       case Kind.BY_IMMEDIATE: {
         const slot = this.#exactSlot(at, machine);
         if (words[slot] === 0) words[slot] = this.#exact(at, machine, root) * 4;
         break;
       }
       case Kind.COUNTING:
-        if (++words[at + Field.SEEN]! >= TRIALS_AFTER) words[at + Field.KIND] = this.#kindOf(at, machine, root);
+        if (++words[at + Head.SEEN]! >= TRIALS_AFTER) this.#decide(at, machine, root);
     }
   }
 
-  #kindOf(at: number, machine: number, root: number): number {
+  /** The record becomes a template, a table of templates, or nothing for good. */
+  #decide(at: number, machine: number, root: number): void {
     const words = this.#words;
-    if (this.#try(at, machine, root, false)) return Kind.READY;
-    if (words[at + Field.IMMEDIATE_SIZE] !== 1 || words[at + Field.IMMEDIATE_2_SIZE] !== 0) return Kind.NEVER;
+    const template = this.#try(at, machine, root, false);
+    if (template !== 0) {
+      words[words[at + Head.LEAF]! >> 2] = -template * 4;
+      return;
+    }
+    words[at + Head.KIND] = Kind.NEVER;
+    if (words[at + Head.IMMEDIATE_SIZE] !== 1 || words[at + Head.IMMEDIATE_2_SIZE] !== 0) return;
     const table = this.#take(256);
-    if (table === 0) return Kind.NEVER;
-    words[at + Field.EXACT_AT] = table * 4;
-    return Kind.BY_IMMEDIATE;
+    if (table === 0) return;
+    words[at + Head.KIND] = Kind.BY_IMMEDIATE;
+    words[at + Head.EXACT_AT] = table * 4;
   }
 
+  /** A template for the head with its immediate, or a record that says that there is none. */
   #exact(at: number, machine: number, root: number): number {
     const words = this.#words;
-    const exact = this.#take(Field.WORDS);
-    if (exact === 0) return 0;
-    words.copyWithin(exact, at, at + Field.WORDS);
-    words[exact + Field.KIND] = Kind.NEVER;
-    if (this.#try(exact, machine, root, true)) words[exact + Field.KIND] = Kind.READY;
-    return exact;
+    const template = this.#try(at, machine, root, true);
+    if (template !== 0) return template;
+    const never = this.#take(Head.WORDS);
+    if (never !== 0) words[never + Head.KIND] = Kind.NEVER;
+    return never;
   }
 
   /** Index of so many zeroed words, at the beginning of a line of the cache, or 0 if there are no more. */
@@ -155,27 +160,27 @@ export class Templates {
     }
     const index = this.#trie + ((node << 8) | this.memory.u8[machine + head - 1]!);
     if (words[index] !== 0) return 0;
-    const at = this.#take(Field.WORDS);
+    const at = this.#take(Head.WORDS);
     if (at === 0) return 0;
-    words[at + Header.INSTRUCTIONS] = 1;
-    words[at + Header.SECOND_PAGE] = -1;
-    words[at + Field.LENGTH] = length;
-    words[at + Field.DISPLACEMENT_AT] = offsets.displacementOffset;
-    words[at + Field.DISPLACEMENT_SIZE] = offsets.displacementSize;
-    words[at + Field.IMMEDIATE_AT] = offsets.immediateOffset;
-    words[at + Field.IMMEDIATE_SIZE] = offsets.immediateSize;
-    words[at + Field.IMMEDIATE_2_AT] = offsets.immediateOffset2;
-    words[at + Field.IMMEDIATE_2_SIZE] = offsets.immediateSize2;
+    words[at + Head.KIND] = Kind.COUNTING;
+    words[at + Head.LENGTH] = length;
+    words[at + Head.LEAF] = index * 4;
+    words[at + Head.DISPLACEMENT_AT] = offsets.displacementOffset;
+    words[at + Head.DISPLACEMENT_SIZE] = offsets.displacementSize;
+    words[at + Head.IMMEDIATE_AT] = offsets.immediateOffset;
+    words[at + Head.IMMEDIATE_SIZE] = offsets.immediateSize;
+    words[at + Head.IMMEDIATE_2_AT] = offsets.immediateOffset2;
+    words[at + Head.IMMEDIATE_2_SIZE] = offsets.immediateSize2;
     words[index] = -at * 4;
     return at;
   }
 
   #source(at: number, own: Uint8Array, delta: number, from: number): number {
     const field = (number: number) => this.#words[at + number]!;
-    const displacement = readSigned(own, delta + field(Field.DISPLACEMENT_AT), field(Field.DISPLACEMENT_SIZE));
-    const immediate = readSigned(own, delta + field(Field.IMMEDIATE_AT), field(Field.IMMEDIATE_SIZE));
-    const second = readSigned(own, delta + field(Field.IMMEDIATE_2_AT), field(Field.IMMEDIATE_2_SIZE));
-    const target = delta + field(Field.LENGTH) + immediate;
+    const displacement = readSigned(own, delta + field(Head.DISPLACEMENT_AT), field(Head.DISPLACEMENT_SIZE));
+    const immediate = readSigned(own, delta + field(Head.IMMEDIATE_AT), field(Head.IMMEDIATE_SIZE));
+    const second = readSigned(own, delta + field(Head.IMMEDIATE_2_AT), field(Head.IMMEDIATE_2_SIZE));
+    const target = delta + field(Head.LENGTH) + immediate;
     switch (from) {
       case From.DISPLACEMENT:
         return displacement;
@@ -184,9 +189,9 @@ export class Templates {
       case From.IMMEDIATE:
         return immediate;
       case From.IMMEDIATE_ZERO:
-        return immediate & unsignedMask(field(Field.IMMEDIATE_SIZE));
+        return immediate & unsignedMask(field(Head.IMMEDIATE_SIZE));
       case From.IMMEDIATE_2:
-        return second & unsignedMask(field(Field.IMMEDIATE_2_SIZE));
+        return second & unsignedMask(field(Head.IMMEDIATE_2_SIZE));
       case From.DELTA:
         return delta;
       case From.TARGET:
@@ -198,46 +203,48 @@ export class Templates {
     }
   }
 
-  /** Lowers the instruction in all trials and finds where each word comes from. False if one comes from elsewhere. */
-  #try(at: number, machine: number, root: number, keepImmediate: boolean): boolean {
+  /** Lowers the instruction in all trials and finds where each word comes from. Index of the template, 0 if a word comes from elsewhere. */
+  #try(at: number, machine: number, root: number, keepImmediate: boolean): number {
     const field = (number: number) => this.#words[at + number]!;
-    const trials: { readonly words: Int32Array; readonly sources: Int32Array }[] = [];
+    const trials: Trial[] = [];
     for (let trial = 0; trial < TRIALS; trial++) {
       const delta = DELTAS[trial]!;
       const own = this.#bytes;
       own.fill(0x90);
-      own.set(this.memory.bytes(machine, field(Field.LENGTH)), delta);
+      own.set(this.memory.bytes(machine, field(Head.LENGTH)), delta);
       const put = (offset: number, size: number, value: number) => {
         for (let i = 0; i < size; i++) own[delta + offset + i] = value >> (8 * i);
       };
       // Different values at each place in each trial, and the first trial as it is.
       if (trial > 0) {
-        put(field(Field.DISPLACEMENT_AT), field(Field.DISPLACEMENT_SIZE), VALUES[trial]!);
+        put(field(Head.DISPLACEMENT_AT), field(Head.DISPLACEMENT_SIZE), VALUES[trial]!);
         if (!keepImmediate) {
-          put(field(Field.IMMEDIATE_AT), field(Field.IMMEDIATE_SIZE), VALUES[(trial * 3) % TRIALS]!);
+          put(field(Head.IMMEDIATE_AT), field(Head.IMMEDIATE_SIZE), VALUES[(trial * 3) % TRIALS]!);
         }
-        put(field(Field.IMMEDIATE_2_AT), field(Field.IMMEDIATE_2_SIZE), VALUES[(trial * 7) % TRIALS]!);
+        put(field(Head.IMMEDIATE_2_AT), field(Head.IMMEDIATE_2_SIZE), VALUES[(trial * 7) % TRIALS]!);
       }
-      const words = this.#lowerAt(delta, at, root, trial === 0);
-      if (words === undefined) return false;
+      const lowered = this.#lowerAt(delta, field(Head.LENGTH), root);
+      if (lowered === undefined) return 0;
       const sources = this.#values.slice();
       for (let from = 0; from < SOURCES; from++) sources[from] = this.#source(at, own, delta, from);
-      trials.push({ words, sources });
+      trials.push({ ...lowered, sources });
     }
-    const [first] = trials;
-    if (trials.some(({ words }) => words.length !== first!.words.length)) return false;
+    const first = trials[0]!;
+    const { cost, ends } = first;
+    const { length } = first.words;
+    if (trials.some(trial => trial.cost !== cost || trial.ends !== ends || trial.words.length !== length)) return 0;
     const patches: (readonly number[])[] = [];
-    for (let i = 0; i < first!.words.length; i++) {
-      if (trials.every(({ words }) => words[i] === first!.words[i])) continue;
+    for (let i = 0; i < length; i++) {
+      if (trials.every(({ words }) => words[i] === first.words[i])) continue;
       // The number of an op decides what its words are: it never varies.
-      if (i % OP_WORDS === 0) return false;
+      if (i % OP_WORDS === 0) return 0;
       const from = sourceOf(trials, i);
-      if (from < 0) return false;
-      const patch = this.#patch(at, i * 4, from, (first!.words[i]! - first!.sources[from]!) | 0);
-      if (patch === undefined) return false;
+      if (from < 0) return 0;
+      const patch = this.#patch(at, i * 4, from, (first.words[i]! - first.sources[from]!) | 0);
+      if (patch === undefined) return 0;
       patches.push(patch);
     }
-    return this.#keep(at, first!.words, patches);
+    return this.#keep(field(Head.LENGTH), first, patches);
   }
 
   /** The patch that adds `constant` to what comes from there; undefined where none can. */
@@ -245,9 +252,9 @@ export class Templates {
     const field = (number: number) => this.#words[at + number]!;
     const [place = 0, size = 0] = (OPERANDS[from] ?? []).map(field);
     const zeroExtended = unsignedMask(size);
-    const length = field(Field.LENGTH);
-    const how = place | ((size === 0 ? 0 : 32 - 8 * size) << Operand.UP_SHIFT);
-    const plus = (mask: number, add = constant, keep = -1, flags = 0) => [where, how | flags, mask, add, add, keep];
+    const length = field(Head.LENGTH);
+    const how = place | ((size === 0 ? 0 : 32 - 8 * size) << How.UP_SHIFT) | (where << How.WHERE_SHIFT);
+    const plus = (mask: number, add = constant, keep = -1, flags = 0) => [how | flags, mask, add, add, keep];
     switch (from) {
       case From.DISPLACEMENT:
       case From.IMMEDIATE:
@@ -266,35 +273,41 @@ export class Templates {
       default:
         // The sign of the distance to the target, or of what is one less.
         if (constant !== 0) return undefined;
-        return [where, how | (31 << Operand.DOWN_SHIFT), -1, length, length - 1, -1];
+        return [how | (31 << How.DOWN_SHIFT), -1, length, length - 1, -1];
     }
   }
 
-  /** The first trial, whose ops these are, was that of an instruction at its block's beginning. */
-  #keep(at: number, ops: Int32Array, patches: readonly (readonly number[])[]): boolean {
+  /** Index of a new template, or 0 if there is no room. `first`: the trial of an instruction at its block's beginning. */
+  #keep(length: number, { words: ops, cost, ends }: Lowered, patches: readonly (readonly number[])[]): number {
     const words = this.#words;
-    const opsEnd = ops.length + (words[at + Field.ENDED] !== 0 ? 0 : OP_WORDS);
-    const start = this.#take(opsEnd + patches.length * Patch.WORDS);
-    if (start === 0) return false;
     const isDistance = (patch: readonly number[]) => patch[Patch.HOW]! < 0 && patch[Patch.MASK] === 0;
-    const inStep = patches.filter(patch => !isDistance(patch));
-    words.set(ops, start);
-    if (words[at + Field.ENDED] === 0) words[start + ops.length] = Op.STEP;
-    words.set([...inStep, ...patches.filter(isDistance)].flat(), start + opsEnd);
-    words[at + Field.OPS_AT] = start * 4;
-    words[at + Field.OPS_END] = (start + ops.length) * 4;
-    words[at + Field.PATCHES_AT] = (start + opsEnd) * 4;
-    words[at + Field.STEP_PATCHES_END] = (start + opsEnd + inStep.length * Patch.WORDS) * 4;
-    words[at + Field.PATCHES_END] = (start + opsEnd + patches.length * Patch.WORDS) * 4;
-    words[at + Header.MARKS] = at + Field.MARK - this.#code;
-    words[at + Field.MARK] = start - this.#code;
-    return true;
+    const [once = NO_PATCH(ops.length), ...inStep] = patches.filter(patch => !isDistance(patch));
+    const rest = [...inStep, ...patches.filter(isDistance)].flat();
+    const step = Field.OPS + ops.length;
+    const patchesAt = step + OP_WORDS;
+    const markAt = patchesAt + rest.length;
+    const at = this.#take(markAt + MARK_WORDS);
+    if (at === 0) return 0;
+    words[at + Header.INSTRUCTIONS] = 1;
+    words[at + Header.SECOND_PAGE] = -1;
+    words[at + Header.MARKS] = at + markAt - this.#code;
+    words[at + Field.COST] = cost;
+    words[at + Field.LENGTH] = length;
+    words[at + Field.ENDS] = ends;
+    words[at + Field.OPS_END] = (at + step) * 4;
+    words[at + Field.STEP_PATCHES_END] = (at + patchesAt + inStep.length * Patch.WORDS) * 4;
+    words[at + Field.PATCHES_END] = (at + markAt) * 4;
+    words.set(once, at + Field.PATCH);
+    words.set(ops, at + Field.OPS);
+    words[at + step] = Op.STEP;
+    words.set(rest, at + patchesAt);
+    words[at + markAt] = at + Field.OPS - this.#code;
+    return at;
   }
 
-  /** Ops of the instruction at `delta` of the trial's bytes; undefined if it is another one or costs something else. */
-  #lowerAt(delta: number, at: number, root: number, first: boolean): Int32Array | undefined {
+  /** What becomes of the instruction at `delta` of the trial's bytes; undefined if it is not one of that length. */
+  #lowerAt(delta: number, length: number, root: number): Lowered | undefined {
     const { low } = this;
-    const words = this.#words;
     const bytes = this.#bytes.subarray(0, delta + INSTRUCTION_BYTES_MAX + 1);
     const decoder = new Decoder(root >= 2 ? 16 : 32, bytes, DECODER_OPTIONS);
     decoder.position = delta;
@@ -302,40 +315,44 @@ export class Templates {
     const ins = this.#instruction;
     decoder.decodeOut(ins);
     decoder.free();
-    if (ins.isInvalid || ins.length !== words[at + Field.LENGTH]) return undefined;
+    if (ins.isInvalid || ins.length !== length) return undefined;
     low.at = 0;
     low.stack16 = (root & 1) !== 0;
     low.code16 = root >= 2;
     low.begin(delta, delta + ins.length);
     this.lower(low, ins);
-    const ended = low.ended ? 1 : 0;
-    if (first) {
-      words[at + Field.COST] = low.cost;
-      words[at + Field.ENDED] = ended;
-    } else if (words[at + Field.COST] !== low.cost || words[at + Field.ENDED] !== ended) {
-      return undefined;
-    }
-    return low.code.slice(0, low.at);
+    return { words: low.code.slice(0, low.at), cost: low.cost, ends: low.ended ? 1 : 0 };
   }
 }
 
+/** The ops of an instruction, its static cycles, and whether it ends its block. */
+interface Lowered {
+  readonly words: Int32Array;
+  readonly cost: number;
+  readonly ends: 0 | 1;
+}
+
+interface Trial extends Lowered {
+  readonly sources: Int32Array;
+}
+
+/** Writes 0 where nobody reads. */
+const NO_PATCH = (opsWords: number): readonly number[] => [(unusedWord(opsWords) * 4) << How.WHERE_SHIFT, 0, 0, 0, 0];
+
 /** Of each source the fields that say where its operand is in the instruction, and how large. */
 const OPERANDS: Readonly<Record<number, readonly [number, number]>> = {
-  [From.DISPLACEMENT]: [Field.DISPLACEMENT_AT, Field.DISPLACEMENT_SIZE],
-  [From.DISPLACEMENT_WORD]: [Field.DISPLACEMENT_AT, Field.DISPLACEMENT_SIZE],
-  [From.IMMEDIATE]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
-  [From.IMMEDIATE_ZERO]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
-  [From.IMMEDIATE_2]: [Field.IMMEDIATE_2_AT, Field.IMMEDIATE_2_SIZE],
-  [From.TARGET]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
-  [From.TARGET_WORD]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
-  [From.BACKWARD]: [Field.IMMEDIATE_AT, Field.IMMEDIATE_SIZE],
+  [From.DISPLACEMENT]: [Head.DISPLACEMENT_AT, Head.DISPLACEMENT_SIZE],
+  [From.DISPLACEMENT_WORD]: [Head.DISPLACEMENT_AT, Head.DISPLACEMENT_SIZE],
+  [From.IMMEDIATE]: [Head.IMMEDIATE_AT, Head.IMMEDIATE_SIZE],
+  [From.IMMEDIATE_ZERO]: [Head.IMMEDIATE_AT, Head.IMMEDIATE_SIZE],
+  [From.IMMEDIATE_2]: [Head.IMMEDIATE_2_AT, Head.IMMEDIATE_2_SIZE],
+  [From.TARGET]: [Head.IMMEDIATE_AT, Head.IMMEDIATE_SIZE],
+  [From.TARGET_WORD]: [Head.IMMEDIATE_AT, Head.IMMEDIATE_SIZE],
+  [From.BACKWARD]: [Head.IMMEDIATE_AT, Head.IMMEDIATE_SIZE],
 };
 
 /** Where a word that varies comes from, or -1. */
-function sourceOf(
-  trials: readonly { readonly words: Int32Array; readonly sources: Int32Array }[],
-  word: number,
-): number {
+function sourceOf(trials: readonly Trial[], word: number): number {
   const [first] = trials;
   for (let from = 0; from < SOURCES; from++) {
     const constant = (first!.words[word]! - first!.sources[from]!) | 0;

@@ -3,7 +3,7 @@
  * costs no more than the bytes of its ops this way.
  *
  *     provide(machine, mode) -> machine address of its header, or 0: `decode.ts` has to do it
- *     seek(machine, mode) -> the same, or `WALK`: the code there was not executed often enough yet
+ *     seek(machine, mode) -> the same, or `WALK`: the code there is executed for the first time, or is patched all the time
  *     match(at, end, root) -> machine address of the template of the instruction there; 0 not known, -1 not all there
  *     fill(template, at, delta, to) -> end of the ops written to `to`
  *     enlist(header, fresh): a block was decoded, whose header says what it is; into a place of its own for the first time if `fresh`
@@ -26,8 +26,8 @@ const TYPES = [
   { parameters: [I, I], results: [] },
   { parameters: [I], results: [] },
 ] as const;
-/** Imported globals: executions before which there is no block. */
-const GLOBALS = ['keepAfter'] as const;
+/** Imported globals: is code walked at all? */
+const GLOBALS = ['walks'] as const;
 
 const moduleFor = perLayout(emit);
 
@@ -39,11 +39,11 @@ export class BlockFinder {
   readonly enlist: (header: number, fresh: number) => void;
 
   /**
-   * `keepAfter`: executions before which `seek` makes no block. `watch` hears of a machine page that gets its first block:
+   * `walks`: not every execution is worth a block to `seek`. `watch` hears of a machine page that gets its first block:
    * stores to it must not go unseen from now on.
    */
-  constructor(memory: MachineMemory, layout: CacheLayout, keepAfter: number, watch: (mpn: number) => void) {
-    const imports = { memory: memory.wasm, watch, keepAfter };
+  constructor(memory: MachineMemory, layout: CacheLayout, walks: boolean, watch: (mpn: number) => void) {
+    const imports = { memory: memory.wasm, watch, walks: Number(walks) };
     const { exports } = new WebAssembly.Instance(moduleFor(layout), { m: imports });
     this.provide = exports['0'] as BlockFinder['provide'];
     this.match = exports['1'] as BlockFinder['match'];
@@ -65,7 +65,7 @@ function emit(layout: CacheLayout): Uint8Array<ArrayBuffer> {
       { type: 1, locals: [{ count: 1, type: I }], code: emitMatch(layout) },
       { type: 2, locals: [{ count: FILL_LOCALS, type: I }], code: emitFill() },
       { type: 3, locals: [{ count: 4, type: I }], code: emitEnlist(layout) },
-      { type: 0, locals: [{ count: SEEK_LOCALS, type: I }], code: emitSeek(layout, GLOBALS.indexOf('keepAfter')) },
+      { type: 0, locals: [{ count: SEEK_LOCALS, type: I }], code: emitSeek(layout, GLOBALS.indexOf('walks')) },
     ],
   });
 }

@@ -1,7 +1,7 @@
 /** A block was decoded: it gets its place in the hash and under its pages, whose lines hold code from now on (`block-finder.ts`). */
 import { CODE_LINE_SHIFT } from '../../memory.js';
-import { type CacheLayout, Header, Mail, Page } from '../cache-layout.js';
-import { Call, pushSlot } from './finder-calls.js';
+import { type CacheLayout, Header, Mail, Page, Walked } from '../cache-layout.js';
+import { Call, pushSlot, pushWalked } from './finder-calls.js';
 import { Nest } from './nest.js';
 import { W } from './wasm-writer.js';
 
@@ -20,14 +20,15 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
   op(W.I32_ADD);
   w.memory(W.I32_STORE, layout.mailAt + Mail.DECODED * 4, 2);
   n.loadAt(HEADER, Header.MACHINE * 4);
-  w.set(A);
+  w.set(FIRST);
   n.loadAt(HEADER, Header.MODE * 4);
   w.set(B);
-  pushSlot(w, A, B);
-  w.tee(A);
+  pushSlot(w, FIRST, B);
+  w.set(A);
   // Nobody walks there any more.
+  pushWalked(w, FIRST);
   w.i32(0);
-  w.memory(W.I32_STORE, layout.slotsAt + 4, 2);
+  w.memory(W.I32_STORE, layout.walkedAt + Walked.COUNT * 4, 2);
   w.get(FRESH);
   n.if();
   n.storeAt(HEADER, Header.NUMBER * 4, () => w.i32(0));
@@ -86,8 +87,7 @@ export function emitEnlist(layout: CacheLayout): Uint8Array {
       op(W.I32_OR);
     });
   };
-  n.loadAt(HEADER, Header.MACHINE * 4);
-  w.tee(FIRST);
+  w.get(FIRST);
   n.loadAt(HEADER, Header.BYTES * 4);
   op(W.I32_ADD);
   w.i32(1);

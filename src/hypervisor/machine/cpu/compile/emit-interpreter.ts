@@ -600,8 +600,7 @@ class InterpreterEmitter {
     o.if();
     w.get(P.NEXT);
     w.set(P.HEADER);
-    o.loadAt(P.HEADER, Field.OPS_AT * 4);
-    w.set(P.PC);
+    this.#beginBlock();
     o.br(then);
     o.end();
   }

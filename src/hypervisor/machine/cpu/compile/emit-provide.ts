@@ -135,13 +135,13 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   w.get(TO);
   n.loadAt(TEMPLATE, Field.OPS_END * 4);
   op(W.I32_ADD);
-  n.loadAt(TEMPLATE, Field.OPS_AT * 4);
+  w.get(TEMPLATE);
   op(W.I32_SUB);
   w.get(MARK);
   op(W.I32_ADD);
-  w.i32(MARK_WORDS * 4 - layout.scratchAt);
+  w.i32(MARK_WORDS * 4 - layout.scratchAt - Field.OPS * 4);
   op(W.I32_ADD);
-  n.loadAt(TEMPLATE, Field.ENDED * 4);
+  n.loadAt(TEMPLATE, Field.ENDS * 4);
   op(W.I32_EQZ);
   w.i32(Math.log2(OP_WORDS * 4));
   op(W.I32_SHL);
@@ -180,7 +180,7 @@ export function emitProvide(layout: CacheLayout): Uint8Array {
   addTo(BYTES, () => n.loadAt(TEMPLATE, Field.LENGTH * 4));
   addTo(CYCLES, () => n.loadAt(TEMPLATE, Field.COST * 4));
   addTo(COUNT, () => w.i32(1));
-  n.loadAt(TEMPLATE, Field.ENDED * 4);
+  n.loadAt(TEMPLATE, Field.ENDS * 4);
   w.tee(ENDED);
   op(W.I32_EQZ);
   n.brIf(next);

@@ -1,102 +1,103 @@
 /**
- * The block at a machine address for the interpreter: the one that is there, or a new one if the code there was executed often enough
- * without one, or `WALK` (`block-finder.ts`).
+ * The block at a machine address for the interpreter: the one that is there, or a new one if the code there was executed before, or `WALK`
+ * (`block-finder.ts`). Code that is executed for the first time needs two words that it shares with its neighbours for that, and none of
+ * the hash of blocks.
  */
 import { CODE_LINE_SHIFT } from '../../memory.js';
-import { type CacheLayout, PATIENCE, Page, Seen } from '../cache-layout.js';
-import { answerBlock, Call, pushSlot } from './finder-calls.js';
+import { type CacheLayout, Page, Walked } from '../cache-layout.js';
+import { answerBlock, Call, pushSlot, pushWalked } from './finder-calls.js';
 import { Nest } from './nest.js';
 import { W } from './wasm-writer.js';
 
 /** There is no block, and for now it is not worth to make one. */
 export const WALK = 1;
-export const SEEK_LOCALS = 5;
+export const SEEK_LOCALS = 4;
 
-/** `keepAfter`: the global with the executions that need no block. */
-export function emitSeek(layout: CacheLayout, keepAfter: number): Uint8Array {
+/** `walks`: the global that says whether code is walked. */
+export function emitSeek(layout: CacheLayout, walks: number): Uint8Array {
   const n = new Nest(512);
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const [MACHINE, MODE, SLOT, HEADER, SEEN, ADDRESS, PAGE] = [0, 1, 2, 3, 4, 5, 6];
-  const seenAt = layout.slotsAt + 4;
-  const walkWith = (value: () => void) => {
-    n.storeAt(SLOT, seenAt, value);
+  const [MACHINE, MODE, SLOT, HEADER, LINE, SEEN] = [0, 1, 2, 3, 4, 5];
+  const onceAt = layout.walkedAt + Walked.ONCE * 4;
+  const countAt = layout.walkedAt + Walked.COUNT * 4;
+  const pageOf = (wordBytes: number) => {
+    w.get(MACHINE);
+    w.i32(12);
+    op(W.I32_SHR_U);
+    w.i32(Math.log2(wordBytes));
+    op(W.I32_SHL);
+  };
+  /** Pops a word with a bit for each line of the page, and pushes that of the line as 0 or 1. Shifts count modulo 32. */
+  const bitOfLine = () => {
+    w.get(MACHINE);
+    w.i32(CODE_LINE_SHIFT);
+    op(W.I32_SHR_U);
+    op(W.I32_SHR_U);
+    w.i32(1);
+    op(W.I32_AND);
+  };
+  const walk = () => {
     w.i32(WALK);
     op(W.RETURN);
   };
+
+  pageOf(4);
+  w.memory(W.I32_LOAD, layout.codeLinesAt, 2);
+  bitOfLine();
+  n.if();
   pushSlot(w, MACHINE, MODE);
   w.set(SLOT);
   answerBlock(n, layout, { machine: MACHINE, mode: MODE, slot: SLOT, header: HEADER });
-  n.loadAt(SLOT, seenAt);
-  w.set(SEEN);
-  w.get(MACHINE);
-  w.i32(Seen.ADDRESS_SHIFT);
-  op(W.I32_SHR_U);
-  w.tee(ADDRESS);
-  w.get(SEEN);
-  w.i32(Seen.ADDRESS_SHIFT);
-  op(W.I32_SHR_U);
-  op(W.I32_NE);
-  n.if();
-  // Somebody else's, who is not forgotten yet?
-  w.get(SEEN);
-  w.i32((1 << Seen.ADDRESS_SHIFT) - Seen.OTHERS);
-  op(W.I32_AND);
-  w.i32(PATIENCE * Seen.OTHERS);
-  op(W.I32_LT_U);
-  w.get(SEEN);
-  w.i32(0);
-  op(W.I32_NE);
-  op(W.I32_AND);
-  n.if();
-  walkWith(() => {
-    w.get(SEEN);
-    w.i32(Seen.OTHERS);
-    op(W.I32_ADD);
-  });
   n.end();
-  w.i32(0);
-  w.set(SEEN);
-  n.end();
-  w.get(SEEN);
-  w.i32(Seen.COUNT);
-  op(W.I32_AND);
+
   w.op(W.GLOBAL_GET);
-  w.u(keepAfter);
-  // Shifted by PATCHED if the line is one of PATCHED_LINES.
-  w.get(MACHINE);
-  w.i32(12);
-  op(W.I32_SHR_U);
-  w.i32(Math.log2(Page.WORDS * 4));
-  op(W.I32_SHL);
-  w.tee(PAGE);
-  w.memory(W.I32_LOAD, layout.pagesAt + Page.PATCHED * 4, 2);
-  w.i32(0);
-  n.loadAt(PAGE, layout.pagesAt + Page.PATCHED_LINES * 4);
-  w.get(MACHINE);
-  w.i32(CODE_LINE_SHIFT);
-  op(W.I32_SHR_U);
-  op(W.I32_SHR_U);
+  w.u(walks);
+  n.if();
+  pushWalked(w, MACHINE);
+  w.set(LINE);
+  // SEEN: executions of a patched line; of any other, was there one at this address?
+  pageOf(Page.WORDS * 4);
+  w.memory(W.I32_LOAD, layout.pagesAt + Page.PATCHED_LINES * 4, 2);
+  bitOfLine();
+  n.if();
+  n.loadAt(LINE, countAt);
+  w.tee(SEEN);
   w.i32(1);
-  op(W.I32_AND);
-  op(W.I32_SUB);
-  op(W.I32_AND);
+  pageOf(Page.WORDS * 4);
+  w.memory(W.I32_LOAD, layout.pagesAt + Page.PATCHED * 4, 2);
   op(W.I32_SHL);
   op(W.I32_LT_S);
   n.if();
-  walkWith(() => {
-    w.get(ADDRESS);
-    w.i32(Seen.ADDRESS_SHIFT);
-    op(W.I32_SHL);
+  n.storeAt(LINE, countAt, () => {
     w.get(SEEN);
-    w.i32(Seen.COUNT);
-    op(W.I32_AND);
     w.i32(1);
     op(W.I32_ADD);
+  });
+  walk();
+  n.end();
+  n.else();
+  n.loadAt(LINE, onceAt);
+  w.tee(SEEN);
+  w.i32(1);
+  w.get(MACHINE);
+  w.i32(2);
+  op(W.I32_SHR_U);
+  op(W.I32_SHL);
+  w.tee(HEADER);
+  op(W.I32_AND);
+  op(W.I32_EQZ);
+  n.if();
+  n.storeAt(LINE, onceAt, () => {
+    w.get(SEEN);
+    w.get(HEADER);
     op(W.I32_OR);
   });
+  walk();
   n.end();
-  // It is seen as often until there is a block: where it has to be decoded in full, the run loop comes here once more before.
+  n.end();
+  n.end();
+  // It counts as executed until there is a block: where it has to be decoded in full, the run loop comes here once more before.
   w.get(MACHINE);
   w.get(MODE);
   op(W.RETURN_CALL);

@@ -4,7 +4,7 @@
  */
 import type { CacheLayout } from '../cache-layout.js';
 import { OP_WORDS } from '../ir.js';
-import { Field, Kind, Operand, Patch } from '../template-layout.js';
+import { Field, Head, How, Kind, Patch } from '../template-layout.js';
 import { Nest } from './nest.js';
 import { Type, W } from './wasm-writer.js';
 
@@ -61,8 +61,8 @@ export function emitMatch(layout: CacheLayout): Uint8Array {
 }
 
 /**
- * The template in a local becomes the one that can be filled in for the instruction at `at`: itself, or the one for its immediate.
- * `elseIf` pops a condition under which there is none.
+ * What the trie has in a local becomes the template that can be filled in for the instruction at `at`: itself, or the one for its
+ * immediate. `elseIf` pops a condition under which there is none.
  */
 export function emitReady(
   n: Nest,
@@ -70,81 +70,82 @@ export function emitReady(
   elseIf: () => void,
 ): void {
   const { w } = n;
-  const isNot = (kind: number) => {
-    n.loadAt(template, Field.KIND * 4);
-    w.i32(kind);
-    w.op(W.I32_NE);
+  const isHead = () => {
+    n.loadAt(template, Head.KIND * 4);
+    w.i32(0);
+    w.op(W.I32_LT_S);
   };
-  isNot(Kind.READY);
+  isHead();
   n.if();
-  isNot(Kind.BY_IMMEDIATE);
+  n.loadAt(template, Head.KIND * 4);
+  w.i32(Kind.BY_IMMEDIATE);
+  w.op(W.I32_NE);
   elseIf();
   w.get(at);
-  n.loadAt(template, Field.IMMEDIATE_AT * 4);
+  n.loadAt(template, Head.IMMEDIATE_AT * 4);
   w.op(W.I32_ADD);
   w.memory(W.I32_LOAD8_U, 0);
   w.i32(2);
   w.op(W.I32_SHL);
-  n.loadAt(template, Field.EXACT_AT * 4);
+  n.loadAt(template, Head.EXACT_AT * 4);
   w.op(W.I32_ADD);
   w.memory(W.I32_LOAD, 0, 2);
   w.tee(template);
   w.op(W.I32_EQZ);
   elseIf();
-  isNot(Kind.READY);
+  isHead();
   elseIf();
   n.end();
 }
 
 /**
- * Does the patches from the address in `patch` to that in `end` on the ops at that in `ops`, for the instruction at `at`. `delta`:
- * its distance from its block's EIP, if it is not 0.
+ * Does the patch at `offset` bytes from the address in `patch` on the ops that begin `opsOffset` bytes behind the address in `ops`, for the
+ * instruction at `at`. `delta`: its distance from its block's EIP, if it is not 0.
  */
-function emitPatches(
-  n: Nest,
-  locals: {
-    readonly patch: number;
-    readonly end: number;
-    readonly ops: number;
-    readonly at: number;
-    readonly delta?: number;
-    readonly word: number;
-  },
-): void {
+interface PatchLocals {
+  readonly patch: number;
+  readonly ops: number;
+  readonly opsOffset: number;
+  readonly at: number;
+  readonly delta?: number;
+  readonly word: number;
+  readonly how: number;
+}
+
+function emitPatch(n: Nest, locals: PatchLocals, offset: number): void {
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const { patch, end, ops, at, delta, word } = locals;
-  const part = (word: number) => n.loadAt(patch, word * 4);
-  const up = () => {
-    part(Patch.HOW);
-    w.i32(Operand.UP_SHIFT);
+  const { patch, ops, opsOffset, at, delta, word, how } = locals;
+  const part = (word: number) => n.loadAt(patch, offset + word * 4);
+  /** Pushes `How` from a bit on; shifts count modulo 32. */
+  const parts = (shift: number) => {
+    w.get(how);
+    w.i32(shift);
     op(W.I32_SHR_U);
   };
-  const done = n.open();
-  const loop = n.openLoop();
-  w.get(patch);
-  w.get(end);
-  op(W.I32_GE_U);
-  n.brIf(done);
+  part(Patch.HOW);
+  w.set(how);
   w.get(ops);
-  part(Patch.WHERE);
+  parts(How.WHERE_SHIFT);
+  w.i32(How.WHERE);
+  op(W.I32_AND);
   op(W.I32_ADD);
   // Up to three bytes behind the instruction are shifted out.
   w.get(at);
-  part(Patch.HOW);
-  w.i32(Operand.PLACE);
+  w.get(how);
+  w.i32(How.PLACE);
   op(W.I32_AND);
   op(W.I32_ADD);
   w.memory(W.I32_LOAD, 0);
-  up();
+  parts(How.UP_SHIFT);
   op(W.I32_SHL);
-  up();
+  parts(How.UP_SHIFT);
   op(W.I32_SHR_S);
   part(Patch.MASK);
   op(W.I32_AND);
   if (delta !== undefined) {
     w.get(delta);
-    part(Patch.HOW);
+    w.get(how);
     w.i32(31);
     op(W.I32_SHR_S);
     op(W.I32_AND);
@@ -157,29 +158,49 @@ function emitPatches(
   part(Patch.OTHER);
   op(W.I32_ADD);
   op(W.I32_OR);
-  part(Patch.HOW);
-  w.i32(Operand.DOWN_SHIFT);
-  op(W.I32_SHR_U);
+  parts(How.DOWN_SHIFT);
   op(W.I32_SHR_U);
   part(Patch.KEEP);
   op(W.I32_AND);
-  w.memory(W.I32_STORE, 0, 2);
+  w.memory(W.I32_STORE, opsOffset, 2);
+}
+
+/** Does the patches from the address in the local `patch` up to that in `end`. */
+function emitPatches(n: Nest, locals: PatchLocals, end: number): void {
+  const { w } = n;
+  const { patch } = locals;
+  const done = n.open();
+  const loop = n.openLoop();
+  w.get(patch);
+  w.get(end);
+  w.op(W.I32_GE_U);
+  n.brIf(done);
+  emitPatch(n, locals, 0);
   w.get(patch);
   w.i32(Patch.WORDS * 4);
-  op(W.I32_ADD);
+  w.op(W.I32_ADD);
   w.set(patch);
   n.br(loop);
   n.end();
   n.end();
 }
 
-export const FILL_LOCALS = 5;
+/** PATCH: where the patches behind the ops of a template begin. */
+function patchesBehindOps(n: Nest, template: number, patch: number): void {
+  const { w } = n;
+  n.loadAt(template, Field.OPS_END * 4);
+  w.i32(OP_WORDS * 4);
+  w.op(W.I32_ADD);
+  w.set(patch);
+}
+
+export const FILL_LOCALS = 6;
 
 export function emitFill(): Uint8Array {
   const n = new Nest(1024);
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const [TEMPLATE, AT, DELTA, TO, FROM, PATCH, END, OPS, WORD] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  const [TEMPLATE, AT, DELTA, TO, FROM, PATCH, END, OPS, WORD, HOW] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
   const step = (local: number) => {
     w.get(local);
     w.i32(OP_WORDS * 4);
@@ -188,7 +209,9 @@ export function emitFill(): Uint8Array {
   };
   w.get(TO);
   w.set(OPS);
-  n.loadAt(TEMPLATE, Field.OPS_AT * 4);
+  w.get(TEMPLATE);
+  w.i32(Field.OPS * 4);
+  op(W.I32_ADD);
   w.set(FROM);
   n.loadAt(TEMPLATE, Field.OPS_END * 4);
   w.set(END);
@@ -209,16 +232,21 @@ export function emitFill(): Uint8Array {
   n.br(copy);
   n.end();
   n.end();
-  n.loadAt(TEMPLATE, Field.PATCHES_AT * 4);
-  w.set(PATCH);
+  const locals = { patch: TEMPLATE, ops: OPS, opsOffset: 0, at: AT, delta: DELTA, word: WORD, how: HOW };
+  // Where the one that does nothing writes there is no `STEP` here.
+  n.loadAt(TEMPLATE, (Field.PATCH + Patch.KEEP) * 4);
+  n.if();
+  emitPatch(n, locals, Field.PATCH * 4);
+  n.end();
+  patchesBehindOps(n, TEMPLATE, PATCH);
   n.loadAt(TEMPLATE, Field.PATCHES_END * 4);
   w.set(END);
-  emitPatches(n, { patch: PATCH, end: END, ops: OPS, at: AT, delta: DELTA, word: WORD });
+  emitPatches(n, { ...locals, patch: PATCH }, END);
   w.get(TO);
   return w.done();
 }
 
-export const STEP_LOCALS = 6;
+export const STEP_LOCALS = 7;
 
 /**
  * `step(at, root)`: the template of the instruction at a machine address, ready to be executed; 0 where it has none that can be filled in, or
@@ -228,7 +256,7 @@ export function emitStep(layout: CacheLayout): Uint8Array {
   const n = new Nest(1024);
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const [AT, NODE, TEMPLATE, END, PATCH, OPS, WORD, LAST] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const [AT, NODE, TEMPLATE, END, PATCH, WORD, LAST, HOW] = [0, 1, 2, 3, 4, 5, 6, 7];
   /** Pops a condition; if it holds there is nothing to execute. */
   const noneIf = () => {
     n.if();
@@ -250,19 +278,18 @@ export function emitStep(layout: CacheLayout): Uint8Array {
   op(W.I32_LE_S);
   noneIf();
   w.get(AT);
-  n.loadAt(TEMPLATE, Field.LENGTH * 4);
+  n.loadAt(TEMPLATE, Head.LENGTH * 4);
   op(W.I32_ADD);
   w.get(END);
   op(W.I32_GT_U);
   noneIf();
   emitReady(n, { at: AT, template: TEMPLATE }, noneIf);
-  n.loadAt(TEMPLATE, Field.OPS_AT * 4);
-  w.set(OPS);
-  n.loadAt(TEMPLATE, Field.PATCHES_AT * 4);
-  w.set(PATCH);
+  const locals = { patch: TEMPLATE, ops: TEMPLATE, opsOffset: Field.OPS * 4, at: AT, word: WORD, how: HOW };
+  emitPatch(n, locals, Field.PATCH * 4);
+  patchesBehindOps(n, TEMPLATE, PATCH);
   n.loadAt(TEMPLATE, Field.STEP_PATCHES_END * 4);
   w.set(END);
-  emitPatches(n, { patch: PATCH, end: END, ops: OPS, at: AT, word: WORD });
+  emitPatches(n, { ...locals, patch: PATCH }, END);
   w.get(TEMPLATE);
   return w.done();
 }

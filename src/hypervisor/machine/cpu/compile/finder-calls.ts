@@ -1,5 +1,6 @@
 /** Functions of the finder's module, by their numbers (`block-finder.ts`), and what some of them share. */
-import { type CacheLayout, Header, Mode, RETIRED, SLOT_WORDS, SLOTS } from '../cache-layout.js';
+import { CODE_LINE_SHIFT } from '../../memory.js';
+import { type CacheLayout, Header, Mode, RETIRED, SLOTS, WALKED_LINES, Walked } from '../cache-layout.js';
 import type { Nest } from './nest.js';
 import { W, type WasmWriter } from './wasm-writer.js';
 
@@ -8,8 +9,10 @@ export const Call = { WATCH: 0, PROVIDE: 1, MATCH: 2, FILL: 3, ENLIST: 4, SEEK: 
 /** Machine address and mode are in locals. Pushes the byte offset of the slot: `slotOf` in generated code. */
 export function pushSlot(w: WasmWriter, machine: number, mode: number): void {
   w.get(machine);
+  w.i32(2);
+  w.op(W.I32_SHR_U);
   w.get(machine);
-  w.i32(13);
+  w.i32(15);
   w.op(W.I32_SHR_U);
   w.op(W.I32_XOR);
   w.get(mode);
@@ -18,7 +21,18 @@ export function pushSlot(w: WasmWriter, machine: number, mode: number): void {
   w.op(W.I32_XOR);
   w.i32(SLOTS - 1);
   w.op(W.I32_AND);
-  w.i32(Math.log2(SLOT_WORDS * 4));
+  w.i32(2);
+  w.op(W.I32_SHL);
+}
+
+/** Pushes the byte offset of what is remembered of the line of the machine address in a local (`Walked`). */
+export function pushWalked(w: WasmWriter, machine: number): void {
+  w.get(machine);
+  w.i32(CODE_LINE_SHIFT);
+  w.op(W.I32_SHR_U);
+  w.i32(WALKED_LINES - 1);
+  w.op(W.I32_AND);
+  w.i32(Math.log2(Walked.WORDS * 4));
   w.op(W.I32_SHL);
 }
 
