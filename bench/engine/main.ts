@@ -148,7 +148,7 @@ async function compile(options: Options, signal: AbortSignal): Promise<number> {
     console.log(
       `regions compiled: ${figures['regionsCompiled']}, dropped: ${figures['regionsDropped']}; the machine waited ` +
         `${figures['compileWaits']} times, ${ms('compileMsMax')} at most, ${ms('compileMsMedian')} in the median, ` +
-        `${ms('compileMsTotal')} in all, ${ms('compileMsMaxOrdered')} at most once the compiler's thread was up; ` +
+        `${ms('compileMsTotal')} in all; ` +
         `code at the end: ${((figures['codeBytes'] ?? 0) / 1048576).toFixed(1)} MiB`,
     );
   }

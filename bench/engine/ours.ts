@@ -26,45 +26,31 @@ export interface OurRun {
   readonly regionsDropped: number;
   /** Memory that compiled code is reckoned to take at the end. */
   readonly codeBytes: number;
-  /** So often the machine waited: for a region to be ordered, to be put into the table, or to be built where there is no thread yet. */
+  /** So often the machine waited: for a region to be ordered, or to be put into the table. */
   readonly compileWaits: number;
   /** Wall time of such a wait. */
   readonly compileMsMax: number;
   readonly compileMsMedian: number;
   readonly compileMsTotal: number;
-  /** The longest one since regions are built by the thread. */
-  readonly compileMsMaxOrdered: number;
-}
-
-interface Waits {
-  readonly all: readonly number[];
-  readonly ordered: readonly number[];
 }
 
 /** Takes the time that each compilation costs the machine; the hypervisor itself may not know what time it is. */
-function timeCompiler(compiler: Compiler, workshop: Workshop | undefined): Waits {
+function timeCompiler(compiler: Compiler): readonly number[] {
   const times: number[] = [];
-  const ordered: number[] = [];
-  const note = (start: number, byThread: boolean) => {
-    const ms = performance.now() - start;
-    times.push(ms);
-    if (byThread) ordered.push(ms);
-  };
   const compile = compiler.compile.bind(compiler);
   compiler.compile = (...args) => {
-    const byThread = workshop?.open === true;
     const start = performance.now();
     compile(...args);
-    note(start, byThread);
+    times.push(performance.now() - start);
   };
   const poll = compiler.poll.bind(compiler);
   compiler.poll = () => {
     const before = compiler.compiled;
     const start = performance.now();
     poll();
-    if (compiler.compiled !== before) note(start, true);
+    if (compiler.compiled !== before) times.push(performance.now() - start);
   };
-  return { all: times, ordered };
+  return times;
 }
 
 /** Runs until the guest says `end`; `workshop` compiles, if there is one. Throws when the machine stops before. */
@@ -74,7 +60,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
   const memory = new MachineMemory(RESERVED_BYTES + memoryBytes + 0x100000);
   const { tiering } = options;
   const codeCache = new CodeCache(memory, tiering === undefined ? {} : { tiering }, workshop);
-  const waits = timeCompiler(codeCache.compiler, workshop);
+  const waits = timeCompiler(codeCache.compiler);
   const hardware = { memory, allocator: new MpnAllocator(memory), codeCache, costs };
   const machine = new NativeMachine(hardware, memoryBytes);
   const wiring = {
@@ -110,11 +96,10 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     regionsCompiled: codeCache.compiler.compiled,
     regionsDropped: codeCache.compiler.drops,
     codeBytes: codeCache.compiler.bytes,
-    compileWaits: waits.all.length,
-    compileMsMax: Math.max(0, ...waits.all),
-    compileMsMedian: waits.all.length === 0 ? 0 : median(waits.all),
-    compileMsTotal: waits.all.reduce((sum, ms) => sum + ms, 0),
-    compileMsMaxOrdered: Math.max(0, ...waits.ordered),
+    compileWaits: waits.length,
+    compileMsMax: Math.max(0, ...waits),
+    compileMsMedian: waits.length === 0 ? 0 : median(waits),
+    compileMsTotal: waits.reduce((sum, ms) => sum + ms, 0),
   };
 }
 

@@ -19,5 +19,4 @@ parentPort?.on('message', ({ port, words }: Bench) => {
     port.postMessage(work(order));
     Atomics.add(words, Word.DONE, 1);
   });
-  Atomics.store(words, Word.OPEN, 1);
 });

@@ -9,8 +9,8 @@ import { startWorker } from './start-worker.js';
 
 /** Words of the memory that a workshop shares with the thread. */
 export const Word = {
-  /** 1 while the thread takes orders. */
-  OPEN: 0,
+  /** 1 once the thread has failed, or ended: what was ordered then never comes. */
+  CLOSED: 0,
   /** Orders that were done so far. */
   DONE: 1,
 } as const;
@@ -37,7 +37,7 @@ function theThread(): Worker {
   thread = startWorker('compile-worker', {});
   const close = () => {
     thread = undefined;
-    for (const words of shared) Atomics.store(words, Word.OPEN, 0);
+    for (const words of shared) Atomics.store(words, Word.CLOSED, 1);
     shared.clear();
   };
   // Machines build their regions by themselves then.
@@ -47,7 +47,7 @@ function theThread(): Worker {
   return thread;
 }
 
-/** A workshop for one host. It opens as soon as the thread is up. */
+/** A workshop for one host. Orders wait for the thread to be up, as code does for its region: it is interpreted meanwhile. */
 export function openWorkshop(): Workshop {
   return new ThreadWorkshop();
 }
@@ -67,7 +67,7 @@ class ThreadWorkshop implements Workshop {
   }
 
   get open(): boolean {
-    return Atomics.load(this.#words, Word.OPEN) === 1;
+    return Atomics.load(this.#words, Word.CLOSED) === 0;
   }
 
   order(number: number, source: RegionSource): void {

@@ -24,13 +24,6 @@ const PROGRAM = `
     loop top
     hlt`;
 
-/** The workshop, as soon as it is open. */
-async function opened(): Promise<Workshop> {
-  const workshop = openWorkshop();
-  while (!workshop.open) await setTimeout(10);
-  return workshop;
-}
-
 async function finished(workshop: Workshop): Promise<FinishedRegion> {
   for (;;) {
     const made = workshop.take();
@@ -53,7 +46,7 @@ function orders(): RegionSource[] {
 test('a region that the thread builds is the one that is built here', async () => {
   const [source] = orders();
   const here = regionBuilder()(source!);
-  const workshop = await opened();
+  const workshop = openWorkshop();
   workshop.order(7, source!);
   const { number, built, module } = await finished(workshop);
   expect(number).toBe(7);
@@ -62,7 +55,7 @@ test('a region that the thread builds is the one that is built here', async () =
 }, 30_000);
 
 test('a machine runs what the thread has built', async () => {
-  const workshop = await opened();
+  const workshop = openWorkshop();
   Object.assign(engineDefaults, { tiering: 'normal', workshop: () => workshop });
   const machine = new Machine();
   const { compiler } = machine.cache;
@@ -81,7 +74,7 @@ test('a machine runs what the thread has built', async () => {
 
 test('what goes wrong where a region is built is thrown where it is taken', async () => {
   const [source] = orders();
-  const workshop = await opened();
+  const workshop = openWorkshop();
   // The first block has no ops.
   workshop.order(1, { ...source!, blocks: [] });
   await expect(finished(workshop)).rejects.toThrow();

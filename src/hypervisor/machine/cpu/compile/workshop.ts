@@ -14,7 +14,7 @@ export interface FinishedRegion {
 }
 
 export interface Workshop {
-  /** Does it take orders? Not before it is set up, and not after it has failed: what was ordered then never comes. */
+  /** Does it take orders? Not after it has failed: what was ordered then never comes. */
   readonly open: boolean;
   order(number: number, source: RegionSource): void;
   /** One that is finished and was not taken yet. Costs nearly nothing where there is none. */
