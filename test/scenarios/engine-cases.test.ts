@@ -611,3 +611,31 @@ top:  ${LONG}
 done: hlt`);
   for (;;) if (machine.run(machine.cpu.cycles + 1237).kind === 'halt') break;
 });
+
+/** From one end of the page that the string instruction is in, over it, and into the next page. */
+const overItself = (name: string, direction: 'cld' | 'std', first: number, repeat: 'rep stosd' | 'rep movsd') =>
+  everywhere(
+    `${name} over itself`,
+    machine => {
+      machine.load(`
+      cld
+      mov eax, 0xf4f4f4f4
+      mov edi, ${DATA}
+      mov ecx, 2048
+      rep stosd
+      ${direction}
+      mov esi, ${DATA + (direction === 'std' ? 8188 : 0)}
+      mov edi, ${first}
+      mov ecx, 2048
+      ${repeat}`);
+      halts(machine);
+    },
+    // Behind the part in its page, what is executed is what was written.
+    machine => expect(machine.cpu.s[S.ECX]).toBe(1024),
+    false,
+  );
+
+overItself('a store string', 'cld', CODE, 'rep stosd');
+overItself('a store string downwards', 'std', CODE + 4092, 'rep stosd');
+overItself('a copied string', 'cld', CODE, 'rep movsd');
+overItself('a copied string downwards', 'std', CODE + 4092, 'rep movsd');

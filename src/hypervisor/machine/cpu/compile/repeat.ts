@@ -5,7 +5,7 @@
  *     repeat(cpu, kind | size << 4, seg) -> `Repeated`
  */
 import { DATA_PLACES } from '../../mmu/tlb.js';
-import { CYCLES, LIMIT, READABLE, TLB_AT } from '../layout.js';
+import { CYCLES, FETCH_MACHINE, LIMIT, READABLE, TLB_AT } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
 import { Access } from './emit-memory.js';
 import { ADDEND, placeOffset } from './emit-places.js';
@@ -307,6 +307,12 @@ export function repeatCode(find: number): Uint8Array {
   w.i32(0);
   w.set(WALKED);
   locate(S.EDI, () => w.i32(Seg.ES), true, TO);
+  // Perhaps over the instruction itself. Of code that is walked no line is known to hold any.
+  w.get(TO);
+  words.and(-4096);
+  state(FETCH_MACHINE);
+  w.op(W.I32_EQ);
+  restIf();
   // The line that the destination got may have been the source's.
   isStore();
   w.get(WALKED);

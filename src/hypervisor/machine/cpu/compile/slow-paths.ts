@@ -136,7 +136,8 @@ export function generic(cpu: Context, compiled: CompiledCode, at: number): numbe
 
 /**
  * Executes the SYSTEM op at `at` as the run loop would, EIP being at the instruction and the clock exact. Answers 0 where the
- * code of the machine page `page` goes on behind the instruction, with no event due; else why compiled code must return.
+ * code of the machine page `page` goes on behind the instruction, with no event due; else why compiled code must return. `page`
+ * is -1 for the interpreter.
  */
 export function system(cpu: Context, compiled: CompiledCode, at: number, page: number): number {
   const { s, clock } = cpu;
@@ -147,7 +148,8 @@ export function system(cpu: Context, compiled: CompiledCode, at: number, page: n
   let result: number;
   do {
     result = executeSystem(cpu, code, at);
-  } while (result === Result.AGAIN && clock[CYCLES]! < clock[POLL_AT]! && compiled.drops === drops);
+    // A string may be written over its own instruction: compiled code is dropped then, but nobody notices it of code that is walked.
+  } while (result === Result.AGAIN && page >= 0 && clock[CYCLES]! < clock[POLL_AT]! && compiled.drops === drops);
   if (result === Result.FAULT) return Leave.FAULT;
   if (result === Result.EXIT) return Leave.EXIT;
   if (result !== Result.DONE) return result === Result.DELIVERED ? elsewhere(cpu) : Leave.EVENT;
