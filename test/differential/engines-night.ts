@@ -4,19 +4,24 @@
  *     npx tsx test/differential/engines-night.ts SEED COUNT [FAILURES] [short]
  */
 import { generate } from './engines-program.js';
-import { EnginePair, listing, type Tally } from './engines-run.js';
+import { EnginePair, listing, newTally } from './engines-run.js';
 
-const first = Number(process.argv[2] ?? 1);
-const count = Number(process.argv[3] ?? 1000);
-const most = Number(process.argv[4] ?? 3);
+const NUMBERS = process.argv.slice(2, 5).map(Number);
+if (NUMBERS.some(number => !Number.isInteger(number) || number < 1)) {
+  console.error('seed, count and failures are whole numbers from 1 on');
+  process.exit(2);
+}
+const [first = 1, count = 1000, most = 3] = NUMBERS;
 const short = process.argv[5] === 'short';
-const tally: Tally = { instructions: 0, exceptions: 0, interrupts: 0, regions: 0, compiledOps: new Map() };
+const tally = newTally();
 let pair = new EnginePair();
 let failures = 0;
+let programs = 0;
 const start = performance.now();
 for (let seed = first; seed < first + count && failures < most; seed++) {
   const program = generate(seed, short);
   const failure = pair.check(program, tally);
+  programs += 1;
   if (failure === null) continue;
   failures += 1;
   console.log(`seed ${seed}: episode ${failure.episode}, run ${failure.slice}\n  ${failure.differences.join('\n  ')}`);
@@ -24,12 +29,13 @@ for (let seed = first; seed < first + count && failures < most; seed++) {
   const small = pair.minimize(program);
   console.log(`smallest:\n  ${small.failure.differences.join('\n  ')}\n${listing(small.program)}\n`);
 }
-const seconds = (performance.now() - start) / 1000;
-console.log(
-  `${count} programs from seed ${first}: ${failures} failures, ${seconds.toFixed(1)} s, ${Math.round((count * 3600) / seconds)} an hour`,
-  {
-    ...tally,
-    compiledOps: tally.compiledOps.size,
-  },
-);
+const hours = (performance.now() - start) / 3_600_000;
+const { compiledOps, ...counts } = tally;
+console.log(`${programs} programs from seed ${first}: ${failures} failures, ${(hours * 3600).toFixed(1)} s`);
+console.log(`kinds of ops compiled: ${compiledOps.size}`);
+for (const [what, number] of Object.entries({ programs, ...counts })) {
+  console.log(
+    `${what.padEnd(12)} ${String(number).padStart(12)} ${String(Math.round(number / hours)).padStart(14)} an hour`,
+  );
+}
 process.exitCode = failures > 0 ? 1 : 0;

@@ -313,6 +313,11 @@ const describe = (exit: ReturnType<Engine['run']>): string =>
 
 /** Cycles, exits and so on of a program that ran equally. */
 export interface Tally {
+  /** Random states from which both ran, and points at which all that they have was compared. */
+  states: number;
+  comparisons: number;
+  /** Blocks that the reference interpreter has executed. */
+  blocks: number;
   instructions: number;
   exceptions: number;
   interrupts: number;
@@ -320,6 +325,17 @@ export interface Tally {
   /** Ops of compiled code, with the values of their fourth argument (which tells the operand size of some). */
   compiledOps: Map<number, Set<number>>;
 }
+
+export const newTally = (): Tally => ({
+  states: 0,
+  comparisons: 0,
+  blocks: 0,
+  instructions: 0,
+  exceptions: 0,
+  interrupts: 0,
+  regions: 0,
+  compiledOps: new Map(),
+});
 
 /** Notes the ops of blocks that have been compiled. */
 function countOps({ machine }: Engine, blocks: readonly Block[], { compiledOps }: Tally): void {
@@ -354,6 +370,8 @@ export class EnginePair {
     a.reset(program);
     b.reset(program);
     const compiled = b.machine.cache.compiler.compiled;
+    const decoded = a.machine.cache.blocksDecoded;
+    let comparisons = 0;
     for (const [index, episode] of program.episodes.entries()) {
       a.begin(episode);
       b.begin(episode);
@@ -364,6 +382,7 @@ export class EnginePair {
         const found = dx === dy ? [] : [`exit: ${dx} and ${dy}`];
         const last = x.kind !== 'deadline' || slice === episode.slices.length - 1;
         found.push(...differences(a, b, last));
+        comparisons += 1;
         if (found.length > 0 || x.kind === 'broken') {
           if (found.length === 0) found.push(dx);
           this.a = new Engine('reference');
@@ -374,6 +393,9 @@ export class EnginePair {
       }
     }
     if (tally !== undefined) {
+      tally.states += program.episodes.length;
+      tally.comparisons += comparisons;
+      tally.blocks += a.machine.cache.blocksDecoded - decoded;
       tally.instructions += a.machine.cpu.instructions;
       tally.exceptions += a.machine.cpu.counters.exceptions;
       tally.interrupts += a.machine.cpu.counters.interrupts;

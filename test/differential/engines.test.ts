@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { isCompilable, isGeneric, isNarrowArithmetic } from '../../src/hypervisor/machine/cpu/compile/op-facts.js';
 import { Op } from '../../src/hypervisor/machine/cpu/ir.js';
 import { generate } from './engines-program.js';
-import { EnginePair, listing, type Tally } from './engines-run.js';
+import { EnginePair, listing, newTally } from './engines-run.js';
 
 /** Programs of hundreds of instructions, most of them compiled, and of some dozens, most of them interpreted. */
 const LONG = 30;
@@ -28,7 +28,7 @@ const NEVER_COMPILED: ReadonlySet<number> = new Set([
 
 describe('random programs', () => {
   const pair = new EnginePair();
-  const tally: Tally = { instructions: 0, exceptions: 0, interrupts: 0, regions: 0, compiledOps: new Map() };
+  const tally = newTally();
 
   function agreeOn(count: number, short: boolean): void {
     for (let seed = 1; seed <= count; seed++) {
