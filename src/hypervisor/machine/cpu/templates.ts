@@ -277,7 +277,7 @@ export class Templates {
     }
   }
 
-  /** Index of a new template, or 0 if there is no room. `first`: the trial of an instruction at its block's beginning. */
+  /** Index of a new template, or 0 if there is no room. The ops are those of an instruction at its block's beginning. */
   #keep(length: number, { words: ops, cost, ends }: Lowered, patches: readonly (readonly number[])[]): number {
     const words = this.#words;
     const isDistance = (patch: readonly number[]) => patch[Patch.HOW]! < 0 && patch[Patch.MASK] === 0;

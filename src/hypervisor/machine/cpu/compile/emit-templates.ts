@@ -98,10 +98,6 @@ export function emitReady(
   n.end();
 }
 
-/**
- * Does the patch at `offset` bytes from the address in `patch` on the ops that begin `opsOffset` bytes behind the address in `ops`, for the
- * instruction at `at`. `delta`: its distance from its block's EIP, if it is not 0.
- */
 interface PatchLocals {
   readonly patch: number;
   readonly ops: number;
@@ -112,6 +108,10 @@ interface PatchLocals {
   readonly how: number;
 }
 
+/**
+ * Does the patch at `offset` bytes from the address in `patch` on the ops that begin `opsOffset` bytes behind the address in `ops`, for the
+ * instruction at `at`. `delta`: its distance from its block's EIP, if it is not 0.
+ */
 function emitPatch(n: Nest, locals: PatchLocals, offset: number): void {
   const { w } = n;
   const op = (code: number) => w.op(code);
