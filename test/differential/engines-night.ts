@@ -6,12 +6,12 @@
 import { generate } from './engines-program.js';
 import { EnginePair, listing, newTally } from './engines-run.js';
 
-const NUMBERS = process.argv.slice(2, 5).map(Number);
-if (NUMBERS.some(number => !Number.isInteger(number) || number < 1)) {
+const numbers = process.argv.slice(2, 5).map(Number);
+if (numbers.some(number => !Number.isInteger(number) || number < 1)) {
   console.error('seed, count and failures are whole numbers from 1 on');
   process.exit(2);
 }
-const [first = 1, count = 1000, most = 3] = NUMBERS;
+const [first = 1, count = 1000, most = 3] = numbers;
 const short = process.argv[5] === 'short';
 const tally = newTally();
 let pair = new EnginePair();

@@ -316,7 +316,7 @@ export interface Tally {
   /** Random states from which both ran, and points at which all that they have was compared. */
   states: number;
   comparisons: number;
-  /** Blocks that the reference interpreter has executed. */
+  /** Blocks that the reference interpreter has decoded, each of which it executes. */
   blocks: number;
   instructions: number;
   exceptions: number;

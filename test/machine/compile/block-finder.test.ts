@@ -21,7 +21,7 @@ test('code gets a block when it is executed for the second time', () => {
 
 test('its neighbours in the line of code get theirs on their own account', () => {
   const finder = newFinder();
-  for (let at = AT; at < AT + 128; at += 4) expect(executionsOf(finder, at)).toBe(2);
+  for (let at = AT; at < AT + (1 << CODE_LINE_SHIFT); at += 4) expect(executionsOf(finder, at)).toBe(2);
 });
 
 test('code of other lines that are remembered in the same words gets its block early, never late', () => {

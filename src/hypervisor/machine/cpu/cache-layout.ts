@@ -4,7 +4,7 @@
  *     mailbox | slots of the hash | lines that are walked | trie of instruction heads | scratch | pages | templates | blocks
  *
  * A block is a header, its ops, and a mark for each instruction. Ops are some twenty times as large as the bytes they stand for, so what
- * is executed only a few times gets no block: it is **walked**, each instruction executed from its template (`template-layout.ts`),
+ * is executed for the first time gets no block: it is **walked**, each instruction executed from its template (`template-layout.ts`),
  * which is headed like a block of one instruction.
  */
 import { assert } from '../../base/assert.js';

@@ -163,6 +163,7 @@ export class CodeCache {
     this.#words = memory.i32;
     this.codeAt = this.layout.codeAt;
     this.code = new Int32Array(memory.wasm.buffer, this.codeAt, (this.layout.codeEnd - this.codeAt) >> 2);
+    // Where the first execution is compiled already, it needs a block.
     this.finder = new BlockFinder(memory, this.layout, Tiering[tiering] > 1, mpn => {
       for (const tlb of this.#tlbs) tlb.dropWriteTags(mpn << 12);
     });
@@ -472,6 +473,7 @@ export class CodeCache {
     this.numbered.length = 1;
     this.memory.codeLines.fill(0);
     this.#words.fill(0, this.#page(0), this.#page(this.memory.pageCount));
+    // The slots, and what is remembered of lines that are walked.
     this.#words.fill(0, this.layout.slotsAt >> 2, this.layout.trieAt >> 2);
     this.#reset();
   }

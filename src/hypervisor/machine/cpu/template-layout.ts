@@ -8,7 +8,6 @@
  * needed for that is in the record of its head.
  */
 import { Header } from './cache-layout.js';
-import { OP_WORDS } from './ir.js';
 
 /** Words of a template. */
 export const Field = {
@@ -75,9 +74,6 @@ export const Patch = {
  * where the word is, in bytes from the first op.
  */
 export const How = { PLACE: 0xff, UP_SHIFT: 8, DOWN_SHIFT: 16, WHERE_SHIFT: 21, WHERE: 0x3ff } as const;
-
-/** A word of the `STEP` behind so many words of ops that nothing reads: where the patch writes that does nothing. */
-export const unusedWord = (opsWords: number): number => opsWords + OP_WORDS - 1;
 
 /** Where a word of an op comes from. */
 export const From = {

@@ -13,7 +13,7 @@ import { CACHE_LINE_BYTES, type CacheLayout, Header, MARK_WORDS, NODES_MAX, TEMP
 import { DECODER_OPTIONS } from './decoder-options.js';
 import { OP_WORDS, Op } from './ir.js';
 import type { Lower, Lowering } from './lower.js';
-import { Field, From, Head, How, Kind, Patch, SOURCES, unusedWord } from './template-layout.js';
+import { Field, From, Head, How, Kind, Patch, SOURCES } from './template-layout.js';
 
 /** So many times a head is decoded in full before it is worth the trials. */
 const TRIALS_AFTER = 3;
@@ -281,7 +281,7 @@ export class Templates {
   #keep(length: number, { words: ops, cost, ends }: Lowered, patches: readonly (readonly number[])[]): number {
     const words = this.#words;
     const isDistance = (patch: readonly number[]) => patch[Patch.HOW]! < 0 && patch[Patch.MASK] === 0;
-    const [once = NO_PATCH(ops.length), ...inStep] = patches.filter(patch => !isDistance(patch));
+    const [once = noPatch(ops.length), ...inStep] = patches.filter(patch => !isDistance(patch));
     const rest = [...inStep, ...patches.filter(isDistance)].flat();
     const step = Field.OPS + ops.length;
     const patchesAt = step + OP_WORDS;
@@ -336,8 +336,14 @@ interface Trial extends Lowered {
   readonly sources: Int32Array;
 }
 
-/** Writes 0 where nobody reads. */
-const NO_PATCH = (opsWords: number): readonly number[] => [(unusedWord(opsWords) * 4) << How.WHERE_SHIFT, 0, 0, 0, 0];
+/** Writes 0 into the last word of the `STEP` behind so many words of ops, which nobody reads. */
+const noPatch = (opsWords: number): readonly number[] => [
+  ((opsWords + OP_WORDS - 1) * 4) << How.WHERE_SHIFT,
+  0,
+  0,
+  0,
+  0,
+];
 
 /** Of each source the fields that say where its operand is in the instruction, and how large. */
 const OPERANDS: Readonly<Record<number, readonly [number, number]>> = {

@@ -17,7 +17,7 @@
  *       end
  *     end  clock, EIP, and which op it was
  *
- * Code that was not executed often enough to have blocks is walked: each instruction is a block of its own, the template's, where it lies.
+ * Code that has no blocks yet is walked: each instruction is a block of its own, the template's, where it lies.
  *
  * The cases of ops within a block are in `interpreter-data.ts`, `interpreter-memory.ts` and `interpreter-arithmetic.ts`. Cycles and
  * instructions are summed in one 64-bit local as in compiled code. What an op means is said in `interpret.ts` and `rare-ops.ts`;
@@ -575,12 +575,17 @@ class InterpreterEmitter {
       w.i32(1);
       w.op(W.I32_ADD);
     });
+    this.#beginNext();
+  }
+
+  #beginNext(): void {
+    const { w } = this.#o;
     w.get(P.NEXT);
     w.set(P.HEADER);
     this.#beginBlock();
   }
 
-  /** PC: the first op of the block at HEADER. */
+  /** PC: the first op of the block, or template, at HEADER. */
   #beginBlock(): void {
     const { w } = this.#o;
     w.get(P.HEADER);
@@ -598,9 +603,7 @@ class InterpreterEmitter {
     w.call(Call.STEP);
     w.tee(P.NEXT);
     o.if();
-    w.get(P.NEXT);
-    w.set(P.HEADER);
-    this.#beginBlock();
+    this.#beginNext();
     o.br(then);
     o.end();
   }

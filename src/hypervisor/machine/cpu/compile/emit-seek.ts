@@ -11,14 +11,14 @@ import { W } from './wasm-writer.js';
 
 /** There is no block, and for now it is not worth to make one. */
 export const WALK = 1;
-export const SEEK_LOCALS = 4;
+export const SEEK_LOCALS = 5;
 
 /** `walks`: the global that says whether code is walked. */
 export function emitSeek(layout: CacheLayout, walks: number): Uint8Array {
   const n = new Nest(512);
   const { w } = n;
   const op = (code: number) => w.op(code);
-  const [MACHINE, MODE, SLOT, HEADER, LINE, SEEN] = [0, 1, 2, 3, 4, 5];
+  const [MACHINE, MODE, SLOT, HEADER, LINE, SEEN, BIT] = [0, 1, 2, 3, 4, 5, 6];
   const onceAt = layout.walkedAt + Walked.ONCE * 4;
   const countAt = layout.walkedAt + Walked.COUNT * 4;
   const pageOf = (wordBytes: number) => {
@@ -84,13 +84,13 @@ export function emitSeek(layout: CacheLayout, walks: number): Uint8Array {
   w.i32(2);
   op(W.I32_SHR_U);
   op(W.I32_SHL);
-  w.tee(HEADER);
+  w.tee(BIT);
   op(W.I32_AND);
   op(W.I32_EQZ);
   n.if();
   n.storeAt(LINE, onceAt, () => {
     w.get(SEEN);
-    w.get(HEADER);
+    w.get(BIT);
     op(W.I32_OR);
   });
   walk();

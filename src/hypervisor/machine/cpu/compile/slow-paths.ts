@@ -148,7 +148,7 @@ export function system(cpu: Context, compiled: CompiledCode, at: number, page: n
   let result: number;
   do {
     result = executeSystem(cpu, code, at);
-    // A string may be written over its own instruction: compiled code is dropped then, but nobody notices it of code that is walked.
+    // A string may be written over its own instruction. Compiled code is dropped then; the interpreter fetches it once more for each part.
   } while (result === Result.AGAIN && page >= 0 && clock[CYCLES]! < clock[POLL_AT]! && compiled.drops === drops);
   if (result === Result.FAULT) return Leave.FAULT;
   if (result === Result.EXIT) return Leave.EXIT;
