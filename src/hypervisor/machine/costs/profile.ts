@@ -74,6 +74,11 @@ export const HARDWARE_COSTS = [
   'farReturnToOuter',
   'sysenter',
   'sysexit',
+  // Hardware virtualization (SDM vol. 3, chapters 23 to 27).
+  'vmEntry',
+  'vmExit',
+  'vmcsRead',
+  'vmcsWrite',
 ] as const;
 export type HardwareCost = (typeof HARDWARE_COSTS)[number];
 

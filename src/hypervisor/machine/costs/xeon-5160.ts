@@ -97,6 +97,13 @@ export const XEON_5160 = defineProfile('xeon-5160', 'Intel Xeon 5160 3.00 GHz', 
   farReturnToOuter: { cycles: 150, source: est('far return to an outer ring'), range: [100, 250] },
   sysenter: { cycles: 75, source: est('null call of 200-300 with about 100 of kernel code, halved'), range: [50, 100] },
   sysexit: { cycles: 75, source: est('as sysenter'), range: [50, 100] },
+  vmEntry: {
+    cycles: 937,
+    source: 'ASPLOS 2006: Core 2 Duo 2.66 GHz, the same core; refills are charged as TLB misses',
+  },
+  vmExit: { cycles: 1186, source: 'ASPLOS 2006: page-fault exit, Core 2 Duo 2.66 GHz' },
+  vmcsRead: { cycles: 52, source: 'ASPLOS 2006: Core 2 Duo 2.66 GHz' },
+  vmcsWrite: { cycles: 44, source: 'ASPLOS 2006: Core 2 Duo 2.66 GHz' },
 
   vmmEntry: {
     cycles: 90,
