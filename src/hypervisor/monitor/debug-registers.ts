@@ -8,7 +8,6 @@
 import { Dr6, Dr7 } from '../machine/cpu/breakpoints.js';
 import { Cr4, Flag, S, Vector } from '../machine/cpu/state.js';
 import { fault, type GuestFault } from './guest-fault.js';
-import { HOLE_BASE } from './hole.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 const BREAKPOINTS = 4;
@@ -55,7 +54,7 @@ const areArmed = (vcpu: VirtualCpu): boolean => (vcpu.thread.s[S.DR7]! & Dr7.ENA
 function hardwareDr7(vcpu: VirtualCpu): number {
   let dr7 = vcpu.debugRegisters[7]! & ~Dr7.GD;
   for (let i = 0; i < BREAKPOINTS; i++) {
-    if (vcpu.debugRegisters[i]! >>> 0 > HOLE_BASE - REACH) dr7 &= ~(3 << (2 * i));
+    if (vcpu.debugRegisters[i]! >>> 0 > vcpu.holeBase - REACH) dr7 &= ~(3 << (2 * i));
   }
   return dr7;
 }

@@ -2,18 +2,24 @@
 import { assert } from '../base/assert.js';
 import type { Mpn } from '../base/pages.js';
 import { PRESENT_MASK, Pte, pdeIndex, pteIndex } from './guest-walk.js';
-import { HOLE_BASE } from './hole.js';
+import { NO_HOLE } from './hole.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import type { ShadowTable } from './shadow-table.js';
 
 export class HoleTables {
+  /** First linear address, and first directory index, of the hole: from there on all is the monitor's. */
+  readonly base: number;
+  readonly firstIndex: number;
   readonly #vm: MonitoredVm;
   readonly #tables = new Map<number, Mpn>();
   /** Pages that a table maps, by directory index. */
   readonly #counts = new Map<number, number>();
 
-  constructor(vm: MonitoredVm) {
+  /** `base`: `HOLE_BASE`, or `NO_HOLE` where hardware keeps monitor and guest apart; `map` then does nothing. */
+  constructor(vm: MonitoredVm, base: number) {
     this.#vm = vm;
+    this.base = base;
+    this.firstIndex = base / 0x400000;
   }
 
   /** By directory index. */
@@ -23,7 +29,8 @@ export class HoleTables {
 
   /** Maps one page, supervisor-only and global. True when a table was added, which directories must then be told. */
   map(linear: number, mpn: Mpn, writable: boolean): boolean {
-    assert(linear >>> 0 >= HOLE_BASE, 'not in the hole');
+    if (this.base === NO_HOLE) return false;
+    assert(linear >>> 0 >= this.base, 'not in the hole');
     const index = pdeIndex(linear);
     const known = this.#tables.get(index);
     const table = known ?? this.#vm.allocateMonitorPage('tables');

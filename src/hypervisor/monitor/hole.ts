@@ -11,6 +11,8 @@
  * guest descriptor is truncated to end below the hole (VMI: below the end of the vCPU page).
  */
 export const HOLE_BASE = 0xfc000000;
+/** Where a hole would begin that there is none of: behind linear space. */
+export const NO_HOLE = 0x100000000;
 /** `virtual_top` of the VMI ROM header. */
 export const VMI_VIRTUAL_TOP = HOLE_BASE;
 export const VCPU_PAGE_LINEAR = HOLE_BASE;
@@ -27,9 +29,6 @@ export const TARGET_HASH_LINEAR = 0xfc800000;
 /** Last byte that a guest segment may reach. */
 export const GUEST_LIMIT_BT = HOLE_BASE - 1;
 export const GUEST_LIMIT_VMI = HOLE_BASE + 0xfff;
-
-/** First page-directory entry of the hole. */
-export const HOLE_PDE = HOLE_BASE >>> 22;
 
 /** Selectors of the monitor, at the end of its GDT, where no guest table reaches. */
 export const MonitorSelector = {

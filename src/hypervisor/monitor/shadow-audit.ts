@@ -8,7 +8,6 @@
  */
 import type { Ppn } from '../base/pages.js';
 import { PRESENT_MASK, Pte } from './guest-walk.js';
-import { HOLE_BASE, HOLE_PDE } from './hole.js';
 import type { ReverseMap } from './reverse-map.js';
 import type { ShadowMmu } from './shadow.js';
 import { ENTRIES, type ShadowTable } from './shadow-table.js';
@@ -37,8 +36,8 @@ export function auditShadow(mmu: ShadowMmu, shadows: readonly ShadowTable[], rev
     let count = 0;
     for (let index = 0; index < ENTRIES; index++) {
       const entry = shadow.entry(index);
-      if (shadow.isDirectory && index >= HOLE_PDE) {
-        const table = mmu.holeTables.get(index);
+      if (shadow.isDirectory && index >= mmu.hole.firstIndex) {
+        const table = mmu.hole.tables.get(index);
         const expected = table === undefined ? 0 : (table << 12) | Pte.P | Pte.W;
         if ((entry & ~IGNORED) !== expected) say(index, `hole entry ${hex(entry)} is not ${hex(expected)}`);
         continue;
@@ -113,7 +112,7 @@ function auditTlb(mmu: ShadowMmu, reverse: ReverseMap, findings: string[]): void
       // A global line may stem from another address space, where the same mapping is filled.
       const elsewhere =
         line.global &&
-        linear < HOLE_BASE &&
+        linear < mmu.hole.base &&
         reverse.holds(at => {
           const entry = i32[at >> 2]!;
           return (

@@ -16,7 +16,7 @@
  *  - The page of every guest table with a shadow is watched (a trace), so shadows change with the guest's store and need no
  *    work at INVLPG or CR3 loads. Tables that the guest announces (VMI) are not watched: their changes come by
  *    `entryChanged`, and between a store and its announcement shadows may lag, as a TLB may.
- *  - Directory entries from `HOLE_PDE` up belong to the monitor in every shadow directory.
+ *  - Directory entries of the hole belong to the monitor in every shadow directory.
  *  - Hardware has PGE set always; entries are global when the guest's are, and the hole is.
  *
  * Memory is bounded: when `shadowPagesMax` is reached the shadow that was used least recently goes.
@@ -38,7 +38,6 @@ import {
   pteIndex,
   walk,
 } from './guest-walk.js';
-import { HOLE_BASE, HOLE_PDE } from './hole.js';
 import { HoleTables } from './hole-tables.js';
 import type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
 import { ReverseMap } from './reverse-map.js';
@@ -85,7 +84,7 @@ export class ShadowMmu {
   constructor(vcpu: VirtualCpu) {
     this.vcpu = vcpu;
     this.#memory = vcpu.vm.memory;
-    this.#hole = new HoleTables(vcpu.vm);
+    this.#hole = new HoleTables(vcpu.vm, vcpu.holeBase);
     assert(vcpu.vm.shadowPagesMax >= 16, 'too few shadow pages');
     vcpu.traces.onFirstWatch = ppn => this.#protect(ppn);
     vcpu.traces.listen('table', (ppn, offset, length) => this.#tableWritten(ppn, offset, length));
@@ -101,7 +100,7 @@ export class ShadowMmu {
     return this.#byMpn.size;
   }
 
-  /** Maps a page of the hole for every address space, supervisor-only. `linear` >= HOLE_BASE. */
+  /** Maps a page of the hole for every address space, supervisor-only. */
   mapHole(linear: number, mpn: Mpn, writable: boolean): void {
     const added = this.#hole.map(linear, mpn, writable);
     if (added) for (const shadow of this.#byMpn.values()) if (shadow.isDirectory) this.#hole.enter(shadow);
@@ -116,9 +115,9 @@ export class ShadowMmu {
     this.vcpu.thread.flushTlbPage(linear);
   }
 
-  /** Hole tables by directory index, for the audit. */
-  get holeTables(): ReadonlyMap<number, Mpn> {
-    return this.#hole.tables;
+  /** For the audit. */
+  get hole(): HoleTables {
+    return this.#hole;
   }
 
   // Address spaces.
@@ -163,7 +162,7 @@ export class ShadowMmu {
   invalidatePage(linear: number): void {
     const { vcpu } = this;
     vcpu.thread.charge(vcpu.costs.invlpg);
-    if (linear >>> 0 >= HOLE_BASE) return;
+    if (linear >>> 0 >= this.#hole.base) return;
     vcpu.thread.flushTlbPage(linear);
     vcpu.onMappingChanged(linear >>> 0);
     const root = this.#current();
@@ -193,7 +192,7 @@ export class ShadowMmu {
     const { vcpu } = this;
     const write = (errorCode & PfError.W) !== 0;
     const user = (errorCode & PfError.U) !== 0;
-    if (linear >>> 0 >= HOLE_BASE) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
+    if (linear >>> 0 >= this.#hole.base) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
     const found = walk(vcpu.physical, vcpu, linear, { write, user });
     vcpu.thread.charge(vcpu.costs.guestWalkLevel * found.levels);
     if (found.kind === 'fault') return { kind: 'true', errorCode: found.errorCode };
@@ -222,7 +221,7 @@ export class ShadowMmu {
 
   /** Machine address behind a linear one if the shadow in use already allows the access. Free, changes nothing. */
   lookup(linear: number, write: boolean, user: boolean): number | undefined {
-    if (linear >>> 0 >= HOLE_BASE) return undefined;
+    if (linear >>> 0 >= this.#hole.base) return undefined;
     const i32 = this.#memory.i32;
     const pde = i32[(this.root << 10) + pdeIndex(linear)]!;
     if ((pde & Pte.P) === 0) return undefined;
@@ -284,7 +283,7 @@ export class ShadowMmu {
       else if (!shadow.traced) {
         // Still in use: from here on it is watched like any other, after the stores that nobody announced are made good.
         this.#trace(shadow);
-        for (let index = 0; index < HOLE_PDE; index++) this.#syncDirectoryEntry(shadow, index);
+        for (let index = 0; index < this.#hole.firstIndex; index++) this.#syncDirectoryEntry(shadow, index);
       }
     }
   }
@@ -467,7 +466,7 @@ export class ShadowMmu {
 
   #child(directory: ShadowTable, index: number): ShadowTable | undefined {
     const entry = directory.entry(index);
-    return entry === 0 || index >= HOLE_PDE ? undefined : this.#byMpn.get(entry >>> 12);
+    return entry === 0 || index >= this.#hole.firstIndex ? undefined : this.#byMpn.get(entry >>> 12);
   }
 
   #link(directory: ShadowTable, index: number, child: ShadowTable, source: number): void {
@@ -568,7 +567,7 @@ export class ShadowMmu {
 
   /** Makes one directory entry agree with the guest's: relinks at once what has a shadow and has been accessed, else unlinks. */
   #syncDirectoryEntry(directory: ShadowTable, index: number): void {
-    if (index >= HOLE_PDE) return;
+    if (index >= this.#hole.firstIndex) return;
     const pde = this.vcpu.physical.peek32(((directory.ppn << 12) | (index << 2)) >>> 0);
     const usable = (pde & PRESENT) === PRESENT && !(this.#isLarge(pde) && (pde & LARGE_RESERVED) !== 0);
     const child = usable ? this.#childOf(pde) : undefined;
@@ -602,7 +601,8 @@ export class ShadowMmu {
     if (!this.#byMpn.delete(shadow.mpn)) return;
     const { vcpu } = this;
     if (shadow.isDirectory) {
-      for (let index = 0; index < HOLE_PDE; index++) if (shadow.entry(index) !== 0) this.#unlink(shadow, index);
+      for (let index = 0; index < this.#hole.firstIndex; index++)
+        if (shadow.entry(index) !== 0) this.#unlink(shadow, index);
     } else {
       for (const parent of shadow.parents) {
         const directory = this.#byMpn.get(parent >>> 12);

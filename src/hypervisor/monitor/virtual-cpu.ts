@@ -21,7 +21,7 @@ import { DR7_FIXED } from './debug-registers.js';
 import { DecodedPlaces } from './decoded.js';
 import { Descriptors } from './descriptors.js';
 import { GuestMemory, GuestPhysical } from './guest-memory.js';
-import { VCPU_PAGE_LINEAR } from './hole.js';
+import { HOLE_BASE, VCPU_PAGE_LINEAR } from './hole.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import { ShadowMmu } from './shadow.js';
 import { Traces } from './traces.js';
@@ -95,7 +95,12 @@ export class VirtualCpu {
   #instructions: number;
   #tlbMisses: number;
 
-  constructor(vm: MonitoredVm, thread: HardwareThread) {
+  /** `holeBase`: from where on linear space is the monitor's (`hole.ts`). */
+  constructor(
+    vm: MonitoredVm,
+    thread: HardwareThread,
+    readonly holeBase: number = HOLE_BASE,
+  ) {
     this.vm = vm;
     this.thread = thread;
     this.costs = vm.costs.cycles;
