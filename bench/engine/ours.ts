@@ -68,6 +68,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     memoryBytes,
     image: parseMultiboot('guest.elf', image),
     commandLine: options.commandLine,
+    hardwareAssist: false,
     vmi: false,
     poweredOnAtCycles: 0,
     counters: zeroCounters(),

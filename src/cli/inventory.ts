@@ -9,7 +9,7 @@ import { loadImages, OWN_GUEST, readText } from './files.js';
 const vmSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
   memoryMib: z.int().min(8).max(1024).default(64),
-  monitor: z.enum(['bt', 'native']).default('bt'),
+  monitor: z.enum(['bt', 'hv', 'native']).default('bt'),
   vmi: z.boolean().default(false),
   image: z.string().min(1).default(OWN_GUEST),
   append: z.string().max(1024).default(''),

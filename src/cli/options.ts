@@ -3,7 +3,7 @@ import type { Options } from 'yargs';
 import { type Mode, UsageError } from '../hypervisor/index.js';
 import type { Pace } from '../session/protocol.js';
 
-export const MODES = ['native', 'bt', 'vmi'] as const satisfies readonly Mode[];
+export const MODES = ['native', 'bt', 'hv', 'vmi'] as const satisfies readonly Mode[];
 
 export const COST_OPTION = {
   type: 'string',

@@ -30,7 +30,7 @@ export function singleVmHost(vm: SingleVm): HostConfig {
       {
         name: vm.name,
         memoryMib: vm.memoryMib,
-        monitor: vm.mode === 'native' ? 'native' : 'bt',
+        monitor: vm.mode === 'vmi' ? 'bt' : vm.mode,
         vmi: vm.mode === 'vmi',
         image: vm.image,
         ...(vm.rom === true && { rom: true }),

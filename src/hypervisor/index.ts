@@ -38,8 +38,11 @@ export const QUANTUM_NS = 1_000_000;
 export interface VmConfig {
   readonly name: string;
   readonly memoryMib: number;
-  /** Monitor: 'bt' is the monitor of ESX, with or without VMI; 'native' gives the guest a machine of its own. */
-  readonly monitor: 'bt' | 'native';
+  /**
+   * 'bt' is the monitor of ESX, with or without VMI; 'hv' the same with hardware assist (`monitor.virtual_exec`); 'native' gives the guest
+   * a machine of its own. A VM that is offered VMI runs on the BT monitor, whatever is said here.
+   */
+  readonly monitor: 'bt' | 'hv' | 'native';
   /** `vmi.present`: offer the VMI ROM to the guest. */
   readonly vmi: boolean;
   /** Key into `HostConfig.images`. */

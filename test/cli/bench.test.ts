@@ -8,7 +8,7 @@ import type { Mode } from '../../src/hypervisor/index.js';
 import { runCli } from './run-cli.js';
 
 const MICROBENCHMARKS = PROGRAMS.filter(name => name !== 'spin');
-const MODES: readonly Mode[] = ['native', 'bt', 'vmi'];
+const MODES: readonly Mode[] = ['native', 'bt', 'hv', 'vmi'];
 
 let folder: string;
 let result: Awaited<ReturnType<typeof runCli>>;

@@ -12,7 +12,7 @@ import { ROM_VARIANTS, type RomVariant, romToolsAvailable, withRom } from './vmi
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const VMITOP = `${ROOT}bin/vmitop.js`;
-const MODES = ['native', 'bt', 'vmi'] as const;
+const MODES = ['native', 'bt', 'hv', 'vmi'] as const;
 const fixtureOf = (recording: Recording): string => `${ROOT}fixtures/console/qemu-${recording.name}.txt`;
 
 function firstDifference(expected: string, actual: string): string {

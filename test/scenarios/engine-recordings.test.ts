@@ -69,7 +69,7 @@ function guestImage(mode: Mode, append: string, typed?: ConstructorParameters<ty
 function alone(image: Uint8Array, mode: Mode, quanta: number, rom = false): () => Outcome {
   return () => {
     const images = { image };
-    const monitor = mode === 'native' ? 'native' : 'bt';
+    const monitor = mode === 'vmi' ? 'bt' : mode;
     const vm = { name: 'vm', memoryMib: 16, monitor, vmi: mode === 'vmi', image: 'image', rom, append: '' } as const;
     const host = createHost({
       name: 'test',

@@ -11,7 +11,7 @@ const QUANTA_MAX = 60;
 
 function record(source: string, mode: Mode, adapters: readonly Adapter[], setting: EngineSetting) {
   const images = { image: image(source) };
-  const monitor = mode === 'native' ? 'native' : 'bt';
+  const monitor = mode === 'vmi' ? 'bt' : mode;
   const vm = { name: 'vm', memoryMib: 16, monitor, vmi: mode === 'vmi', image: 'image', append: '' } as const;
   const host = inSetting(
     setting,

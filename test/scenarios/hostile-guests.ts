@@ -113,7 +113,7 @@ export const HOSTILE: readonly Hostile[] = [
   {
     name: 'code that rewrites the instruction behind it',
     // The bare machine decodes the instruction anew each time, 700 000 times in a quantum: correct, and too slow for a test.
-    modes: ['bt', 'vmi'],
+    modes: ['bt', 'hv', 'vmi'],
     image: image(`${FLAT}
         ${NO_IDT}
  again: inc dword [changed+1]

@@ -10,7 +10,7 @@ describe.each(HOSTILE)('$name', ({ image, reason, modes = MODES }) => {
     const vm = (name: string, imageName: string, append: string): VmConfig => ({
       name,
       memoryMib: 32,
-      monitor: mode === 'native' ? 'native' : 'bt',
+      monitor: mode === 'vmi' ? 'bt' : mode,
       vmi: mode === 'vmi',
       image: imageName,
       append,

@@ -39,7 +39,7 @@ function expectSound({ events, vm }: GuestRun, mode: Mode): void {
 }
 
 describe.each(RECORDINGS)('the run "$name" says under a monitor what it said in QEMU', ({ name, append, typed }) => {
-  test.each(['bt', 'vmi'] as const)('%s', mode => {
+  test.each(['bt', 'hv', 'vmi'] as const)('%s', mode => {
     const run = runGuest({ mode, append, auditEveryQuanta: AUDIT_EVERY_QUANTA, typist: new Typist(typed) });
     const expected = readFileSync(new URL(`../../fixtures/console/qemu-${name}.txt`, import.meta.url), 'utf8');
     expect(normalizeConsole(run.console)).toBe(expected);
@@ -60,13 +60,12 @@ describe('the microbenchmarks', () => {
   });
 
   test('print the same text in all modes', () => {
-    const [native, bt, vmi] = MODES.map(mode => normalizeConsole(runs.get(mode)!.console));
-    expect(bt).toBe(native);
-    expect(vmi).toBe(native);
+    const [native, ...others] = MODES.map(mode => normalizeConsole(runs.get(mode)!.console));
+    for (const text of others) expect(text).toBe(native);
   });
 
   test.each(BENCHMARKS)('%s costs more under binary translation than with VMI, and more there than natively', name => {
-    const [native, bt, vmi] = MODES.map(mode => programCycles(runs.get(mode)!, name));
+    const [native, bt, vmi] = (['native', 'bt', 'vmi'] as const).map(mode => programCycles(runs.get(mode)!, name));
     expect(bt).toBeGreaterThan(vmi!);
     expect(vmi).toBeGreaterThan(native!);
   });

@@ -3,7 +3,7 @@ import { loadGuestImage } from '../../src/guest/image.js';
 import { createHost, type Host, type HostEvent, type Mode, type VmSample } from '../../src/hypervisor/index.js';
 import type { Typist } from '../oracle/qemu.js';
 
-export const MODES = ['native', 'bt', 'vmi'] as const satisfies readonly Mode[];
+export const MODES = ['native', 'bt', 'hv', 'vmi'] as const satisfies readonly Mode[];
 
 export interface GuestRun {
   readonly console: string;
@@ -45,7 +45,7 @@ export function guestHost({
       {
         name: 'vm',
         memoryMib,
-        monitor: mode === 'native' ? 'native' : 'bt',
+        monitor: mode === 'vmi' ? 'bt' : mode,
         vmi: mode === 'vmi',
         image: 'guest',
         append,

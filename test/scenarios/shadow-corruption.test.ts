@@ -10,7 +10,7 @@ const KERNEL_PDE = 0xc0000000 >>> 22;
 
 afterEach(() => vi.restoreAllMocks());
 
-test.each(['bt', 'vmi'] as const)('a corrupted shadow entry is found under %s', mode => {
+test.each(['bt', 'hv', 'vmi'] as const)('a corrupted shadow entry is found under %s', mode => {
   const host = guestHost({ mode, append: '' });
   for (let i = 0; i < 200 && host.sample().vms[0]!.guestState !== 'idle'; i++) {
     host.advance(host.nowCycles + host.quantumCycles);
@@ -27,7 +27,8 @@ test.each(['bt', 'vmi'] as const)('a corrupted shadow entry is found under %s', 
   expect(pde & PRESENT).toBe(PRESENT);
   const table = (pde >>> 12) * 4096;
   const at = Array.from({ length: 1024 }, (_, i) => table + 4 * i).find(
-    entry => (memory.readI32(entry) & PRESENT) !== 0,
+    // A missing permission is none of the audit's findings: it is repaired by the next fault.
+    entry => (memory.readI32(entry) & (PRESENT | WRITABLE)) === PRESENT,
   )!;
   const good = memory.readI32(at);
   for (const bits of [WRITABLE, 0x1000]) {

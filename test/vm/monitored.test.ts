@@ -1,16 +1,16 @@
-/** The same hand-made guests natively, under binary translation, and with the VMI ROM on offer. */
+/** The same hand-made guests natively, under binary translation, with hardware assist, and with the VMI ROM on offer. */
 import { describe, expect, test } from 'vitest';
 import { createHost, type Host, type HostConfig, type HostEvent } from '../../src/hypervisor/index.js';
 import { causesSum } from '../../src/hypervisor/vm/virtual-machine.js';
 import { ECHO, image, SLOW_MULTIPLY, SPIN, TICKER } from './programs.js';
 
-const MODES = ['native', 'bt', 'offered'] as const;
+const MODES = ['native', 'bt', 'hv', 'offered'] as const;
 type Mode = (typeof MODES)[number];
 
 const vm = (name: string, mode: Mode, source: string, memoryMib = 8): HostConfig['vms'][number] => ({
   name,
   memoryMib,
-  monitor: mode === 'native' ? 'native' : 'bt',
+  monitor: mode === 'offered' ? 'bt' : mode,
   vmi: mode === 'offered',
   image: source,
   append: '',
@@ -42,7 +42,7 @@ describe.each(MODES)('%s', mode => {
     runQuanta(host, 70);
     expect(consoleOf(host.drainEvents())).toBe('.....');
     const sample = host.sample().vms[0]!;
-    expect(sample).toMatchObject({ power: 'off', mode: mode === 'native' ? 'native' : 'bt', vmiActive: false });
+    expect(sample).toMatchObject({ power: 'off', mode: mode === 'offered' ? 'bt' : mode, vmiActive: false });
     expect(sample.timer.delivered).toBe(50);
   });
 

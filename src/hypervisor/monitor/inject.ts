@@ -61,7 +61,7 @@ export function deliver(vcpu: VirtualCpu, event: Event): Delivery {
     const trouble = attempt(vcpu, current);
     if (trouble === undefined) return DELIVERED;
     if (current.vector === Vector.DF && current.kind === 'exception') {
-      return { kind: 'stopped', reason: describeTripleFault(vcpu, trouble) };
+      return { kind: 'stopped', reason: tripleFault(vcpu, trouble.vector) };
     }
     // The fault of a software interrupt's delivery is a fault of the instruction.
     if (current.kind === 'software') vcpu.eip = (vcpu.eip - (current.instructionBytes ?? 2)) | 0;
@@ -70,8 +70,8 @@ export function deliver(vcpu: VirtualCpu, event: Event): Delivery {
   }
 }
 
-/** SDM vol. 3, tables 6-4 and 6-5. */
-function isDouble(first: Event, second: GuestFault): boolean {
+/** Does a fault in the delivery of an event make a double fault (SDM vol. 3, tables 6-4 and 6-5)? */
+export function isDouble(first: Pick<Event, 'kind' | 'vector'>, second: { readonly vector: number }): boolean {
   if (first.kind !== 'exception') return false;
   const isContributory = (vector: number) => vector === Vector.DE || (vector >= Vector.TS && vector <= Vector.GP);
   if (first.vector === Vector.PF) return second.vector === Vector.PF || isContributory(second.vector);
@@ -80,9 +80,10 @@ function isDouble(first: Event, second: GuestFault): boolean {
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
-function describeTripleFault(vcpu: VirtualCpu, trouble: GuestFault): string {
+/** Why a VM stops that could not deliver a double fault. The guest is out. */
+export function tripleFault(vcpu: VirtualCpu, vector: number): string {
   return (
-    `triple fault: exception ${trouble.vector} while delivering a double fault at ${hex(vcpu.selector(Seg.CS))}:` +
+    `triple fault: exception ${vector} while delivering a double fault at ${hex(vcpu.selector(Seg.CS))}:` +
     `${hex(vcpu.eip)}, ESP ${hex(vcpu.esp)}, CR2 ${hex(vcpu.cr2)}, CR3 ${hex(vcpu.cr3)}`
   );
 }

@@ -101,7 +101,7 @@ export class MonitorLoop {
         this.halted = false;
         vm.counters.wakeups += 1;
       }
-      const clean = this.#atBoundary || !vcpu.inHardware;
+      const clean = this.technique.atBoundary ?? (this.#atBoundary || !vcpu.inHardware);
       if ((thread.cycles >= untilCycles && clean) || vm.stopRequested) return { kind: 'deadline' };
       if (intr && vcpu.interruptsEnabled && !vcpu.interruptShadow && clean) {
         const outcome = this.#interrupt();
@@ -158,7 +158,10 @@ export class MonitorLoop {
     const { vcpu } = this;
     const { costs } = vcpu;
     vcpu.vm.counters.exits += 1;
-    vcpu.thread.charge(costs.exceptionToInner + costs.interruptAcknowledge + costs.vmmEntry + costs.timerCallback);
+    if (this.technique.interrupted === undefined)
+      vcpu.thread.charge(costs.exceptionToInner + costs.interruptAcknowledge);
+    else this.technique.interrupted();
+    vcpu.thread.charge(costs.vmmEntry + costs.timerCallback);
     vcpu.account('interrupt');
     this.#timerPaid = true;
   }
@@ -174,8 +177,9 @@ export class MonitorLoop {
   }
 
   #deliver(event: Event, cause: Cause): Outcome {
-    const delivery = deliver(this.vcpu, event);
-    this.vcpu.account(cause);
+    const { vcpu, technique } = this;
+    const delivery = technique.inject?.(event) ?? deliver(vcpu, event);
+    vcpu.account(cause);
     return delivery.kind === 'stopped' ? delivery : RESUME;
   }
 
@@ -203,7 +207,7 @@ export class MonitorLoop {
   #pageFault(errorCode: number): Outcome {
     const { vcpu, technique } = this;
     const { thread, vm, costs, shadow } = vcpu;
-    const linear = thread.s[S.CR2]! >>> 0;
+    const linear = thread.s[S.FAULT_LINEAR]! >>> 0;
     thread.charge(costs.vmmEntry);
     technique.settle?.();
     const fault = shadow.classify(linear, errorCode);

@@ -236,7 +236,8 @@ function answers(vcpu: VirtualCpu, question: Question, selector: number, attr: n
   return isSegment || (((question === 'lar' ? LAR_TYPES : LSL_TYPES) >>> (attr & 15)) & 1) !== 0;
 }
 
-function cpuid(vcpu: VirtualCpu): Effect {
+/** CPUID, as the virtual processor answers it. */
+export function cpuid(vcpu: VirtualCpu): Effect {
   const s = vcpu.thread.s;
   const [a, b, c, d] = vcpu.vm.cpuid(s[S.EAX]! >>> 0, s[S.ECX]! >>> 0);
   s[S.EAX] = a;

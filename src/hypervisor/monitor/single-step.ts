@@ -61,7 +61,7 @@ export class SingleStep {
       if (exit.kind === 'stepped') result = { kind: 'done' };
       else if (exit.kind !== 'monitor' || exit.vector !== Vector.PF) result = { kind: 'exit', exit };
       else {
-        const at = thread.s[S.CR2]! >>> 0;
+        const at = thread.s[S.FAULT_LINEAR]! >>> 0;
         vm.mmioWindow.restartInstruction();
         const fault = vcpu.shadow.classify(at, exit.errorCode);
         if (fault.kind === 'true') result = { kind: 'true', errorCode: fault.errorCode, linear: at };

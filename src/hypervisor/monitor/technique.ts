@@ -1,6 +1,6 @@
 /**
  * The seam between what all monitors share (loop, shadow paging, injection, devices) and what makes a technique: how guest
- * kernel code is executed. `bt/` and `vmi/` implement it and do not know each other; a VM that was offered the VMI ROM
+ * kernel code is executed. `bt/`, `hv/` and `vmi/` implement it and do not know each other; a VM that was offered the VMI ROM
  * starts under BT, and the `vmiInit` outcome makes the loop swap the technique.
  *
  * Who holds the guest's state: the general registers always live in the hardware thread. Everything that differs between
@@ -9,6 +9,7 @@
  * `capture` takes it back.
  */
 import type { Exit } from '../machine/cpu/state.js';
+import type { Delivery, Event } from './inject.js';
 
 export type Outcome =
   /** Handled: enter again. */
@@ -21,7 +22,7 @@ export type Outcome =
   | { readonly kind: 'stopped'; readonly reason: string };
 
 export interface Technique {
-  readonly mode: 'bt' | 'vmi';
+  readonly mode: 'bt' | 'hv' | 'vmi';
   /**
    * Loads hardware from `VirtualCpu` (if the guest is out) and runs until an exit. Returning to the guest charges `vmmExit`
    * and the IRET.
@@ -34,6 +35,15 @@ export interface Technique {
    * updates). The loop calls it before it classifies a page fault. Charges what it does; idempotent.
    */
   settle?(): void;
+  /**
+   * The guest stands at an instruction boundary, where an event can be delivered. Where it is not said, only an exit at the deadline and a
+   * captured guest do.
+   */
+  readonly atBoundary?: boolean;
+  /** The host's timer interrupt has ended the run: charges the way into the monitor. Where it is not said, that of an interrupt gate. */
+  interrupted?(): void;
+  /** Has an event delivered when the guest is entered next. Where it is not said, the monitor delivers it by itself. The guest is out. */
+  inject?(event: Event): Delivery;
   /** An exit other than page faults, deadline and shutdown: callouts, hypercalls, exceptions, software interrupts. */
   handle(exit: Exit): Outcome;
   /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */

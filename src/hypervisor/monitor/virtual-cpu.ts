@@ -334,6 +334,14 @@ export class VirtualCpu {
     for (let ring = 0; ring < 4; ring++) booked[ring] = rings[ring]!;
   }
 
+  /**
+   * Hardware assist: the guest has run at its own privilege levels. Books what it has spent, so that what ring 0 spends from now on is
+   * the monitor's again. Names no cause.
+   */
+  accountGuest(): void {
+    this.#book('guestKernel');
+  }
+
   /** Names the cause of what follows without booking what was before. */
   get cause(): Cause {
     return this.#cause;

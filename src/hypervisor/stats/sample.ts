@@ -8,7 +8,7 @@
 import type { CauseCycles } from './causes.js';
 import type { Counters } from './counters.js';
 
-export type Mode = 'native' | 'bt' | 'vmi';
+export type Mode = 'native' | 'bt' | 'hv' | 'vmi';
 export type PowerState = 'off' | 'on' | 'crashed';
 
 export interface Sample {

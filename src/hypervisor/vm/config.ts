@@ -50,8 +50,8 @@ export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
       `VM "${vm.name}": memoryMib must be a whole number from ${VM_MEMORY_MIB_MIN} to ${max}: ${vm.memoryMib}`,
     );
   }
-  if (vm.monitor !== 'bt' && vm.monitor !== 'native') {
-    throw new UsageError(`VM "${vm.name}": monitor must be 'bt' or 'native': ${String(vm.monitor)}`);
+  if (vm.monitor !== 'bt' && vm.monitor !== 'hv' && vm.monitor !== 'native') {
+    throw new UsageError(`VM "${vm.name}": monitor must be 'bt', 'hv' or 'native': ${String(vm.monitor)}`);
   }
   if (vm.monitor === 'native' && vm.vmi)
     throw new UsageError(`VM "${vm.name}": vmi needs a monitor, and it runs natively`);

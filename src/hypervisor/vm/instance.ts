@@ -28,6 +28,8 @@ export interface InstanceWiring {
   readonly image: BootImage;
   readonly commandLine: string;
   readonly vmi: boolean;
+  /** The guest runs in VMX non-root operation. */
+  readonly hardwareAssist: boolean;
   /** Besides the board's own devices. */
   readonly adapters?: readonly Adapter[];
   readonly poweredOnAtCycles: number;

@@ -10,6 +10,8 @@ import { Context } from '../machine/cpu/context.js';
 import type { MmioBus, PortBus } from '../machine/cpu/state.js';
 import type { MachineMemory } from '../machine/memory.js';
 import { BtTechnique } from '../monitor/bt/technique.js';
+import { HOLE_BASE, NO_HOLE } from '../monitor/hole.js';
+import { HvTechnique } from '../monitor/hv/technique.js';
 import { type LoopResult, MonitorLoop } from '../monitor/loop.js';
 import { MmioWindow } from '../monitor/mmio-window.js';
 import {
@@ -161,12 +163,14 @@ export class MonitoredInstance implements Instance, MonitoredVm {
         poweredOnAtCycles: wiring.poweredOnAtCycles,
         wallclockAtPowerOn: EPOCH_SECONDS + Math.floor(wiring.poweredOnAtCycles / hardware.costs.cyclesPerSecond),
       });
-      this.#vcpu = new VirtualCpu(this, context);
+      this.#vcpu = new VirtualCpu(this, context, wiring.hardwareAssist ? NO_HOLE : HOLE_BASE);
       const infoAt = loadMultiboot(wiring.image, wiring.commandLine, {
         memoryBytes: wiring.memoryBytes,
         write: (physical, bytes) => this.#vcpu.physical.writeBytes(physical, bytes),
       });
-      const technique = new BtTechnique(this.#vcpu, wiring.vmi ? { onHypercall: vmiInitHook } : {});
+      const technique = wiring.hardwareAssist
+        ? new HvTechnique(this.#vcpu)
+        : new BtTechnique(this.#vcpu, wiring.vmi ? { onHypercall: vmiInitHook } : {});
       this.#loop = new MonitorLoop(this.#vcpu, technique, vcpu => this.#goOnUnderVmi(vcpu));
       startVirtual(this.#vcpu, wiring.image.entry, infoAt);
       this.#vcpu.settleAccount();

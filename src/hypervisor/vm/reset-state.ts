@@ -21,6 +21,7 @@ const RESET_CR0 = Cr0.PE | Cr0.ET;
 /** Brings a hardware thread back to the state of a processor after reset, so that it can serve another power-on. */
 export function resetThread(thread: HardwareThread): void {
   const s = thread.s;
+  thread.leaveNonRoot();
   for (let register = S.EAX; register <= S.EDI; register++) s[register] = 0;
   s[S.EIP] = 0;
   thread.writeEflags(Flag.FIXED);

@@ -144,7 +144,9 @@ export class VirtualMachine implements Guest {
     this.#power = 'on';
     for (const world of this.#waitingWorlds) world.enter('wait', nowCycles);
     this.#wiring.scheduler.add(this.#world, nowCycles);
-    const how = this.config.monitor === 'native' ? 'native' : this.#vmiEnabled ? 'BT, VMI offered' : 'BT';
+    const how = this.#vmiEnabled
+      ? 'BT, VMI offered'
+      : { native: 'native', bt: 'BT', hv: 'hardware assist' }[this.config.monitor];
     this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'on', reason: how });
     this.#setGuestState('booting', nowCycles);
   }
@@ -310,6 +312,7 @@ export class VirtualMachine implements Guest {
       image,
       commandLine: commandLine(this.config),
       vmi: this.#vmiConfigured,
+      hardwareAssist: this.config.monitor === 'hv' && !this.#vmiConfigured,
       adapters,
       poweredOnAtCycles: nowCycles,
       counters,

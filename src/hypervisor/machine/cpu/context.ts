@@ -6,6 +6,8 @@
  * the pages of a repeated string, and after a delivery.
  */
 import { assert } from '../../base/assert.js';
+import { ExitReason } from '../vmx/exit-reasons.js';
+import { Vmx } from '../vmx/vmx.js';
 import { MARK_WORDS, Mode } from './cache-layout.js';
 import type { Block, CodeCache } from './code-cache.js';
 import { Core, Result } from './core.js';
@@ -28,8 +30,15 @@ import { run } from './run.js';
 import { Attr, type ContextWiring, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
 
 const DEADLINE: Exit = { kind: 'deadline' };
+const WINDOW_OPEN: Exit = {
+  kind: 'vmExit',
+  reason: ExitReason.INTERRUPT_WINDOW,
+  qualification: 0,
+  instructionBytes: 0,
+};
 
 export class Context extends Core implements HardwareThread {
+  readonly vmx = new Vmx(this);
   readonly decoder: BlockDecoder;
   /** Block and op of a memory access in the middle of a block. */
   #block: Block | null = null;
@@ -84,8 +93,10 @@ export class Context extends Core implements HardwareThread {
     if (this.stepping) return null;
     if (this.clock[CYCLES]! >= this.deadlineCycles) return DEADLINE;
     const takeable =
-      s[S.INTR] !== 0 && (s[S.EFLAGS]! & Flag.IF) !== 0 && s[S.INTERRUPT_SHADOW] === 0 && !this.wiring.ring0Escapes;
+      s[S.INTR] !== 0 && (s[S.EFLAGS]! & Flag.IF) !== 0 && s[S.INTERRUPT_SHADOW] === 0 && !this.ring0Escapes;
     if (!takeable) return null;
+    if (s[S.NON_ROOT] !== 0) return WINDOW_OPEN;
+    this.spend(this.costs.cycles.interruptAcknowledge);
     const vector = this.wiring.interrupts.acknowledge();
     this.updatePoll();
     return deliver(this, vector, 0, Source.EXTERNAL, s[S.EIP]!) === Result.EXIT ? this.exit : null;

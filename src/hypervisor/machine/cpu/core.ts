@@ -20,6 +20,7 @@ import {
   TlbInfo,
 } from '../mmu/tlb.js';
 import { PageWalker } from '../mmu/walk.js';
+import type { NonRootControls, Vectoring } from '../vmx/controls.js';
 import { Breakpoints } from './breakpoints.js';
 import { arithmeticFlags, setArithmeticFlags } from './flags.js';
 import { FpuState } from './fpu/state.js';
@@ -74,7 +75,7 @@ export const Result = {
 
 // V8 folds the constants of a module's own into optimized code and reads imported ones from memory at each use, which costs as
 // much as the work in the small functions below.
-const { CPL, SEG } = S;
+const { CPL, SEG, NON_ROOT: AT_NON_ROOT } = S;
 const [AT_CYCLES, AT_POLL, AT_DEADLINE, AT_RING_MARK] = [CYCLES, POLL_AT, DEADLINE, RING_MARK];
 const [AT_READABLE, AT_WRITABLE, AT_FETCH_PAGE, AT_FETCH_SAFE] = [READABLE, WRITABLE, FETCH_PAGE, FETCH_SAFE];
 const [AT_SHAPE, AT_FLAT_LIMIT, AT_FAULT_VECTOR] = [SHAPE, FLAT_LIMIT, FAULT_VECTOR];
@@ -121,6 +122,10 @@ export class Core {
   nextEip = 0;
   /** Why `run` returns, once a helper answered `Result.EXIT`. */
   exit: Exit | null = null;
+  /** What the current VMCS says about exits; null in root operation. */
+  controls: NonRootControls | null = null;
+  /** The event in whose delivery non-root operation ended, if it was one. */
+  vectoring: Vectoring | null = null;
   /** `step` is executing: a repeated string instruction does one iteration. */
   stepping = false;
 
@@ -213,9 +218,25 @@ export class Core {
     this.updatePoll();
   }
 
+  /** Events that lead to ring 0 end the run: ring 0 is a monitor's, and no guest is in non-root operation. */
+  get ring0Escapes(): boolean {
+    return this.s[ESCAPES] !== 0;
+  }
+
+  /** Back to root operation, whatever the VMCS says: the host is done with this guest. */
+  leaveNonRoot(): void {
+    this.controls = null;
+    this.vectoring = null;
+    this.timeStampOffset = 0;
+    this.s[S.NON_ROOT] = 0;
+    this.s[S.EXCEPTION_BITMAP] = 0;
+    this.s[ESCAPES] = this.wiring.ring0Escapes ? 1 : 0;
+    this.updateShape();
+  }
+
   /** Sets the cycle from which event points look closer: now if an interrupt can be taken, else the deadline. */
   updatePoll(): void {
-    const takeable = this.s[S.INTR] !== 0 && (this.s[S.EFLAGS]! & Flag.IF) !== 0 && !this.wiring.ring0Escapes;
+    const takeable = this.s[S.INTR] !== 0 && (this.s[S.EFLAGS]! & Flag.IF) !== 0 && this.s[ESCAPES] === 0;
     this.clock[AT_POLL] = takeable ? 0 : this.clock[AT_DEADLINE]!;
   }
 
@@ -249,6 +270,11 @@ export class Core {
     this.s[AT_FAULT_VECTOR] = vector;
     this.s[FAULT_CODE] = (HAS_ERROR_CODE >>> vector) & 1 ? code : 0;
     return false;
+  }
+
+  /** Does hardware push an error code with this exception? */
+  pushesErrorCode(vector: number): boolean {
+    return Core.hasErrorCode(vector);
   }
 
   static hasErrorCode(vector: number): boolean {
@@ -287,7 +313,7 @@ export class Core {
       s[AT_SHAPE] = -1;
       return;
     }
-    let shape = s[CPL] === 3 ? SHAPE_USER : 0;
+    let shape = s[AT_NON_ROOT]! | (s[CPL] === 3 ? SHAPE_USER : 0);
     if ((s[ES_BASE]! | s[SS_BASE]! | s[DS_BASE]!) === 0) {
       // What may be written may be read: of a data segment that is writable the two words are equal.
       let least = s[AT_WRITABLE]! >>> 0;
@@ -495,7 +521,7 @@ export class Core {
     this.counters.tlbMisses += 1;
     this.clock[CYCLES]! += this.costs.cycles.tlbMiss;
     if (!this.walker.walk(s[S.CR0]!, s[S.CR3]!, s[S.CR4]!, linear, write, user, true)) {
-      s[S.CR2] = linear;
+      s[S.FAULT_LINEAR] = linear;
       this.raise(Vector.PF, result.errorCode);
       return -1;
     }

@@ -2,8 +2,10 @@
  * Delivery of exceptions and interrupts through the IDT (SDM vol. 3, chapter 6): interrupt and trap gates, ring stacks from
  * the TSS, task gates (`tasks.ts`), faults during delivery, double and triple fault.
  */
+import { exceptionExits, vectoringOf } from '../vmx/intercepts.js';
 import { Dr7 } from './breakpoints.js';
 import { Core, Result } from './core.js';
+import { Source } from './event-source.js';
 import { INSTRUCTIONS } from './layout.js';
 import { deliverReal, isReal } from './real-mode.js';
 import {
@@ -21,8 +23,7 @@ import { Attr, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } f
 import { deliverToTask } from './tasks.js';
 import { deliverAgain } from './transitions.js';
 
-/** How an event came about: decides error-code bits, gate privilege check and the return address. */
-export const Source = { FAULT: 0, TRAP: 1, SOFTWARE: 2, EXTERNAL: 3 } as const;
+export { Source };
 
 const CLASS_BENIGN = 0;
 const CLASS_CONTRIBUTORY = 1;
@@ -44,23 +45,39 @@ export function deliverFault(cpu: Core): number {
 
 /**
  * Delivers one event; `returnEip` is what the frame will hold. Answers `Result.DELIVERED` (EIP is the handler's), or
- * `Result.EXIT`. A fault during the delivery of a software interrupt is a fault of the instruction at EIP.
+ * `Result.EXIT`. `injected`: by a VM entry, which asks no exception bitmap. A fault during the delivery of a software interrupt is a fault of the instruction at EIP.
  */
-export function deliver(cpu: Core, vector: number, code: number, source: number, returnEip: number): number {
+export function deliver(
+  cpu: Core,
+  vector: number,
+  code: number,
+  source: number,
+  returnEip: number,
+  injected = false,
+): number {
   let at = vector;
   let errorCode = code;
   let from = source;
   let eip = returnEip;
+  cpu.vectoring = null;
   // Entering the handler of a debug exception ends general detection (SDM vol. 3, 17.2.4).
   if (vector === Vector.DB && source !== Source.SOFTWARE) cpu.s[S.DR7] = cpu.s[S.DR7]! & ~Dr7.GD;
   // What a faulting instruction has accessed was no access; what the delivery accesses is.
   if (source === Source.FAULT) cpu.breakpoints.hits = 0;
   for (;;) {
+    if (cpu.s[S.NON_ROOT] !== 0 && !(injected && at === vector && cpu.vectoring === null)) {
+      if (exceptionExits(cpu, at, errorCode, from)) return Result.EXIT;
+    }
+    if (at === Vector.PF && from === Source.FAULT) cpu.s[S.CR2] = cpu.s[S.FAULT_LINEAR]!;
     const result = attempt(cpu, at, errorCode, from, eip);
+    if (cpu.s[S.NON_ROOT] !== 0)
+      cpu.vectoring = result === Result.DELIVERED ? null : vectoringOf(cpu, at, errorCode, from, eip);
     if (result !== Result.FAULT) return result;
     const nested = cpu.faultVector;
     const nestedCode = cpu.faultCode;
     cpu.faultVector = -1;
+    // The second of two exceptions exits as itself, not as the double fault that it would become.
+    if (cpu.s[S.NON_ROOT] !== 0 && exceptionExits(cpu, nested, nestedCode, Source.FAULT)) return Result.EXIT;
     if (at === Vector.DF) return shutDown(cpu, nested);
     const first = from === Source.SOFTWARE || from === Source.EXTERNAL ? CLASS_BENIGN : classOf(at);
     const second = classOf(nested);
@@ -105,10 +122,8 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   const software = source === Source.SOFTWARE;
   const withCode = source === Source.FAULT && Core.hasErrorCode(vector);
   const costs = cpu.costs.cycles;
-  const acknowledge = source === Source.EXTERNAL ? costs.interruptAcknowledge : 0;
   const flags = pushedFlags(cpu, vector, source);
   if (deliverAgain(cpu, vector, software, withCode, errorCode, returnEip, flags)) {
-    cpu.spend(acknowledge);
     if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
     else cpu.counters.exceptions += 1;
     return Result.DELIVERED;
@@ -136,7 +151,6 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
     if (software) cpu.clock[INSTRUCTIONS]! += 1;
     if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
     else cpu.counters.exceptions += 1;
-    cpu.spend(acknowledge);
     return afterTaskSwitch(cpu);
   }
   // Interrupt and trap gates, 16 (6, 7) or 32 bits wide (E, F): width of the frame's words and of the target offset.
@@ -162,9 +176,9 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   const newCpl = (attr & Attr.DOWN_CONFORMING) !== 0 ? cpl : dpl;
   const cost = newCpl < cpl ? costs.exceptionToInner : costs.exceptionSameRing;
 
-  if (newCpl === 0 && cpu.wiring.ring0Escapes) {
+  if (newCpl === 0 && cpu.ring0Escapes) {
     if (source !== Source.FAULT) s[S.EIP] = returnEip;
-    cpu.charge(cost + acknowledge);
+    cpu.charge(cost);
     cpu.counters.exceptions += 1;
     if (software) cpu.clock[INSTRUCTIONS]! += 1;
     cpu.exit = { kind: 'monitor', vector, errorCode, hasErrorCode: withCode, software };
@@ -241,7 +255,7 @@ function attempt(cpu: Core, vector: number, errorCode: number, source: number, r
   s[S.EFLAGS] = s[S.EFLAGS]! & ~(Flag.TF | Flag.NT | Flag.RF | Flag.VM | ((type & 1) === 0 ? Flag.IF : 0));
   s[S.INTERRUPT_SHADOW] = 0;
   cpu.updatePoll();
-  cpu.spend(cost + acknowledge);
+  cpu.spend(cost);
   if (software) cpu.clock[INSTRUCTIONS]! += 1;
   if (source === Source.EXTERNAL) cpu.counters.interrupts += 1;
   else cpu.counters.exceptions += 1;

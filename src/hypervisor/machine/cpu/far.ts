@@ -168,7 +168,7 @@ export function callFar(cpu: Core, selector: number, offset: number, size: numbe
   const newCpl = dplOf(attrOf(gate.code));
   const conforming = (attrOf(gate.code) & Attr.DOWN_CONFORMING) !== 0;
   if (conforming || newCpl === s[S.CPL]) return callSameRing(cpu, gate.selector, gate.offset, gate.code, gate.size);
-  if (newCpl === 0 && cpu.wiring.ring0Escapes) return notBuilt(cpu, 'call gate into the monitor', selector & 0xfffc);
+  if (newCpl === 0 && cpu.ring0Escapes) return notBuilt(cpu, 'call gate into the monitor', selector & 0xfffc);
 
   const { stack } = cpu.transitions;
   if (!innerStack(cpu, newCpl, stack, 0)) return Result.FAULT;
@@ -352,7 +352,7 @@ export function sysenter(cpu: Core): number {
   const selector = s[S.SYSENTER_CS]! & 0xfffc;
   if (selector === 0 || isReal(cpu)) return gp(cpu, 0);
   const cost = cpu.costs.cycles.sysenter;
-  if (cpu.wiring.ring0Escapes) {
+  if (cpu.ring0Escapes) {
     s[S.EIP] = cpu.nextEip;
     cpu.charge(cost);
     cpu.clock[INSTRUCTIONS]! += 1;

@@ -12,7 +12,7 @@ export const ZERO = 96;
 /** Vector of the pending fault, or -1, and its error code. */
 export const FAULT_VECTOR = 97;
 export const FAULT_CODE = 98;
-/** 1 where ring 0 is a monitor (`ContextWiring.ring0Escapes`). */
+/** 1 where ring 0 is a monitor (`ContextWiring.ring0Escapes`), except in VMX non-root operation. */
 export const ESCAPES = 99;
 /**
  * Per segment register: how many leading offsets pass a 4-byte read (write) check without further look, that is limit - 2
@@ -52,8 +52,10 @@ export const Shape = {
   FLAT: 2,
   /** And they end at 4 GiB, so that no offset is beyond them. */
   WHOLE: 4,
+  /** VMX non-root operation, where control registers are not what they seem. */
+  NON_ROOT: 8,
 } as const;
-export const SHAPES = 8;
+export const SHAPES = 16;
 
 /** Doubles of the clock block: cycles, instructions completed, and the cycle from which event points take a look. */
 export const CYCLES = 0;

@@ -369,7 +369,7 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Arpl, protectedOnly(arpl)],
   [Mnemonic.Invlpg, invlpg],
   [Mnemonic.Wbinvd, low => low.system('writeBack')],
-  [Mnemonic.Invd, low => low.system('writeBack')],
+  [Mnemonic.Invd, low => low.system('writeBack', 1)],
   [Mnemonic.Rdtsc, low => low.system('readTimeStamp')],
   [Mnemonic.Rdmsr, low => low.system('readMsr')],
   [Mnemonic.Wrmsr, low => low.system('writeMsr')],

@@ -1,4 +1,5 @@
 /** What the machine offers to whoever drives it (a monitor, or the bare-metal loop). Implemented in `cpu/context.ts`. */
+import type { Vmx } from '../vmx/vmx.js';
 import type { Exit } from './state.js';
 
 /** One hardware thread: architectural state plus the engine that advances it. */
@@ -38,6 +39,11 @@ export interface HardwareThread {
   writeEflags(value: number): void;
   /** Raises or lowers the INTR pin. */
   setIntr(level: boolean): void;
+
+  /** Hardware virtualization. */
+  readonly vmx: Vmx;
+  /** Ends VMX non-root operation for good, without an exit. */
+  leaveNonRoot(): void;
 
   /** Loads a segment register's visible and hidden parts, without checks or memory access. `limit` in bytes. */
   setSegment(seg: number, selector: number, base: number, limit: number, attr: number): void;

@@ -51,6 +51,12 @@ export const S = {
   DR3: 31,
   DR6: 32,
   DR7: 33,
+  /** In VMX non-root operation (`vmx/`): `Shape.NON_ROOT`, else 0. */
+  NON_ROOT: 34,
+  /** In non-root operation: vectors of exceptions that exit. 0 in root operation. */
+  EXCEPTION_BITMAP: 35,
+  /** Linear address of the last page fault. CR2 gets it when the fault is delivered or leads to ring 0. */
+  FAULT_LINEAR: 36,
   /** Eight segment registers (`Seg` order), four words each: selector, base, limit (byte granular), attributes. */
   SEG: 40,
   /** Temporaries of the IR; dead between instructions. */
@@ -185,7 +191,9 @@ export type Exit =
   /**
    * An exception, an INT n or an INT3/INTO went through a gate of the loaded IDT that leads to ring 0, and ring 0 is the
    * monitor's. The price of the delivery is charged. State is that of the interrupted code: for a fault EIP is at the
-   * faulting instruction, for a software interrupt and a trap behind it. CR2 is set for #PF.
+   * faulting instruction, for a software interrupt and a trap behind it. `S.FAULT_LINEAR` is set for #PF.
+   *
+   * In VMX non-root operation: the exception bitmap wants it. The guest's CR2 is untouched, nothing is charged.
    */
   | {
       readonly kind: 'monitor';
@@ -198,6 +206,19 @@ export type Exit =
     }
   /** SYSENTER, and ring 0 is the monitor's. EIP is behind the instruction. */
   | { readonly kind: 'sysenter' }
+  /**
+   * VMX non-root operation ended for another reason than an exception, which is a `monitor` exit (SDM vol. 3, 25.1 and 25.2).
+   * EIP is at the instruction, if it is one.
+   */
+  | {
+      readonly kind: 'vmExit';
+      /** Basic exit reason (SDM vol. 3, appendix C). */
+      readonly reason: number;
+      /** Exit qualification, as an int32 (SDM vol. 3, 27.2.1). */
+      readonly qualification: number;
+      /** Length of the instruction in bytes, 0 where none is to blame. */
+      readonly instructionBytes: number;
+    }
   /** Triple fault: hardware would assert SHUTDOWN. */
   | { readonly kind: 'shutdown'; readonly reason: string };
 

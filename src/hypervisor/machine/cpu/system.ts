@@ -5,6 +5,7 @@
  *
  * Arguments are the constants of the op; those named `...At` are word indices of registers or temporaries.
  */
+import { intercept, ownedControl, visibleControl } from '../vmx/intercepts.js';
 import { Dr6, Dr7, STACK_SHADOW } from './breakpoints.js';
 import { type Core, Result } from './core.js';
 import { deliver, Source } from './exceptions.js';
@@ -131,8 +132,8 @@ function loadSegmentHelper(cpu: Core, seg: number, selectorAt: number, popBytes:
 
 function readControl(cpu: Core, control: number, register: number): number {
   if (!privileged(cpu)) return Result.FAULT;
-  const at = [S.CR0, -1, S.CR2, S.CR3, S.CR4][control]!;
-  cpu.s[register] = cpu.s[at]!;
+  const value = control === 0 || control === 4 ? visibleControl(cpu, control) : cpu.s[control === 2 ? S.CR2 : S.CR3]!;
+  cpu.s[register] = value;
   cpu.spend(cpu.costs.cycles.simple);
   return Result.DONE;
 }
@@ -148,7 +149,7 @@ function writeControl(cpu: Core, control: number, register: number): number {
         return fault(cpu, Vector.GP);
       }
       const wasReal = isReal(cpu);
-      cpu.setCr0(value & (0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG));
+      cpu.setCr0(ownedControl(cpu, 0, value & (0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG)));
       if (!wasReal && isReal(cpu)) enterReal(cpu);
       cpu.spend(costs.movCr0);
       return Result.DONE;
@@ -166,7 +167,7 @@ function writeControl(cpu: Core, control: number, register: number): number {
         if ((value & Cr4.PAE) !== 0) cpu.reportUnimplemented();
         return fault(cpu, Vector.GP);
       }
-      cpu.setCr4(value);
+      cpu.setCr4(ownedControl(cpu, 4, value));
       cpu.breakpoints.update(cpu);
       cpu.spend(costs.movCr4);
       return Result.DONE;
@@ -208,7 +209,7 @@ function clearTaskSwitched(cpu: Core): number {
 function loadMachineStatus(cpu: Core, valueAt: number): number {
   if (!privileged(cpu)) return Result.FAULT;
   const cr0 = cpu.s[S.CR0]!;
-  cpu.setCr0((cr0 & ~0xe) | (cpu.s[valueAt]! & 0xf));
+  cpu.setCr0(ownedControl(cpu, 0, (cr0 & ~0xe) | (cpu.s[valueAt]! & 0xf)));
   cpu.spend(cpu.costs.cycles.movCr0);
   return Result.DONE;
 }
@@ -337,6 +338,7 @@ function invalidatePage(cpu: Core, seg: number, addressAt: number): number {
   return Result.DONE;
 }
 
+/** WBINVD, and INVD, which loses nothing here. */
 function writeBack(cpu: Core): number {
   if (!privileged(cpu)) return Result.FAULT;
   cpu.spend(cpu.costs.cycles.wbinvd);
@@ -507,7 +509,7 @@ function arplMemory(cpu: Core, seg: number, addressAt: number, valueAt: number, 
 function systemWord(cpu: Core, which: number): number {
   const s = cpu.s;
   if (which === 0) return s[segSelector(Seg.LDTR)]!;
-  return which === 1 ? s[segSelector(Seg.TR)]! : s[S.CR0]!;
+  return which === 1 ? s[segSelector(Seg.TR)]! : visibleControl(cpu, 0);
 }
 
 function storeSystemWord(cpu: Core, which: number, seg: number, addressAt: number): number {
@@ -594,9 +596,18 @@ const HELPER_LIST: readonly Helper[] = Object.values(HELPERS);
 export function executeSystem(cpu: Core, code: Int32Array, at: number): number {
   const { s } = cpu;
   cpu.nextEip = (s[S.EIP]! + code[at + 7]!) | 0;
+  if (s[S.NON_ROOT] !== 0) {
+    const intercepted = intercept(cpu, HELPER_NAMES[code[at + 1]!]!, code, at);
+    if (intercepted !== undefined) return finish(cpu, intercepted);
+  }
   const result = HELPER_LIST[code[at + 1]!]!(cpu, code[at + 2]!, code[at + 3]!, code[at + 4]!, code[at + 5]!);
+  return finish(cpu, result);
+}
+
+/** Commits a complete instruction. */
+function finish(cpu: Core, result: number): number {
   if (result === Result.DONE) {
-    s[S.EIP] = cpu.nextEip;
+    cpu.s[S.EIP] = cpu.nextEip;
     cpu.clock[INSTRUCTIONS]! += 1;
   }
   return result;

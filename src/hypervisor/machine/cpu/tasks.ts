@@ -7,13 +7,16 @@
  *
  * Not built: a new task in virtual-8086 mode, and tasks where a monitor owns ring 0. Both are reported and answered with #GP.
  */
+import { taskSwitchExits } from '../vmx/intercepts.js';
 import { Dr6 } from './breakpoints.js';
 import { type Core, Result } from './core.js';
 import { attrOf, type Descriptor, dplOf, install, isNull, limitOf, markAccessed, readDescriptor } from './segments.js';
 import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from './state.js';
 
-/** What led to the switch; an event in the IDT is a CALL. */
-export const Switch = { JUMP: 0, CALL: 1, RETURN: 2 } as const;
+/** What led to the switch, as the exit qualification has it (SDM vol. 3, table 27-2); an event in the IDT is a CALL. */
+export const Switch = { CALL: 0, RETURN: 1, JUMP: 2 } as const;
+/** In the exit qualification: a task gate in the IDT. */
+const TASK_GATE = 3;
 
 /** Offsets in a task state (SDM vol. 3, figures 7-2 and 7-10); a register every `width` bytes. */
 const WIDE = { width: 4, cr3: 0x1c, eip: 0x20, registers: 0x28, segments: 0x48, ldt: 0x60, trap: 0x64, limit: 0x67 };
@@ -80,6 +83,7 @@ export function deliverToTask(
 ): number {
   const descriptor = cpu.transitions.code;
   if (!throughGate(cpu, selector, descriptor, external)) return Result.FAULT;
+  if (cpu.s[S.NON_ROOT] !== 0) return taskSwitchExits(cpu, selector, TASK_GATE);
   const result = switchTask(cpu, selector, descriptor, Switch.CALL, returnEip, flags, external);
   if (result !== Result.DONE || errorCode === undefined) return result;
   const { s } = cpu;
@@ -117,6 +121,7 @@ function switchTask(
   external: number,
 ): number {
   const s = cpu.s;
+  if (s[S.NON_ROOT] !== 0) return taskSwitchExits(cpu, selector, kind);
   const code = (selector & 0xfffc) | external;
   const to = layoutOf(attrOf(descriptor));
   if (limitOf(descriptor) >>> 0 < to.limit) return fault(cpu, Vector.TS, code);
@@ -143,8 +148,8 @@ function switchTask(
   const ldt = read(to.ldt, 2);
   const trap = to.trap >= 0 && (read(to.trap, 2) & 1) !== 0;
   if (cpu.faultVector >= 0) return Result.FAULT;
-  if ((image & Flag.VM) !== 0 || cpu.wiring.ring0Escapes) {
-    const text = cpu.wiring.ring0Escapes ? 'task switch under a monitor' : 'task in virtual-8086 mode';
+  if ((image & Flag.VM) !== 0 || cpu.ring0Escapes) {
+    const text = cpu.ring0Escapes ? 'task switch under a monitor' : 'task in virtual-8086 mode';
     cpu.wiring.onUnimplemented({ eip: s[S.EIP]! >>> 0, bytes: [], text });
     return fault(cpu, Vector.GP, code);
   }

@@ -175,7 +175,7 @@ export class BtTechnique implements Technique {
     const site = this.#site();
     if (tu === undefined || site?.guestClass !== 'ident') return;
     if (isBlockStore(site)) {
-      this.#releaseTable(vcpu.thread.s[S.CR2]! >>> 0);
+      this.#releaseTable(vcpu.thread.s[S.FAULT_LINEAR]! >>> 0);
       return;
     }
     if (!this.adaptation.countHit(site, vcpu.base(Seg.CS))) return;
@@ -304,7 +304,7 @@ export class BtTechnique implements Technique {
     } else {
       const tu = this.unitFor(vcpu.eip);
       if (isFault(tu)) {
-        if (tu.cr2 !== undefined) thread.s[S.CR2] = tu.cr2;
+        if (tu.cr2 !== undefined) thread.s[S.FAULT_LINEAR] = tu.cr2;
         const { vector, errorCode } = tu;
         return { kind: 'monitor', vector, errorCode: errorCode ?? 0, hasErrorCode: true, software: false };
       }

@@ -68,6 +68,7 @@ export class NativeMonitor {
           return { kind: 'stopped', reason: exit.reason };
         case 'monitor':
         case 'sysenter':
+        case 'vmExit':
           return { kind: 'stopped', reason: `the processor left for a monitor that does not exist (${exit.kind})` };
         default:
           assertNever(exit);

@@ -6,7 +6,7 @@
  */
 import type { CostProfile } from '../../costs/profile.js';
 import { Op } from '../ir.js';
-import { SHAPE } from '../layout.js';
+import { SHAPE, Shape } from '../layout.js';
 import { Flag, S, Seg } from '../state.js';
 import { Repeat, StringKind } from '../strings.js';
 import { helperNumber } from '../system.js';
@@ -22,8 +22,8 @@ interface InlineSystem {
   readonly cost: CostName;
   /** Code for another `SHAPE` may have to go on. */
   readonly reshapes: boolean;
-  /** May this op be done in line at all? */
-  applies(code: Int32Array, at: number): boolean;
+  /** May this op be done in line at all, in code for this `SHAPE`? */
+  applies(code: Int32Array, at: number, shape: number): boolean;
   /** General registers (numbers) that it reads and writes. */
   registers(code: Int32Array, at: number): readonly number[];
   /** Branches to `general` before anything has changed, or does it. */
@@ -96,7 +96,7 @@ const loadSegment: InlineSystem = {
 const readControl: InlineSystem = {
   cost: 'simple',
   reshapes: false,
-  applies: always,
+  applies: (_code, _at, shape) => (shape & Shape.NON_ROOT) === 0,
   registers: (code, at) => [code[at + 3]!],
   emit: (f, at, general) => {
     const { code } = f;
@@ -116,16 +116,16 @@ const INLINE = new Map<number, InlineSystem>([
   [helperNumber.readControl, readControl],
 ]);
 
-function inlineAt(code: Int32Array, at: number): InlineSystem | undefined {
+function inlineAt(code: Int32Array, at: number, shape: number): InlineSystem | undefined {
   if (code[at] !== Op.SYSTEM) return undefined;
   const inline = INLINE.get(code[at + 1]!);
-  return inline?.applies(code, at) ? inline : undefined;
+  return inline?.applies(code, at, shape) ? inline : undefined;
 }
 
-/** Bit mask of the general registers that the op at `at` reads or writes where it is done in line. */
+/** Bit mask of the general registers that the op at `at` reads or writes where it is done in line, in code of any shape. */
 export function inlineRegisters(code: Int32Array, at: number): number {
   let mask = 0;
-  for (const word of inlineAt(code, at)?.registers(code, at) ?? []) if (word < 8) mask |= 1 << word;
+  for (const word of inlineAt(code, at, 0)?.registers(code, at) ?? []) if (word < 8) mask |= 1 << word;
   return mask;
 }
 
@@ -143,7 +143,7 @@ export interface SystemPlace {
  * follows. 0 if there is only that.
  */
 export function emitInlineSystem(f: Frame, at: number, place: SystemPlace, costs: CostProfile['cycles']): number {
-  const inline = inlineAt(f.code, at);
+  const inline = inlineAt(f.code, at, place.shape);
   if (inline === undefined) return 0;
   const done = f.open();
   const general = f.open();

@@ -166,7 +166,18 @@ function faultFunction(): FunctionBody {
   w.i32(Vector.DB);
   w.op(W.I32_EQ);
   f.or();
+  f.loadState(S.EXCEPTION_BITMAP);
+  w.get(VECTOR);
+  w.op(W.I32_SHR_U);
+  f.and(1);
+  f.or();
   f.answerIf(Leave.FAULT);
+  w.get(VECTOR);
+  w.i32(Vector.PF);
+  w.op(W.I32_EQ);
+  f.if();
+  f.storeState(S.CR2, () => f.loadState(S.FAULT_LINEAR));
+  f.end();
   w.get(CPU);
   w.get(VECTOR);
   w.i32(0);
@@ -300,6 +311,14 @@ class SystemWriter extends EventWords {
     this.#slowIf();
   }
 
+  /** Privileged, and none of the guest's alone in non-root operation. */
+  #exclusive(): void {
+    this.loadState(S.CPL);
+    this.loadState(S.NON_ROOT);
+    this.or();
+    this.#slowIf();
+  }
+
   /** Pushes whether CPL <= IOPL. */
   #hasIoPrivilege(): void {
     this.loadState(S.CPL);
@@ -407,6 +426,10 @@ class SystemWriter extends EventWords {
 
   #interrupt(): void {
     const { w } = this;
+    // INT3 and INTO are exceptions to the bitmap, and INT n is not.
+    this.loadState(S.EXCEPTION_BITMAP);
+    this.and((1 << Vector.BP) | (1 << Vector.OF));
+    this.#slowIf();
     w.get(CPU);
     this.argument(2);
     this.one();
@@ -548,7 +571,7 @@ class SystemWriter extends EventWords {
 
   #readControl(): void {
     const { w } = this;
-    this.#privileged();
+    this.#exclusive();
     // The state words of CR0, CR2, CR3 and CR4 are neighbours; there is no CR1.
     this.#wordAt(3);
     this.argument(2);
@@ -572,7 +595,7 @@ class SystemWriter extends EventWords {
       this.#wordAt(3);
       w.memory(W.I32_LOAD, 0, 2);
     };
-    this.#privileged();
+    this.#exclusive();
     this.argument(2);
     w.i32(2);
     w.op(W.I32_EQ);
@@ -595,7 +618,7 @@ class SystemWriter extends EventWords {
 
   #invalidatePage(): void {
     const { w } = this;
-    this.#privileged();
+    this.#exclusive();
     w.get(CPU);
     this.#wordAt(3);
     w.memory(W.I32_LOAD, 0, 2);
@@ -635,7 +658,7 @@ class SystemWriter extends EventWords {
   }
 
   #clearTaskSwitched(): void {
-    this.#privileged();
+    this.#exclusive();
     this.storeState(S.CR0, () => {
       this.loadState(S.CR0);
       this.and(~Cr0.TS);

@@ -232,7 +232,7 @@ export class WalkWords extends FindWords {
     this.or();
     this.refuseIf();
     this.#charge();
-    this.storeState(S.CR2, () => w.get(F.LINEAR));
+    this.storeState(S.FAULT_LINEAR, () => w.get(F.LINEAR));
     this.storeState(FAULT_VECTOR, () => w.i32(Vector.PF));
     // W/R and U/S have the places of RW and US (SDM vol. 3, 4.7).
     this.storeState(FAULT_CODE, () => {

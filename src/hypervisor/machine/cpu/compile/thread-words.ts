@@ -266,7 +266,7 @@ export class ThreadWords extends Words {
     this.if();
     this.storeState(FLAT_LIMIT, () => w.i32(WHOLE_LIMIT));
     this.storeState(SHAPE, () => {
-      this.#isUser();
+      this.#whoRuns();
       w.i32(Shape.FLAT | Shape.WHOLE);
       this.or();
     });
@@ -288,11 +288,13 @@ export class ThreadWords extends Words {
     w.op(W.I32_AND);
   }
 
-  /** Pushes `Shape.USER` at CPL 3, else 0. */
-  #isUser(): void {
+  /** Pushes `Shape.USER` at CPL 3, with `Shape.NON_ROOT` there. */
+  #whoRuns(): void {
     this.loadState(S.CPL);
     this.w.i32(3);
     this.w.op(W.I32_EQ);
+    this.loadState(S.NON_ROOT);
+    this.or();
   }
 
   #updateOtherShape(least: number, shape: number): void {
@@ -305,7 +307,7 @@ export class ThreadWords extends Words {
     this.#runsWide();
     w.op(W.I32_AND);
     this.if();
-    this.#isUser();
+    this.#whoRuns();
     w.set(shape);
     for (const seg of [Seg.ES, Seg.SS, Seg.DS]) this.loadState(segBase(seg));
     this.or();

@@ -1,0 +1,171 @@
+/**
+ * What the monitor does about exits other than page faults, by their reason. The instruction is known from reason and qualification;
+ * only string I/O has to be decoded, whose segment this hardware does not tell.
+ */
+import { Cr0, type Exit, Flag, S, Vector } from '../../machine/cpu/state.js';
+import {
+  CrAccess,
+  CrQualification,
+  DrQualification,
+  ExitReason,
+  IoQualification,
+} from '../../machine/vmx/exit-reasons.js';
+import { Field } from '../../machine/vmx/fields.js';
+import { debugRegisterIndex, readDebugRegister, singleStepTrap, writeDebugRegister } from '../debug-registers.js';
+import { type Effect, HALT, NEXT } from '../effect.js';
+import { fault, isFault } from '../guest-fault.js';
+import type { Width } from '../guest-memory.js';
+import { type Delivery, type Event, eventOf } from '../inject.js';
+import { readPort, writePort } from '../port-access.js';
+import { cpuid, emulate } from '../privileged.js';
+import {
+  loadMachineStatus,
+  readControlRegister,
+  readMsr,
+  writeControlRegister,
+  writeMsr,
+} from '../system-registers.js';
+import type { Outcome } from '../technique.js';
+import type { VirtualCpu } from '../virtual-cpu.js';
+
+const RESUME: Outcome = { kind: 'resume' };
+type VmExit = Extract<Exit, { kind: 'vmExit' }>;
+
+export class ExitHandlers {
+  readonly #vcpu: VirtualCpu;
+  readonly #inject: (event: Event) => Delivery;
+
+  constructor(vcpu: VirtualCpu, inject: (event: Event) => Delivery) {
+    this.#vcpu = vcpu;
+    this.#inject = inject;
+  }
+
+  /** `capture` takes the guest out. */
+  handle(exit: Exit, capture: () => void): Outcome {
+    const vcpu = this.#vcpu;
+    if (exit.kind !== 'vmExit') return { kind: 'stopped', reason: `unexpected ${exit.kind} under hardware assist` };
+    vcpu.account(exit.reason === ExitReason.INTERRUPT_WINDOW ? 'injection' : 'trap');
+    vcpu.thread.charge(vcpu.costs.vmmEntry);
+    // The loop delivers the interrupt that waits, now that the guest takes it.
+    if (exit.reason === ExitReason.INTERRUPT_WINDOW) return RESUME;
+    capture();
+    vcpu.vm.counters.trappedInstructions += 1;
+    return this.#finish(exit, this.#perform(exit));
+  }
+
+  /** Carries the instruction out for the guest. Where EIP moves by itself that is said by the effect. */
+  #perform(exit: VmExit): Effect {
+    const vcpu = this.#vcpu;
+    const { thread, costs } = vcpu;
+    thread.vmx.read(Field.GUEST_RIP);
+    thread.vmx.read(Field.EXIT_INSTRUCTION_BYTES);
+    if (exit.reason !== ExitReason.IO || (exit.qualification & IoQualification.STRING) === 0)
+      thread.charge(costs.emulate);
+    switch (exit.reason) {
+      case ExitReason.CPUID:
+        return cpuid(vcpu);
+      case ExitReason.HLT:
+        return HALT;
+      case ExitReason.INVD:
+        return NEXT;
+      case ExitReason.INVLPG:
+        vcpu.shadow.invalidatePage(this.#qualification() >>> 0);
+        return NEXT;
+      case ExitReason.RDMSR:
+        return readMsr(vcpu);
+      case ExitReason.WRMSR:
+        return writeMsr(vcpu);
+      case ExitReason.CONTROL_REGISTER:
+        return this.#controlRegister(this.#qualification());
+      case ExitReason.DEBUG_REGISTER:
+        return this.#debugRegister(this.#qualification());
+      case ExitReason.IO:
+        return this.#io(this.#qualification());
+      case ExitReason.TASK_SWITCH:
+        vcpu.vm.log('not built: task switch');
+        return fault(Vector.GP, this.#qualification() & 0xfffc);
+      default:
+        return { kind: 'stopped', reason: `unexpected VM exit, reason ${exit.reason}` };
+    }
+  }
+
+  #qualification(): number {
+    return this.#vcpu.thread.vmx.read(Field.EXIT_QUALIFICATION);
+  }
+
+  #controlRegister(qualification: number): Effect {
+    const vcpu = this.#vcpu;
+    const { s } = vcpu.thread;
+    const control = qualification & 15;
+    const register = (qualification >>> CrQualification.REGISTER_SHIFT) & 15;
+    switch ((qualification >>> CrQualification.ACCESS_SHIFT) & 3) {
+      case CrAccess.MOV_TO:
+        return writeControlRegister(vcpu, control, s[register]!);
+      case CrAccess.MOV_FROM:
+        s[register] = readControlRegister(vcpu, control);
+        return NEXT;
+      case CrAccess.CLTS:
+        return writeControlRegister(vcpu, 0, vcpu.cr0 & ~Cr0.TS);
+      default:
+        return loadMachineStatus(vcpu, qualification >>> CrQualification.SOURCE_SHIFT);
+    }
+  }
+
+  #debugRegister(qualification: number): Effect {
+    const vcpu = this.#vcpu;
+    const { s } = vcpu.thread;
+    const index = debugRegisterIndex(vcpu, qualification & DrQualification.NUMBER);
+    if (isFault(index)) return index;
+    const register = (qualification >>> DrQualification.REGISTER_SHIFT) & 15;
+    if ((qualification & DrQualification.FROM) !== 0) s[register] = readDebugRegister(vcpu, index);
+    else writeDebugRegister(vcpu, index, s[register]!);
+    return NEXT;
+  }
+
+  /** Hardware has checked IOPL and permission map before it exited. */
+  #io(qualification: number): Effect {
+    const vcpu = this.#vcpu;
+    const { s } = vcpu.thread;
+    if ((qualification & IoQualification.STRING) !== 0) {
+      return emulate(vcpu) ?? { kind: 'stopped', reason: 'string I/O that is no string instruction' };
+    }
+    const port = qualification >>> IoQualification.PORT_SHIFT;
+    const width = ((qualification & IoQualification.WIDTH) + 1) as Width;
+    if ((qualification & IoQualification.IN) === 0) {
+      writePort(vcpu, port, width, s[S.EAX]!);
+      return NEXT;
+    }
+    const mask = width === 4 ? -1 : width === 2 ? 0xffff : 0xff;
+    s[S.EAX] = (s[S.EAX]! & ~mask) | (readPort(vcpu, port, width) & mask);
+    return NEXT;
+  }
+
+  #finish(exit: VmExit, effect: Effect): Outcome {
+    const vcpu = this.#vcpu;
+    // `emulate` has moved EIP itself.
+    const decoded = exit.reason === ExitReason.IO && (exit.qualification & IoQualification.STRING) !== 0;
+    switch (effect.kind) {
+      case 'next':
+      case 'halt':
+        if (!decoded) {
+          vcpu.eip = (vcpu.eip + exit.instructionBytes) >>> 0;
+          vcpu.interruptShadow = false;
+        }
+        if (effect.kind === 'next' && (vcpu.eflags & Flag.TF) !== 0) return this.#raise(eventOf(singleStepTrap(vcpu)));
+        return effect.kind === 'halt' ? { kind: 'halted' } : RESUME;
+      case 'fault':
+        if (effect.vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;
+        else vcpu.vm.counters.forwardedFaults += 1;
+        return this.#raise(eventOf(effect));
+      case 'stopped':
+        return effect;
+      default:
+        return RESUME;
+    }
+  }
+
+  #raise(event: Event): Outcome {
+    const delivery = this.#inject(event);
+    return delivery.kind === 'stopped' ? delivery : RESUME;
+  }
+}
