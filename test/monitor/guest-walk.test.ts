@@ -88,6 +88,11 @@ describe('walk', () => {
       } else {
         expect(found, JSON.stringify(c)).toMatchObject({ kind: 'fault', errorCode: expected });
         expect(tables.words).toEqual(before);
+        // The page table has been read, so its directory entry has been used.
+        const wentOn = (c.pde & P) !== 0 && (c.pde & PS) === 0;
+        markUsed(tables, found, c.write);
+        expect(tables.peek32(DIRECTORY + 12)).toBe(before.get(DIRECTORY + 12)! | (wentOn ? A : 0));
+        expect(tables.peek32(TABLE + 12)).toBe(before.get(TABLE + 12));
       }
       count += 1;
     }

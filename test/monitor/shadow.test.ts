@@ -84,7 +84,9 @@ describe('permission matrix', () => {
           expect(test.vcpu.shadow.lookup(HIGH + 0x3040, true, false), note).toBeUndefined();
         }
       } else {
-        expect(test.read32(DIRECTORY + 12) & 0xfff, note).toBe(pde);
+        // A fault of the page table's entry leaves the directory entry used; the "unprotected" store has not been made yet.
+        const usedPde = expected !== 'unprotected' && !large ? A : 0;
+        expect(test.read32(DIRECTORY + 12) & 0xfff, note).toBe(pde | usedPde);
         expect(test.read32(TABLE + 12) & 0xfff, note).toBe(pte);
       }
       expect(test.vcpu.shadow.audit(), note).toEqual([]);

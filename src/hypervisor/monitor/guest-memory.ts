@@ -134,8 +134,8 @@ export class GuestMemory {
     const vcpu = this.#vcpu;
     const found = walk(vcpu.physical, vcpu, linear >>> 0, { write, user });
     vcpu.thread.charge(vcpu.costs.guestWalkLevel * found.levels);
-    if (found.kind === 'fault') return pageFault(linear, found.errorCode);
     markUsed(vcpu.physical, found, write);
+    if (found.kind === 'fault') return pageFault(linear, found.errorCode);
     return ((found.ppn << 12) | (linear & PAGE_OFFSET_MASK)) >>> 0;
   }
 

@@ -77,6 +77,9 @@ export interface FaultWalk {
   readonly level: 'pde' | 'pte';
   /** As the processor would report it (SDM vol. 3, 4.7). */
   readonly errorCode: number;
+  readonly pde: number;
+  /** Guest-physical address of the directory entry. */
+  readonly pdeAt: number;
   readonly levels: number;
 }
 
@@ -101,19 +104,19 @@ export function walk(tables: TableReader, state: PagingState, linear: number, ac
   const wanted = (access.write ? PfError.W : 0) | (access.user ? PfError.U : 0);
   const pdeAt = ((state.cr3 & Pte.FRAME) >>> 0) + pdeIndex(linear) * 4;
   const pde = tables.peek32(pdeAt);
-  if ((pde & Pte.P) === 0) return { kind: 'fault', level: 'pde', errorCode: wanted, levels: 1 };
+  if ((pde & Pte.P) === 0) return { kind: 'fault', level: 'pde', errorCode: wanted, pde, pdeAt, levels: 1 };
 
   const large = (pde & Pte.PS) !== 0 && (state.cr4 & Cr4.PSE) !== 0;
   let pte = pde;
   let pteAt = -1;
   if (large) {
     if ((pde & LARGE_RESERVED) !== 0) {
-      return { kind: 'fault', level: 'pde', errorCode: wanted | PfError.P | PfError.RSVD, levels: 1 };
+      return { kind: 'fault', level: 'pde', errorCode: wanted | PfError.P | PfError.RSVD, pde, pdeAt, levels: 1 };
     }
   } else {
     pteAt = ((pde & Pte.FRAME) >>> 0) + pteIndex(linear) * 4;
     pte = tables.peek32(pteAt);
-    if ((pte & Pte.P) === 0) return { kind: 'fault', level: 'pte', errorCode: wanted, levels: 2 };
+    if ((pte & Pte.P) === 0) return { kind: 'fault', level: 'pte', errorCode: wanted, pde, pdeAt, levels: 2 };
   }
 
   const both = pde & pte;
@@ -122,7 +125,7 @@ export function walk(tables: TableReader, state: PagingState, linear: number, ac
   const levels = large ? 1 : 2;
   const readOnly = access.write && !writable && (access.user || (state.cr0 & Cr0.WP) !== 0);
   if ((access.user && !user) || readOnly) {
-    return { kind: 'fault', level: large ? 'pde' : 'pte', errorCode: wanted | PfError.P, levels };
+    return { kind: 'fault', level: large ? 'pde' : 'pte', errorCode: wanted | PfError.P, pde, pdeAt, levels };
   }
   const frame = large ? (pde & Pte.LARGE_FRAME) | (linear & 0x003ff000) : pte & Pte.FRAME;
   return {
@@ -147,14 +150,18 @@ export interface TableWriter {
   setEntryBits(physical: number, bits: number): void;
 }
 
-/** Sets accessed bits, and for a write the dirty bit, as hardware does when it uses the translation (SDM vol. 3, 4.8). */
-export function markUsed(tables: TableWriter, found: MappedWalk, write: boolean): void {
+/**
+ * Sets accessed bits, and for a write the dirty bit, as hardware does when it uses the translation (SDM vol. 3, 4.8). A walk that
+ * faults has used the directory entry all the same if it went on to the page table.
+ */
+export function markUsed(tables: TableWriter, found: Walk, write: boolean): void {
   if (found.pdeAt < 0) return;
   const leaf = Pte.A | (write ? Pte.D : 0);
-  if (found.large) {
+  if (found.kind === 'mapped' && found.large) {
     if ((found.pde & leaf) !== leaf) tables.setEntryBits(found.pdeAt, leaf);
     return;
   }
+  if (found.kind === 'fault' && found.level === 'pde') return;
   if ((found.pde & Pte.A) === 0) tables.setEntryBits(found.pdeAt, Pte.A);
-  if ((found.pte & leaf) !== leaf) tables.setEntryBits(found.pteAt, leaf);
+  if (found.kind === 'mapped' && (found.pte & leaf) !== leaf) tables.setEntryBits(found.pteAt, leaf);
 }

@@ -187,7 +187,10 @@ export class ShadowMmu {
 
   // Faults.
 
-  /** Classifies a page fault that hardware reported. Charges the guest walk. Changes nothing. */
+  /**
+   * Classifies a page fault that hardware reported. Charges the guest walk. Of a true fault, and of it alone, leaves the guest's
+   * tables as hardware does: with the accessed bit of the directory entry that led to the page table.
+   */
   classify(linear: number, errorCode: number): PageFault {
     const { vcpu } = this;
     const write = (errorCode & PfError.W) !== 0;
@@ -195,7 +198,10 @@ export class ShadowMmu {
     if (linear >>> 0 >= this.#hole.base) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
     const found = walk(vcpu.physical, vcpu, linear, { write, user });
     vcpu.thread.charge(vcpu.costs.guestWalkLevel * found.levels);
-    if (found.kind === 'fault') return { kind: 'true', errorCode: found.errorCode };
+    if (found.kind === 'fault') {
+      markUsed(vcpu.physical, found, write);
+      return { kind: 'true', errorCode: found.errorCode };
+    }
     const { ppn } = found;
     const lpn = lpnOf(linear);
     const frame = vcpu.vm.pmap.kindOf(ppn);

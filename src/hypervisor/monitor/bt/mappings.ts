@@ -1,9 +1,10 @@
 /**
  * Units stand for the frames that their addresses led to when they were made. Whenever a mapping may have changed, the frames
  * of the pages that have units are compared before translated code runs again: a kernel whose text is mapped alike in every
- * address space keeps its units and chains across CR3 loads.
+ * address space keeps its units and chains across CR3 loads. As a shadow entry, a unit exists only while the guest's entries have
+ * their accessed bits set: a guest that has cleared one sees it set by the next fetch, which is when the unit is made again.
  */
-import { walk } from '../guest-walk.js';
+import { type MappedWalk, Pte, walk } from '../guest-walk.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { TranslationCache } from './cache.js';
 
@@ -53,9 +54,12 @@ export class Mappings {
       // Directory entries have negative numbers, table entries the others.
       if (found.levels > 0) lines.add(-1 - (lpn >>> 10));
       if (found.levels > 1) lines.add(Math.floor(lpn / ENTRIES_PER_LINE));
-      if (found.kind === 'fault' || found.ppn !== ppn) wrong.push(lpn);
+      if (found.kind === 'fault' || found.ppn !== ppn || !isAccessed(found)) wrong.push(lpn);
     }
     vcpu.thread.charge(vcpu.costs.guestWalkLevel * lines.size);
     for (const lpn of wrong) for (const tu of this.#cache.unitsOnLpn(lpn)) this.#cache.retire(tu);
   }
 }
+
+/** Both levels have been used before, as far as there are levels. */
+const isAccessed = ({ pde, pte, levels }: MappedWalk): boolean => levels === 0 || (pde & pte & Pte.A) !== 0;
