@@ -15,7 +15,7 @@ test.each(MODES)('every access through every entry does under %s what the manual
       {
         name: 'vm',
         memoryMib: 16,
-        monitor: mode === 'native' ? 'native' : 'bt',
+        monitor: mode === 'vmi' ? 'bt' : mode,
         vmi: mode === 'vmi',
         image: 'image',
         append: '',
