@@ -40,6 +40,8 @@ const WINDOW_OPEN: Exit = {
 export class Context extends Core implements HardwareThread {
   readonly vmx = new Vmx(this);
   readonly decoder: BlockDecoder;
+  /** The interrupt shadow that the running instruction is in. */
+  heldShadow = 0;
   /** Block and op of a memory access in the middle of a block. */
   #block: Block | null = null;
   #pc = 0;
@@ -163,6 +165,9 @@ export class Context extends Core implements HardwareThread {
     const exit = this.exit;
     assert(exit !== null, 'an exit without a reason');
     this.exit = null;
+    // The instruction that left non-root operation has not been executed: interrupts are still held off for it.
+    if (this.s[S.NON_ROOT] !== 0) this.s[S.INTERRUPT_SHADOW] = this.heldShadow;
+    this.heldShadow = 0;
     return exit;
   }
 

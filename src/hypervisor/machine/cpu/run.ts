@@ -31,6 +31,7 @@ export function run(cpu: Context): Exit {
     if (single) {
       single = false;
       event = true;
+      cpu.heldShadow = 0;
       if (trap || breakpoints.hits !== 0) {
         const due = breakpoints.afterInstruction(cpu, trap);
         trap = false;
@@ -52,6 +53,7 @@ export function run(cpu: Context): Exit {
         continue;
       }
       trap = (s[S.EFLAGS]! & Flag.TF) !== 0;
+      cpu.heldShadow = s[S.INTERRUPT_SHADOW]!;
       s[S.INTERRUPT_SHADOW] = 0;
     }
     compiler.poll();

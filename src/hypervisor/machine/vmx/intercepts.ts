@@ -7,7 +7,7 @@
 import { type Core, Result } from '../cpu/core.js';
 import { Source } from '../cpu/event-source.js';
 import { ioAllowed } from '../cpu/ports.js';
-import { Cr0, S, segBase, Vector } from '../cpu/state.js';
+import { Cr0, Cr4, S, segBase, Vector } from '../cpu/state.js';
 import { Repeat, StringKind } from '../cpu/strings.js';
 import type { HelperName } from '../cpu/system.js';
 import { CpuControl, InterruptionType, type NonRootControls, type Vectoring } from './controls.js';
@@ -118,7 +118,10 @@ const INTERCEPTS: Partial<Record<HelperName, Intercept>> = {
   invalidatePage: where(CpuControl.INVLPG, (cpu, _controls, args) =>
     exits(cpu, ExitReason.INVLPG, (cpu.s[args(1)]! + cpu.s[segBase(args(0))]!) | 0),
   ),
-  readTimeStamp: where(CpuControl.RDTSC, cpu => exits(cpu, ExitReason.RDTSC)),
+  readTimeStamp: (cpu, controls) => {
+    const forbidden = (cpu.s[S.CR4]! & Cr4.TSD) !== 0 && cpu.s[S.CPL] !== 0;
+    return forbidden || (controls.cpu & CpuControl.RDTSC) === 0 ? undefined : exits(cpu, ExitReason.RDTSC);
+  },
   readMsr: always(ExitReason.RDMSR),
   writeMsr: always(ExitReason.WRMSR),
   readControl: privileged(readControl),
