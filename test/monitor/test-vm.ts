@@ -31,6 +31,7 @@ export interface TestVmOptions {
   readonly shadowPagesMax?: number;
   /** Machine pages that may be handed out in all. */
   readonly pagesMax?: number;
+  readonly holeBase?: number;
 }
 
 interface Timer {
@@ -154,7 +155,7 @@ export class TestVm {
       writeMsr,
       log: line => this.log.push(line),
     };
-    this.vcpu = new VirtualCpu(this.vm, this.thread);
+    this.vcpu = new VirtualCpu(this.vm, this.thread, options.holeBase);
     this.flat();
   }
 
