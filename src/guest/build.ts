@@ -1,5 +1,6 @@
 /**
- * `npm run build:guest [-- --check]`: compiles kernel and programs and writes fixtures/guest.elf, guest.map and guest.sha256.
+ * `npm run build:guest [-- --check]`: compiles kernel and programs and writes fixtures/guest.elf, guest.map and guest.sha256; and the
+ * nanobenchmarks' kernel, nano.elf.
  * `--check` builds into a scratch folder and exits 1 when the committed image differs. The same compiler gives the same bytes
  * wherever it runs: no time, path or host name goes in.
  */
@@ -126,6 +127,20 @@ function build(out: string): void {
   );
 }
 
+/** The test kernel of the nanobenchmarks: `out/nano.elf`. */
+function buildNano(out: string): void {
+  const root = join(GUEST, 'nano');
+  const dir = join(out, 'nano');
+  mkdirSync(dir, { recursive: true });
+  const flags = [...COMMON_FLAGS, '-isystem', compilerHeaders(), '-mregparm=3'];
+  const objects = sources(root, ['.c', '.S']).map(source => compile(root, source, dir, flags));
+  const linked = join(dir, 'linked');
+  // Code, data and page tables of so small a kernel share one segment on purpose.
+  const script = ['--no-warn-rwx-segments', '-T', join(root, 'nano.lds')];
+  tool('ld', [...LINK_FLAGS, ...script, '-o', linked, ...objects], dir);
+  tool('objcopy', ['--strip-all', linked, join(out, 'nano.elf')], out);
+}
+
 /** `#define DEV_*` lines of fs.h: the table's device numbers are stated there. */
 function deviceNumbers(root: string): string {
   return readFileSync(join(root, 'include/linux/fs.h'), 'utf8')
@@ -136,24 +151,15 @@ function deviceNumbers(root: string): string {
 
 const sha256 = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
 
+/** Images by name; `NAME.sha256` stands beside each. */
+const IMAGES = ['guest', 'nano'] as const;
+
 function main(check: boolean): number {
   const out = mkdtempSync(join(tmpdir(), 'vmitop-guest-'));
   try {
     build(out);
-    const built = sha256(join(out, 'guest.elf'));
-    if (check) {
-      const committed = readFileSync(join(FIXTURES, 'guest.sha256'), 'utf8').split(' ')[0];
-      if (built === committed && sha256(join(FIXTURES, 'guest.elf')) === committed) return 0;
-      console.error(
-        `build:guest: fixtures/guest.elf differs from its sources (built ${built}, committed ${committed})`,
-      );
-      return 1;
-    }
-    writeFileSync(join(FIXTURES, 'guest.elf'), readFileSync(join(out, 'guest.elf')), { mode: 0o644 });
-    copyFileSync(join(out, 'guest.map'), join(FIXTURES, 'guest.map'));
-    writeFileSync(join(FIXTURES, 'guest.sha256'), `${built}  guest.elf\n`);
-    console.log(`${relative(process.cwd(), join(FIXTURES, 'guest.elf'))}: sha256 ${built}`);
-    return 0;
+    buildNano(out);
+    return check ? compare(out) : install(out);
   } catch (error) {
     if (!(error instanceof BuildError)) throw error;
     console.error(error.message);
@@ -161,6 +167,33 @@ function main(check: boolean): number {
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
+}
+
+/** Exit code 1 when an image in fixtures/ is not what its sources make. */
+function compare(out: string): number {
+  let different = 0;
+  for (const name of IMAGES) {
+    const built = sha256(join(out, `${name}.elf`));
+    const committed = readFileSync(join(FIXTURES, `${name}.sha256`), 'utf8').split(' ')[0];
+    if (built === committed && sha256(join(FIXTURES, `${name}.elf`)) === committed) continue;
+    console.error(
+      `build:guest: fixtures/${name}.elf differs from its sources (built ${built}, committed ${committed})`,
+    );
+    different = 1;
+  }
+  return different;
+}
+
+function install(out: string): number {
+  for (const name of IMAGES) {
+    const built = sha256(join(out, `${name}.elf`));
+    const image = join(FIXTURES, `${name}.elf`);
+    writeFileSync(image, readFileSync(join(out, `${name}.elf`)), { mode: 0o644 });
+    writeFileSync(join(FIXTURES, `${name}.sha256`), `${built}  ${name}.elf\n`);
+    console.log(`${relative(process.cwd(), image)}: sha256 ${built}`);
+  }
+  copyFileSync(join(out, 'guest.map'), join(FIXTURES, 'guest.map'));
+  return 0;
 }
 
 process.exitCode = main(process.argv.includes('--check'));

@@ -28,12 +28,17 @@ function read(name: string): Buffer {
 }
 
 /** The guest's multiboot ELF32. Throws `UsageError` when it is missing or is not the one that its hash names. */
-export function loadGuestImage(): Uint8Array {
-  const image = read('guest.elf');
-  const expected = read('guest.sha256').toString('ascii').split(' ')[0];
+export const loadGuestImage = (): Uint8Array => loadCommitted('guest');
+
+/** The test kernel of the nanobenchmarks, likewise. */
+export const loadNanoImage = (): Uint8Array => loadCommitted('nano');
+
+function loadCommitted(name: string): Uint8Array {
+  const image = read(`${name}.elf`);
+  const expected = read(`${name}.sha256`).toString('ascii').split(' ')[0];
   const found = createHash('sha256').update(image).digest('hex');
   if (found !== expected) {
-    throw new UsageError(`guest image ${fixture('guest.elf')} is damaged: SHA-256 ${found}, expected ${expected}`);
+    throw new UsageError(`guest image ${fixture(`${name}.elf`)} is damaged: SHA-256 ${found}, expected ${expected}`);
   }
   return new Uint8Array(image.buffer, image.byteOffset, image.byteLength);
 }

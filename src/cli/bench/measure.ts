@@ -44,6 +44,8 @@ export interface Measurement {
 export interface Laboratory {
   readonly image: string;
   readonly bytes: Uint8Array;
+  /** Cost profile. */
+  readonly costs: string;
   readonly costOverrides: Readonly<Record<string, number>>;
   /** Called often, with what is being done. */
   onProgress(doing: string): void;
@@ -71,8 +73,8 @@ const PATIENCE_MS = 60_000;
 
 /** Throws `ExperimentFailure`. */
 export async function measure(experiment: Experiment, mode: Mode, lab: Laboratory): Promise<Measurement> {
-  const host = await createHost(
-    singleVmHost({
+  const host = await createHost({
+    ...singleVmHost({
       name: VM,
       mode,
       memoryMib: MEMORY_MIB,
@@ -81,7 +83,8 @@ export async function measure(experiment: Experiment, mode: Mode, lab: Laborator
       append: '',
       costOverrides: lab.costOverrides,
     }),
-  );
+    costs: lab.costs,
+  });
   const bench = new TestBench(host, mode, lab);
   await bench.boot();
   switch (experiment) {

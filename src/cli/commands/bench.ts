@@ -1,7 +1,8 @@
 /** `vmitop bench`: the paper's experiments in every mode, with every cycle accounted for. */
 import { closeSync, writeSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { COST_PROFILES, type Mode, overrideCosts, UsageError } from '../../hypervisor/index.js';
+import { loadNanoImage } from '../../guest/image.js';
+import { COST_PROFILES, type CostProfile, type Mode, overrideCosts, UsageError } from '../../hypervisor/index.js';
 import {
   EXPERIMENTS,
   type Experiment,
@@ -10,6 +11,7 @@ import {
   type Measurement,
   measure,
 } from '../bench/measure.js';
+import { measureNano, NANO, NANO_MODES, type NanoMeasurement, nanoTables } from '../bench/nano.js';
 import { causeTable, experimentsOf, figureOf, timeTable } from '../bench/report.js';
 import { ExitCode } from '../exit.js';
 import { loadImage, OWN_GUEST, openOutput } from '../files.js';
@@ -17,23 +19,33 @@ import { COST_OPTION, MODES, parseCosts, parseModes } from '../options.js';
 import { ProgressBar } from '../progress-bar.js';
 import type { Streams } from '../streams.js';
 
+const PROFILES = Object.keys(COST_PROFILES);
+const DEFAULT_PROFILE = 'xeon-5160';
+
 interface BenchArguments {
   names: string[] | undefined;
-  modes: string;
+  modes: string | undefined;
   json: string | undefined;
   cost: string[] | undefined;
+  profile: string | undefined;
 }
 
 export const benchCommand = (streams: Streams): CommandModule<object, BenchArguments> => ({
   command: 'bench [names..]',
-  describe: 'boot, idle and the microbenchmarks in each mode, cycles by cause',
+  describe: 'boot, idle and the microbenchmarks in each mode, cycles by cause; nano: single operations',
   builder: yargs =>
     yargs
-      .positional('names', { type: 'string', array: true, describe: `any of ${EXPERIMENTS.join(', ')}` })
-      .option('modes', { type: 'string', requiresArg: true, default: MODES.join(','), describe: 'modes to compare' })
+      .positional('names', { type: 'string', array: true, describe: `any of ${EXPERIMENTS.join(', ')}; or ${NANO}` })
+      .option('modes', { type: 'string', requiresArg: true, describe: `modes to compare: any of ${MODES.join(', ')}` })
+      .option('profile', {
+        type: 'string',
+        requiresArg: true,
+        describe: `processor: ${PROFILES.join(', ')}; ${NANO} takes several, by default all`,
+      })
       .option('json', { type: 'string', requiresArg: true, describe: 'write all measurements to this file' })
       .option('cost', COST_OPTION)
-      .example('vmitop bench', 'everything, in all three modes')
+      .example('vmitop bench', 'everything, in all modes')
+      .example('vmitop bench nano --profile pentium-4-672', 'what one system call, fault, exit ... takes')
       .example('vmitop bench getppid segv --modes bt,vmi', 'two experiments, two modes')
       .example('vmitop bench getppid --cost exceptionToInner=100', 'what if faults were cheaper?'),
   handler: async argv => {
@@ -42,9 +54,12 @@ export const benchCommand = (streams: Streams): CommandModule<object, BenchArgum
 });
 
 async function bench(argv: BenchArguments, streams: Streams): Promise<ExitCode> {
-  const modes = parseModes(argv.modes);
+  if (argv.names?.includes(NANO)) return benchNano(argv, streams);
+  const modes = parseModes(argv.modes ?? MODES.join(','));
   const experiments = parseExperiments(argv.names ?? []);
-  const costs = COST_PROFILES['xeon-5160']!;
+  const profiles = parseProfiles(argv.profile ?? DEFAULT_PROFILE);
+  if (profiles.length > 1) throw new UsageError('bench: --profile takes one processor, except for nano');
+  const costs = COST_PROFILES[profiles[0]!]!;
   const costOverrides = parseCosts(argv.cost);
   overrideCosts(costs, costOverrides);
   const bytes = loadImage(OWN_GUEST);
@@ -57,6 +72,7 @@ async function bench(argv: BenchArguments, streams: Streams): Promise<ExitCode> 
       const lab: Laboratory = {
         image: OWN_GUEST,
         bytes,
+        costs: costs.name,
         costOverrides,
         onProgress: doing => bar.show(index / runs.length, doing),
       };
@@ -65,7 +81,7 @@ async function bench(argv: BenchArguments, streams: Streams): Promise<ExitCode> 
     }
     bar.clear();
     print(measurements, modes, costs.cyclesPerSecond, streams);
-    if (output !== undefined) writeSync(output, json(measurements, costs.cyclesPerSecond, costOverrides));
+    if (output !== undefined) writeSync(output, json(measurements, costs, costOverrides));
     return ExitCode.OK;
   } catch (error) {
     if (!(error instanceof ExperimentFailure)) throw error;
@@ -76,6 +92,55 @@ async function bench(argv: BenchArguments, streams: Streams): Promise<ExitCode> 
     bar.clear();
     if (output !== undefined) closeSync(output);
   }
+}
+
+/** Single operations, for each processor in each mode. */
+async function benchNano(argv: BenchArguments, streams: Streams): Promise<ExitCode> {
+  if (argv.names!.length > 1) throw new UsageError(`bench: ${NANO} goes alone`);
+  const wanted = parseModes(argv.modes ?? NANO_MODES.join(','));
+  const modes = NANO_MODES.filter(mode => wanted.includes(mode));
+  if (modes.length < wanted.length) throw new UsageError(`bench ${NANO}: --modes takes ${NANO_MODES.join(', ')}`);
+  const profiles = parseProfiles(argv.profile ?? PROFILES.join(','));
+  const costOverrides = parseCosts(argv.cost);
+  overrideCosts(COST_PROFILES[profiles[0]!]!, costOverrides);
+  const bytes = loadNanoImage();
+  const output = argv.json === undefined ? undefined : openOutput(argv.json, '--json');
+  const bar = new ProgressBar(streams.stderr);
+  try {
+    const measurements: NanoMeasurement[] = [];
+    const runs = profiles.flatMap(profile => modes.map(mode => ({ profile, mode })));
+    for (const [index, { profile, mode }] of runs.entries()) {
+      bar.show(index / runs.length, `${profile} (${mode})`);
+      measurements.push(await measureNano(profile, mode, bytes, { costOverrides }));
+    }
+    bar.clear();
+    streams.stdout.write(
+      nanoTables(measurements)
+        .map(lines => `${lines.join('\n')}\n`)
+        .join('\n'),
+    );
+    const plain = measurements.map(one => ({ ...one, cycles: Object.fromEntries(one.cycles) }));
+    if (output !== undefined) writeSync(output, `${JSON.stringify({ costOverrides, measurements: plain }, null, 2)}\n`);
+    return ExitCode.OK;
+  } catch (error) {
+    if (!(error instanceof ExperimentFailure)) throw error;
+    bar.clear();
+    streams.stderr.write(`vmitop: ${error.message}\n`);
+    return ExitCode.GUEST_CRASHED;
+  } finally {
+    bar.clear();
+    if (output !== undefined) closeSync(output);
+  }
+}
+
+/** A comma-separated list of cost profiles, each once, in the order of the generations. */
+function parseProfiles(list: string): readonly string[] {
+  const words = list.split(',').map(word => word.trim());
+  for (const word of words) {
+    if (!PROFILES.includes(word))
+      throw new UsageError(`--profile ${word}: unknown processor, must be one of ${PROFILES.join(', ')}`);
+  }
+  return PROFILES.filter(profile => words.includes(profile));
 }
 
 function parseExperiments(names: readonly string[]): readonly Experiment[] {
@@ -102,12 +167,12 @@ function print(
 
 const json = (
   measurements: readonly Measurement[],
-  cyclesPerSecond: number,
+  { name, cyclesPerSecond }: CostProfile,
   costOverrides: Readonly<Record<string, number>>,
 ): string =>
   `${JSON.stringify(
     {
-      costs: 'xeon-5160',
+      costs: name,
       costOverrides,
       cyclesPerSecond,
       measurements: measurements.map(one => ({ ...one, figure: figureOf(one, cyclesPerSecond) })),
