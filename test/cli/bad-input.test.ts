@@ -54,7 +54,7 @@ const CASES: readonly [words: string, ...says: string[]][] = [
   ['boot @header-only.elf', '@header-only.elf'],
   ['boot @truncated.elf', '@truncated.elf'],
   ['boot @no-multiboot.elf', '@no-multiboot.elf', 'multiboot'],
-  ['boot guest --mode kvm', 'kvm', 'native, bt, vmi'],
+  ['boot guest --mode kvm', 'kvm', 'native, bt, hv, vmi'],
   ['boot guest --memory 1', '--memory'],
   ['boot guest --memory lots', '--memory', 'lots'],
   ['boot guest --limit never', '--limit', 'never'],
