@@ -135,9 +135,13 @@ export function loadSegment(vcpu: VirtualCpu, seg: number, selector: number): Gu
   return broken;
 }
 
+/** By IOPL, as hardware has it; the IOPL that a paravirtual kernel gives user code opens ports and nothing else (vmi-abi 5.1). */
+const controlsInterrupts = (vcpu: VirtualCpu): boolean =>
+  vcpu.cpl <= vcpu.kernelCpl || (vcpu.kernelCpl === 0 && vcpu.cpl <= vcpu.iopl);
+
 /** CLI and STI at the guest's CPL and IOPL; STI sets the interrupt shadow when the flag was clear. */
 export function setInterruptFlag(vcpu: VirtualCpu, enabled: boolean): Effect {
-  if (vcpu.cpl > Math.max(vcpu.iopl, vcpu.kernelCpl)) return gp();
+  if (!controlsInterrupts(vcpu)) return gp();
   if (enabled && !vcpu.interruptsEnabled) vcpu.interruptShadow = true;
   vcpu.interruptsEnabled = enabled;
   return NEXT;
@@ -146,10 +150,9 @@ export function setInterruptFlag(vcpu: VirtualCpu, enabled: boolean): Effect {
 /** POPF of a 32-bit or 16-bit image at the guest's CPL and IOPL; the stack is the caller's business. */
 export function popFlags(vcpu: VirtualCpu, image: number, operandBytes: 2 | 4): void {
   const old = vcpu.eflags;
-  const kernel = vcpu.cpl === vcpu.kernelCpl;
   let mask: number = Flag.ARITHMETIC | Flag.TF | Flag.DF | Flag.NT | Flag.AC | Flag.ID;
-  if (kernel) mask |= Flag.IOPL;
-  if (kernel || vcpu.cpl <= ((old >> 12) & 3)) mask |= Flag.IF;
+  if (vcpu.cpl === vcpu.kernelCpl) mask |= Flag.IOPL;
+  if (controlsInterrupts(vcpu)) mask |= Flag.IF;
   if (operandBytes === 2) mask &= 0xffff;
   vcpu.eflags = ((image & mask) | (old & ~mask)) & ~Flag.RF;
 }

@@ -6,20 +6,22 @@
  *   fast       machine code that stays in ring 1 in the common case (it may still hypercall)
  *   hypercall  a stub that asks the monitor every time
  *   nop        the guest removes the operation
- *   none       not offered: the guest keeps its native instruction, which runs, or traps and is emulated
+ *   none       not offered: the guest keeps its native form. RDPMC, since there are no counters and the instruction's own #GP says so;
+ *              SetPxELong and UpdatePxELong, since PAE is neither in CPUID nor accepted in CR4; APICRead and APICWrite, since
+ *              CPUID shows no local APIC; SetCallbacks, of which nothing but the name is published
  */
 export type CallHow = 'fast' | 'hypercall' | 'nop' | 'none';
 
 const TABLE = [
-  ['CPUID', 'none'],
-  ['WRMSR', 'none'],
-  ['RDMSR', 'none'],
+  ['CPUID', 'hypercall'],
+  ['WRMSR', 'hypercall'],
+  ['RDMSR', 'hypercall'],
   ['SetGDT', 'hypercall'],
   ['SetLDT', 'hypercall'],
   ['SetIDT', 'hypercall'],
   ['SetTR', 'hypercall'],
   ['GetGDT', 'hypercall'],
-  ['GetLDT', 'none'],
+  ['GetLDT', 'hypercall'],
   ['GetIDT', 'hypercall'],
   ['GetTR', 'hypercall'],
   ['WriteGDTEntry', 'hypercall'],
@@ -35,8 +37,8 @@ const TABLE = [
   ['GetCR3', 'fast'],
   ['GetCR4', 'fast'],
   ['WBINVD', 'hypercall'],
-  ['SetDR', 'none'],
-  ['GetDR', 'none'],
+  ['SetDR', 'hypercall'],
+  ['GetDR', 'hypercall'],
   ['RDPMC', 'none'],
   ['RDTSC', 'fast'],
   ['CLTS', 'fast'],
@@ -53,8 +55,8 @@ const TABLE = [
   ['SetPxELong', 'none'],
   ['UpdatePxE', 'fast'],
   ['UpdatePxELong', 'none'],
-  ['MachineToPhysical', 'none'],
-  ['PhysicalToMachine', 'none'],
+  ['MachineToPhysical', 'fast'],
+  ['PhysicalToMachine', 'fast'],
   ['AllocatePage', 'hypercall'],
   ['ReleasePage', 'hypercall'],
   ['InvalPage', 'hypercall'],
@@ -73,7 +75,7 @@ const TABLE = [
   ['OUTSB', 'hypercall'],
   ['OUTSW', 'hypercall'],
   ['SetIOPLMask', 'fast'],
-  ['SetInitialAPState', 'none'],
+  ['SetInitialAPState', 'fast'],
   ['APICWrite', 'none'],
   ['APICRead', 'none'],
   ['IODelay', 'nop'],

@@ -8,8 +8,11 @@
  */
 import type { Ppn } from '../../base/pages.js';
 import { Cr0, Flag, S, Seg } from '../../machine/cpu/state.js';
+import { debugRegisterIndex, readDebugRegister, writeDebugRegister } from '../debug-registers.js';
+import type { Effect } from '../effect.js';
 import { fault, type GuestFault, isFault } from '../guest-fault.js';
-import { iret, writeControlRegister } from '../privileged.js';
+import { cpuid, iret, writeControlRegister } from '../privileged.js';
+import { readMsr, writeMsr } from '../system-registers.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { VmiTimer } from './alarms.js';
@@ -60,7 +63,7 @@ const stackArgument = (guest: VmiGuest, n: number): number | GuestFault =>
 const unsigned64 = (low: number, high: number): number => (high >>> 0) * 2 ** 32 + (low >>> 0);
 
 /** Effects of privileged instructions that can come out of these calls: go on, or a fault. */
-const faultOf = (effect: ReturnType<typeof writeControlRegister>): HypercallResult =>
+const faultOf = (effect: Effect): HypercallResult =>
   effect.kind === 'fault' || effect.kind === 'stopped' ? effect : undefined;
 
 function setControlRegister(guest: VmiGuest, register: number, value: number): HypercallResult {
@@ -200,6 +203,29 @@ function writeEntry(guest: VmiGuest): HypercallResult {
   return undefined;
 }
 
+const DEBUG_REGISTERS = 8;
+
+/** SetDR and GetDR, with the faults of MOV DR. A register that does not exist reads 0 and keeps nothing. */
+function accessDebugRegister(guest: VmiGuest, access: (index: number) => void): HypercallResult {
+  const number = reg(guest, S.EAX) >>> 0;
+  if (number >= DEBUG_REGISTERS) return undefined;
+  const index = debugRegisterIndex(guest.vcpu, number);
+  if (isFault(index)) return index;
+  access(index);
+  return undefined;
+}
+
+const setDr = (guest: VmiGuest): HypercallResult =>
+  accessDebugRegister(guest, index => writeDebugRegister(guest.vcpu, index, reg(guest, S.EDX)));
+
+function getDr(guest: VmiGuest): HypercallResult {
+  let value = 0;
+  const broken = accessDebugRegister(guest, index => {
+    value = readDebugRegister(guest.vcpu, index);
+  });
+  return broken ?? setEax(guest, value);
+}
+
 /** Page-table entries in one cache line: what reading a run of them costs one access. */
 const ENTRIES_PER_LINE = 16;
 const ENTRIES_PER_TABLE = 1024;
@@ -279,11 +305,16 @@ const call = (name: CallName, run: Hypercall['run'], captures = false): Hypercal
 const capturing = (name: CallName, run: Hypercall['run']): Hypercall => call(name, run, true);
 
 const HANDLERS: readonly Hypercall[] = [
+  call('CPUID', guest => faultOf(cpuid(guest.vcpu))),
+  // The fault of a register that does not exist is the call's.
+  capturing('WRMSR', guest => faultOf(writeMsr(guest.vcpu))),
+  capturing('RDMSR', guest => faultOf(readMsr(guest.vcpu))),
   capturing('SetGDT', setGdt),
   capturing('SetLDT', setLdt),
   capturing('SetIDT', setIdt),
   capturing('SetTR', setTr),
   call('GetGDT', guest => storeTablePointer(guest, guest.vcpu.gdtLimit, guest.vcpu.gdtBase)),
+  call('GetLDT', guest => setEax(guest, guest.vcpu.selector(Seg.LDTR) & 0xffff)),
   call('GetIDT', guest => storeTablePointer(guest, guest.vcpu.idtLimit, guest.vcpu.idtBase)),
   call('GetTR', guest => setEax(guest, guest.vcpu.selector(Seg.TR) & 0xffff)),
   capturing('WriteGDTEntry', writeEntry),
@@ -301,6 +332,9 @@ const HANDLERS: readonly Hypercall[] = [
   capturing('CLTS', guest => faultOf(writeControlRegister(guest.vcpu, 0, guest.vcpu.cr0 & ~Cr0.TS))),
   // Caches are not the guest's to write back: nothing it can see depends on it.
   call('WBINVD', () => undefined),
+  // Hardware's copies are loaded when the guest goes on.
+  capturing('SetDR', setDr),
+  capturing('GetDR', getDr),
   // The ROM has set VIF; what waits is delivered on the way back.
   call('EnableInterrupts', () => undefined),
   capturing('IRET', slowIret),
@@ -328,12 +362,12 @@ const HANDLERS: readonly Hypercall[] = [
   call('AllocatePage', allocatePage),
   call('ReleasePage', releasePage),
   call('InvalPage', guest => {
-    guest.queue.settleEntries();
+    guest.queue.settle();
     guest.vcpu.shadow.invalidatePage(reg(guest, S.EAX) >>> 0);
     return undefined;
   }),
   call('FlushTLB', guest => {
-    guest.queue.settleEntries();
+    guest.queue.settle();
     guest.vcpu.shadow.flush((reg(guest, S.EAX) & FlushFlag.GLOBAL) !== 0);
     return undefined;
   }),

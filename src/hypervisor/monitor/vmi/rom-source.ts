@@ -139,6 +139,11 @@ const FAST: Partial<Record<CallName, string>> = {
   iret_slow:
     ${hypercall('IRET')}
     ud2`,
+  // Page tables hold guest-physical addresses, so physical is machine, frame or address, whatever else was passed.
+  MachineToPhysical: 'ret',
+  PhysicalToMachine: 'ret',
+  // There is one virtual CPU: whichever APIC ID is named, nobody is there to start.
+  SetInitialAPState: 'ret',
   SetPxE: `
     mov [edx], eax
   note_entry:
@@ -178,7 +183,8 @@ const FAST: Partial<Record<CallName, string>> = {
     mov eax, ${field(VmiPage.FREQUENCY_LOW)}
     mov edx, ${field(VmiPage.FREQUENCY_HIGH)}
     ret`,
-  // REAL is the TSC less an offset; AVAILABLE is REAL less what was stolen, read between two equal, even versions.
+  // REAL is the TSC less an offset; AVAILABLE is REAL less what was stolen. Stolen cycles are two words, which change together
+  // between two equal, even versions.
   GetCycleCounter: `
     cmp eax, 1
     je available
@@ -202,8 +208,12 @@ const FAST: Partial<Record<CallName, string>> = {
   stolen:
     cmp eax, 2
     jne no_counter
+  stolen_again:
+    mov ecx, ${field(VcpuPage.TIME_VERSION)}
     mov eax, ${field(VcpuPage.STOLEN_LOW)}
     mov edx, ${field(VcpuPage.STOLEN_HIGH)}
+    cmp ecx, ${field(VcpuPage.TIME_VERSION)}
+    jne stolen_again
     ret
   no_counter:
     xor eax, eax
