@@ -26,7 +26,8 @@ export function detailLine(name: string, now: Sample, before: Sample | undefined
   const seconds = elapsedCycles(now, before) / now.cyclesPerSecond;
   const exits = seconds > 0 ? rise(vm.counters.exits, vmBefore?.counters.exits) / seconds : 0;
   const booted = vm.bootCycles === undefined ? '' : `; booted in ${duration(vm.bootCycles / now.cyclesPerSecond)}`;
-  let line = `${title}: ${short(exits)} exits/s${booted}`;
+  const without = vm.bootCycles !== undefined && vm.vmiEnabled && !vm.vmiActive ? ' without the VMI it is offered' : '';
+  let line = `${title}: ${short(exits)} exits/s${booted}${without}`;
   for (const { label, percent } of causeShares(vm, vmBefore)) {
     const piece = `${line.includes(' | ') ? ',' : ' |'} ${label} ${percent.toFixed(percent < 10 ? 1 : 0)}%`;
     if (line.length + piece.length > width) break;

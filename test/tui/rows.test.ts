@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { VmSample } from '../../src/hypervisor/index.js';
 import { CPU_COLUMNS, modeText } from '../../src/tui/columns.js';
 import { causeShares, detailLine } from '../../src/tui/detail.js';
 import { rise, vmGroups } from '../../src/tui/rows.js';
@@ -141,5 +142,17 @@ describe('the line about the selected VM', () => {
     expect(line('broken')).toBe('broken crashed: triple fault at 0xc0100123');
     expect(line('spare')).toBe('spare is off; at power-on: VMI on');
     expect(line('nobody')).toBe('');
+  });
+
+  test('tells of a kernel that has booted and left the VMI on offer alone', () => {
+    const line = (some: Partial<VmSample>) => {
+      const now = inventory(2);
+      return detailLine('a', { ...now, vms: [vm(1, 'a', some)] }, undefined, 100).trimEnd();
+    };
+    const offered = { vmiEnabled: true, vmiConfigured: true };
+    expect(line(offered)).toBe('a: 0 exits/s; booted in 250.0 ms without the VMI it is offered');
+    expect(line({ ...offered, bootCycles: undefined })).toBe('a: 0 exits/s');
+    expect(line({ ...offered, vmiActive: true, mode: 'vmi' })).toBe('a: 0 exits/s; booted in 250.0 ms');
+    expect(line({})).toBe('a: 0 exits/s; booted in 250.0 ms');
   });
 });

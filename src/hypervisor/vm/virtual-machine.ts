@@ -446,8 +446,15 @@ export class VirtualMachine implements Guest {
     this.#log(line, atCycles);
     const report = REPORT.exec(line);
     if (report === null) return;
-    if (report[1] !== undefined) this.#bootCycles ??= atCycles - this.#poweredOnAt;
+    if (report[1] !== undefined) this.#onBooted(atCycles);
     this.#setGuestState(report[2] ?? 'idle', atCycles);
+  }
+
+  #onBooted(atCycles: number): void {
+    if (this.#bootCycles !== undefined) return;
+    this.#bootCycles = atCycles - this.#poweredOnAt;
+    if (!this.#vmiEnabled || this.#vmiActive) return;
+    this.#log('VMI is offered, but the guest has not activated it: it runs under binary translation', atCycles);
   }
 
   #setGuestState(state: string, atCycles: number): void {

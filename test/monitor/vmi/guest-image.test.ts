@@ -2,9 +2,13 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { createHost, type HostEvent } from '../../../src/hypervisor/index.js';
 
+const GUEST = readFileSync(new URL('../../../fixtures/guest.elf', import.meta.url));
+
 /** Boots the guest image with VMI offered and runs one program; audits every quantum. */
-function boot(append: string): { events: HostEvent[]; text: string; host: ReturnType<typeof createHost> } {
-  const image = new Uint8Array(readFileSync(new URL('../../../fixtures/guest.elf', import.meta.url)));
+function boot(
+  append: string,
+  image = new Uint8Array(GUEST),
+): { events: HostEvent[]; text: string; host: ReturnType<typeof createHost> } {
   const host = createHost({
     name: 'test',
     pcpus: 1,
@@ -41,4 +45,22 @@ test('the guest image goes from BT to VMI at Init and stays paravirtualized to i
   expect(vm!.counters.forwardedFaults).toBe(0);
   expect(vm!.counters.updatesQueued).toBeGreaterThan(0);
   expect(vm!.causes.hypercall).toBeGreaterThan(0);
+  expect(events.filter(event => event.kind === 'log' && event.line.startsWith('VMI is offered'))).toEqual([]);
+});
+
+test('a kernel that has no VMI code stays under BT, and the log says so once, when it has booted', {
+  timeout: 180_000,
+}, () => {
+  // The kernel looks for another signature than that of the ROM.
+  const other = Buffer.from(GUEST);
+  for (let at = other.indexOf('cVmi'); at >= 0; at = other.indexOf('cVmi')) other[at] = 0x43;
+  const { events, text, host } = boot('run=divzero iterations=2', new Uint8Array(other));
+  expect(text).not.toContain('VMI: Found');
+  expect(text).toContain('divzero: 16 instances x 2 iterations: ok');
+  expect(events.filter(({ kind }) => kind === 'audit')).toEqual([]);
+  expect(host.sample().vms[0]).toMatchObject({ mode: 'bt', power: 'off', vmiEnabled: true, vmiActive: false });
+  const lines = events.flatMap(event => (event.kind === 'log' ? [event.line] : []));
+  const told = lines.filter(line => line.startsWith('VMI is offered'));
+  expect(told).toHaveLength(1);
+  expect(lines.indexOf(told[0]!)).toBe(lines.indexOf('vmitop: boot done') + 1);
 });
