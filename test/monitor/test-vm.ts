@@ -54,6 +54,7 @@ export class TestVm {
   intr = false;
   vector = 0x20;
   stopRequested = false;
+  readonly #makeThread: () => Context;
 
   constructor(options: TestVmOptions = {}) {
     const ramBytes = options.ramBytes ?? 8 << 20;
@@ -100,24 +101,27 @@ export class TestVm {
         return this.vector;
       },
     };
-    this.thread = new Context(
-      {
-        memory,
-        costs: XEON_5160,
-        ports,
-        mmio: mmioWindow,
-        interrupts,
-        physicalBase: 0,
-        physicalBytes: memory.sizeBytes,
-        isDeviceMemory: () => false,
-        ring0Escapes: true,
-        onUnimplemented: report => this.unimplemented.push(report.text),
-        cpuid,
-        readMsr,
-        writeMsr,
-      },
-      new CodeCache(memory),
-    );
+    const codeCache = new CodeCache(memory);
+    this.#makeThread = () =>
+      new Context(
+        {
+          memory,
+          costs: XEON_5160,
+          ports,
+          mmio: mmioWindow,
+          interrupts,
+          physicalBase: 0,
+          physicalBytes: memory.sizeBytes,
+          isDeviceMemory: () => false,
+          ring0Escapes: true,
+          onUnimplemented: report => this.unimplemented.push(report.text),
+          cpuid,
+          readMsr,
+          writeMsr,
+        },
+        codeCache,
+      );
+    this.thread = this.#makeThread();
     this.vm = {
       name: 'test',
       memory,
@@ -160,14 +164,25 @@ export class TestVm {
   }
 
   /** Flat segments as a boot loader leaves them; kernel level. */
-  flat(): void {
+  flat(vcpu = this.vcpu): void {
     const data = Attr.P | Attr.S | Attr.WRITE_READ | Attr.ACCESSED | Attr.DB | Attr.G;
-    this.vcpu.setSegment(Seg.CS, 0x08, 0, -1, data | Attr.CODE);
-    for (const seg of [Seg.DS, Seg.ES, Seg.SS, Seg.FS, Seg.GS]) this.vcpu.setSegment(seg, 0x10, 0, -1, data);
-    this.vcpu.setSegment(Seg.TR, 0, 0, 0, 0);
-    this.vcpu.setSegment(Seg.LDTR, 0, 0, 0, 0);
-    this.vcpu.cr0 = Cr0.PE | Cr0.ET;
-    this.vcpu.cpl = 0;
+    vcpu.setSegment(Seg.CS, 0x08, 0, -1, data | Attr.CODE);
+    for (const seg of [Seg.DS, Seg.ES, Seg.SS, Seg.FS, Seg.GS]) vcpu.setSegment(seg, 0x10, 0, -1, data);
+    vcpu.setSegment(Seg.TR, 0, 0, 0, 0);
+    vcpu.setSegment(Seg.LDTR, 0, 0, 0, 0);
+    vcpu.cr0 = Cr0.PE | Cr0.ET;
+    vcpu.cpl = 0;
+  }
+
+  /** A further virtual CPU on a hardware thread of its own, with the first one's shadow tables or with its own. */
+  addVcpu(shadows: 'shared' | 'own'): VirtualCpu {
+    const { set } = this.vcpu.shadow;
+    const vcpu = new VirtualCpu(this.vm, this.#makeThread(), undefined, {
+      traces: set.traces,
+      ...(shadows === 'shared' ? { shadows: set } : {}),
+    });
+    this.flat(vcpu);
+    return vcpu;
   }
 
   write32(physical: number, value: number): void {
@@ -183,11 +198,11 @@ export class TestVm {
   }
 
   /** Turns the guest's paging on with this directory. */
-  enablePaging(cr3: number, cr0: number = Cr0.WP, cr4: number = Cr4.PSE | Cr4.PGE): void {
-    this.vcpu.cr3 = cr3;
-    this.vcpu.cr4 = cr4;
-    this.vcpu.cr0 = Cr0.PE | Cr0.ET | Cr0.PG | cr0;
-    this.vcpu.shadow.pagingChanged();
+  enablePaging(cr3: number, cr0: number = Cr0.WP, cr4: number = Cr4.PSE | Cr4.PGE, vcpu = this.vcpu): void {
+    vcpu.cr3 = cr3;
+    vcpu.cr4 = cr4;
+    vcpu.cr0 = Cr0.PE | Cr0.ET | Cr0.PG | cr0;
+    vcpu.shadow.pagingChanged();
   }
 
   /** Resolves accesses as the loop would, without running code: answers the kind of the first fault that is not hidden. */

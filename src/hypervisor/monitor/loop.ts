@@ -112,6 +112,7 @@ export class MonitorLoop {
       const timerAt = vm.nextTimerAt();
       // An interrupt that waits for a boundary alone is taken at the first one: a deadline that has passed leads there.
       const waits = intr && vcpu.interruptsEnabled && !clean;
+      vcpu.shadow.settleShootdowns();
       const exit = this.technique.enter(waits ? 0 : Math.min(untilCycles, timerAt));
       vcpu.markExit();
       this.#atBoundary = exit.kind === 'deadline';

@@ -8,19 +8,22 @@
  */
 import type { Ppn } from '../base/pages.js';
 import { PRESENT_MASK, Pte } from './guest-walk.js';
-import type { ReverseMap } from './reverse-map.js';
 import type { ShadowMmu } from './shadow.js';
+import { directoryEntry } from './shadow-entries.js';
 import { ENTRIES, type ShadowTable } from './shadow-table.js';
+import type { TraceBook } from './traces.js';
 
 const hex = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
 /** Hardware sets these in shadow entries as it likes. */
 const IGNORED = Pte.A | Pte.D;
 
-/** One finding a line; empty when everything is as it should be. */
-export function auditShadow(mmu: ShadowMmu, shadows: readonly ShadowTable[], reverse: ReverseMap): string[] {
+/** The set of this vCPU, whoever shares it, and the vCPU's TLB. One finding a line; empty when everything is as it should be. */
+export function auditShadow(mmu: ShadowMmu): string[] {
+  const { set } = mmu;
+  const { reverse, traces, follower } = set;
+  const shadows = [...set.shadows];
   const findings: string[] = [];
   const byMpn = new Map(shadows.map(shadow => [shadow.mpn as number, shadow]));
-  const watches = new Map<number, number>();
   const parents = new Map<ShadowTable, Set<number>>(shadows.map(shadow => [shadow, new Set()]));
   let leaves = 0;
 
@@ -28,16 +31,15 @@ export function auditShadow(mmu: ShadowMmu, shadows: readonly ShadowTable[], rev
     const name = `shadow ${shadow.kind} of PPN ${shadow.ppn.toString(16)}`;
     const say = (index: number, what: string) => findings.push(`${name} entry ${index}: ${what}`);
     const fromGuest = shadow.kind === 'directory' || shadow.kind === 'table';
-    const announced = fromGuest && mmu.isAnnounced(shadow.ppn);
+    const announced = fromGuest && follower.isAnnounced(shadow.ppn);
     if (fromGuest && shadow.traced === announced)
       findings.push(`${name}: ${announced ? 'traced though announced' : 'not traced'}`);
-    if (shadow.traced) watches.set(shadow.ppn, (watches.get(shadow.ppn) ?? 0) + 1);
 
     let count = 0;
     for (let index = 0; index < ENTRIES; index++) {
       const entry = shadow.entry(index);
-      if (shadow.isDirectory && index >= mmu.hole.firstIndex) {
-        const table = mmu.hole.tables.get(index);
+      if (shadow.owner !== undefined && index >= shadow.owner.hole.firstIndex) {
+        const table = shadow.owner.hole.tables.get(index);
         const expected = table === undefined ? 0 : (table << 12) | Pte.P | Pte.W;
         if ((entry & ~IGNORED) !== expected) say(index, `hole entry ${hex(entry)} is not ${hex(expected)}`);
         continue;
@@ -45,20 +47,20 @@ export function auditShadow(mmu: ShadowMmu, shadows: readonly ShadowTable[], rev
       if (entry === 0) continue;
       count += 1;
       const source = shadow.sources[index]!;
-      if (shadow.isDirectory) {
+      if (shadow.owner !== undefined) {
         const child = byMpn.get(entry >>> 12);
         if (child === undefined) {
           say(index, `${hex(entry)} leads to no shadow table`);
           continue;
         }
         parents.get(child)!.add(shadow.at(index));
-        const expected = mmu.directoryEntry(child, source);
+        const expected = directoryEntry(child, source);
         if (((entry ^ expected) & ~IGNORED) !== 0) say(index, `${hex(entry)} should be ${hex(expected)}`);
         const leadsTo = child.kind === 'table' ? source >>> 12 : (source >>> 12) & ~1023;
         if (leadsTo !== child.ppn) say(index, `leads to ${child.kind} ${child.ppn.toString(16)}, guest ${hex(source)}`);
       } else {
         leaves += 1;
-        const expected = mmu.leafEntry(shadow, source, false);
+        const expected = set.leafEntry(shadow, source, false);
         if (expected === undefined) say(index, `maps PPN ${(source >>> 12).toString(16)}, which has no frame`);
         else checkLeaf(entry, expected, what => say(index, what));
         if (!reverse.entriesOf(shadow.ppnOf(index)).includes(shadow.at(index))) say(index, 'not in the reverse map');
@@ -82,16 +84,24 @@ export function auditShadow(mmu: ShadowMmu, shadows: readonly ShadowTable[], rev
       );
     }
   }
-  const { traces } = mmu.vcpu;
+  auditTraces(traces, findings);
+  auditTlb(mmu, findings);
+  return findings;
+}
+
+/** Pages are watched as tables exactly as often as shadows, of whatever set, want it. */
+function auditTraces(traces: TraceBook, findings: string[]): void {
+  const watches = new Map<Ppn, number>();
+  for (const follower of traces.followers) {
+    for (const ppn of follower.tracedPages()) watches.set(ppn, (watches.get(ppn) ?? 0) + 1);
+  }
   for (const ppn of traces.watched('table')) {
     if (!watches.has(ppn)) findings.push(`PPN ${ppn.toString(16)} is watched as a table and has no shadow`);
   }
   for (const [ppn, count] of watches) {
-    if (traces.users(ppn as Ppn, 'table') !== count)
+    if (traces.users(ppn, 'table') !== count)
       findings.push(`PPN ${ppn.toString(16)}: trace has the wrong number of users`);
   }
-  auditTlb(mmu, reverse, findings);
-  return findings;
 }
 
 /** Frame and permissions. A missing W is legal where the page was watched when the entry was made: only a wider entry is wrong. */
@@ -101,7 +111,7 @@ function checkLeaf(entry: number, expected: number, say: (what: string) => void)
 }
 
 /** No TLB line may allow what the shadow does not. */
-function auditTlb(mmu: ShadowMmu, reverse: ReverseMap, findings: string[]): void {
+function auditTlb(mmu: ShadowMmu, findings: string[]): void {
   const { i32 } = mmu.vcpu.vm.memory;
   for (const line of mmu.vcpu.thread.tlbEntries()) {
     const linear = (line.linearPage << 12) >>> 0;
@@ -113,7 +123,7 @@ function auditTlb(mmu: ShadowMmu, reverse: ReverseMap, findings: string[]): void
       const elsewhere =
         line.global &&
         linear < mmu.hole.base &&
-        reverse.holds(at => {
+        mmu.set.reverse.holds(at => {
           const entry = i32[at >> 2]!;
           return (
             entry >>> 12 === line.physicalPage &&

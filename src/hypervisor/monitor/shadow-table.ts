@@ -1,6 +1,6 @@
 /**
  * One page of shadow: a real x86 page table or directory in machine memory, and what the monitor must know about each of its
- * entries besides the bits that hardware reads.
+ * entries besides the bits that hardware reads. Directories belong to one vCPU, since each holds that vCPU's hole; tables do not.
  *
  *     kind               made from                               entries lead to
  *     directory          a guest page directory                  tables and large tables
@@ -11,8 +11,11 @@
  */
 import type { Mpn, Ppn } from '../base/pages.js';
 import type { MachineMemory } from '../machine/memory.js';
+import type { ShadowMmu } from './shadow.js';
 
-export type ShadowKind = 'directory' | 'table' | 'large' | 'identityDirectory' | 'identityTable';
+export type DirectoryKind = 'directory' | 'identityDirectory';
+export type LeafKind = 'table' | 'large' | 'identityTable';
+export type ShadowKind = DirectoryKind | LeafKind;
 
 export const ENTRIES = 1024;
 
@@ -28,8 +31,10 @@ export class ShadowTable {
   readonly sources = new Int32Array(ENTRIES);
   /** Machine addresses of the shadow directory entries that lead here. */
   readonly parents = new Set<number>();
-  /** Entries are global pages (large tables only: taken from the directory entry). */
+  /** large: entries are global pages, as the directory entry says. table: the guest's global bits count (CR4.PGE). */
   readonly global: boolean;
+  /** Of a directory: whose it is. */
+  readonly owner: ShadowMmu | undefined;
   /** The guest page is watched for writes on behalf of this shadow. */
   traced = false;
   /** Sequence number of the last use: what eviction goes by. */
@@ -43,17 +48,20 @@ export class ShadowTable {
   readonly #i32: Int32Array;
   readonly #base: number;
 
-  constructor(memory: MachineMemory, kind: ShadowKind, ppn: Ppn, mpn: Mpn, global: boolean) {
+  constructor(
+    memory: MachineMemory,
+    kind: ShadowKind,
+    ppn: Ppn,
+    mpn: Mpn,
+    { global, owner }: { readonly global: boolean; readonly owner: ShadowMmu | undefined },
+  ) {
     this.kind = kind;
     this.ppn = ppn;
     this.mpn = mpn;
     this.global = global;
+    this.owner = owner;
     this.#i32 = memory.i32;
     this.#base = mpn << 10;
-  }
-
-  get isDirectory(): boolean {
-    return this.kind === 'directory' || this.kind === 'identityDirectory';
   }
 
   entry(index: number): number {

@@ -5,21 +5,19 @@
  *                          |                        |                 | pmap
  *     shadow  CR3 --> directory (MPN) ------> table (MPN) ------> page (MPN)
  *
- * One shadow belongs to one guest table page, not to an address space: a table that many directories share is shadowed once,
- * and a directory keeps its shadow while other address spaces run. The rules:
+ * This is one vCPU's part of it: which directory is loaded, what hardware's control registers hold, what a page fault means. The tables
+ * are those of a shadow set, of this vCPU alone or shared with others (`shadow-set.ts`); how they follow the guest's is in
+ * `shadow-follow.ts`. The rules:
  *
  *  - A shadow entry exists only when the guest's entry is present and its accessed bit is set; it is writable only when the
  *    guest's is writable and dirty, the page is RAM and nobody watches it. So the first access and the first write fault, and
  *    `fill` sets accessed and dirty bits exactly when hardware would have.
  *  - The guest's W and U bits of both levels are kept at their level; hardware's own check combines them. Hardware always has
  *    WP set: a supervisor store to a read-only page with the guest's WP clear is carried out one instruction at a time.
- *  - The page of every guest table with a shadow is watched (a trace), so shadows change with the guest's store and need no
- *    work at INVLPG or CR3 loads. Tables that the guest announces (VMI) are not watched: their changes come by
- *    `entryChanged`, and between a store and its announcement shadows may lag, as a TLB may.
  *  - Directory entries of the hole belong to the monitor in every shadow directory.
  *  - Hardware has PGE set always; entries are global when the guest's are, and the hole is.
- *
- * Memory is bounded: when `shadowPagesMax` is reached the shadow that was used least recently goes.
+ *  - TLB lines of other vCPUs that a change makes wrong are dropped at once; the interrupts that takes are paid for on the way back into
+ *    the guest, one for each vCPU however many lines it lost.
  *
  * What it does not do: large shadow pages (a 4 MiB guest page is a table of 1024 small entries) and PAE. A guest that maps
  * something into the hole finds it not present there.
@@ -28,21 +26,12 @@ import { assert } from '../base/assert.js';
 import { lpnOf, type Mpn, PAGE_OFFSET_MASK, type Ppn, ppnOf } from '../base/pages.js';
 import { Cr0, Cr4, PfError } from '../machine/cpu/state.js';
 import type { MachineMemory } from '../machine/memory.js';
-import {
-  LARGE_RESERVED,
-  type MappedWalk,
-  markUsed,
-  PRESENT_MASK,
-  Pte,
-  pdeIndex,
-  pteIndex,
-  walk,
-} from './guest-walk.js';
+import { type MappedWalk, markUsed, PRESENT_MASK, Pte, pdeIndex, pteIndex, walk } from './guest-walk.js';
 import { HoleTables } from './hole-tables.js';
 import type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
-import { ReverseMap } from './reverse-map.js';
 import { auditShadow } from './shadow-audit.js';
-import { ENTRIES, type ShadowKind, ShadowTable } from './shadow-table.js';
+import type { ShadowSet } from './shadow-set.js';
+import type { ShadowTable } from './shadow-table.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 export type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
@@ -56,38 +45,29 @@ export interface Override {
   readonly pte: number;
 }
 
-/** Writes to a table page without any use in between after which it is taken for reused memory. */
-const HITS_WITHOUT_USE_MAX = 8;
-/** Up to so many lines are flushed one by one; beyond, the whole TLB goes. */
-const FLUSH_ONE_BY_ONE_MAX = 32;
-const PRESENT = PRESENT_MASK;
+/** Key of the directory without paging, where the others have their guest page. */
+const IDENTITY = -1;
+const keyOf = ({ kind, ppn }: ShadowTable): number => (kind === 'directory' ? ppn : IDENTITY);
 
 export class ShadowMmu {
   readonly vcpu: VirtualCpu;
+  readonly set: ShadowSet;
+  readonly hole: HoleTables;
+  /** This vCPU's shadow directories, by guest page; `IDENTITY` for the one without paging. */
+  readonly directories = new Map<number, ShadowTable>();
+  /** The one that hardware has loaded. */
+  rootTable: ShadowTable | undefined;
   readonly #memory: MachineMemory;
-  /** By guest page; 'large' by first guest page and global bit (`largeKey`); identity tables by first guest page. */
-  readonly #shadows: Readonly<Record<ShadowKind, Map<number, ShadowTable>>> = {
-    directory: new Map(),
-    table: new Map(),
-    large: new Map(),
-    identityDirectory: new Map(),
-    identityTable: new Map(),
-  };
-  readonly #byMpn = new Map<number, ShadowTable>();
-  readonly #reverse = new ReverseMap();
-  readonly #announced = new Map<number, 'table' | 'directory'>();
-  readonly #hole: HoleTables;
-  #root: ShadowTable | undefined;
-  #uses = 0;
+  /** Other vCPUs whose TLB lines this one has dropped since it last ran the guest. */
+  readonly #shotDown = new Set<ShadowMmu>();
   #mode = 0;
 
-  constructor(vcpu: VirtualCpu) {
+  constructor(vcpu: VirtualCpu, set: ShadowSet) {
     this.vcpu = vcpu;
+    this.set = set;
     this.#memory = vcpu.vm.memory;
-    this.#hole = new HoleTables(vcpu.vm, vcpu.holeBase);
-    assert(vcpu.vm.shadowPagesMax >= 16, 'too few shadow pages');
-    vcpu.traces.onFirstWatch = ppn => this.#protect(ppn);
-    vcpu.traces.listen('table', (ppn, offset, length) => this.#tableWritten(ppn, offset, length));
+    this.hole = new HoleTables(vcpu.vm, vcpu.holeBase);
+    set.members.push(this);
   }
 
   /** Machine page of the shadow directory in use. */
@@ -95,29 +75,24 @@ export class ShadowMmu {
     return this.#current().mpn;
   }
 
-  /** Machine pages that hold shadows. */
+  /** Machine pages that hold shadows of the set. */
   get pageCount(): number {
-    return this.#byMpn.size;
+    return this.set.pageCount;
   }
 
   /** Maps a page of the hole for every address space, supervisor-only. */
   mapHole(linear: number, mpn: Mpn, writable: boolean): void {
-    const added = this.#hole.map(linear, mpn, writable);
-    if (added) for (const shadow of this.#byMpn.values()) if (shadow.isDirectory) this.#hole.enter(shadow);
+    const added = this.hole.map(linear, mpn, writable);
+    if (added) for (const directory of this.directories.values()) this.hole.enter(directory);
     this.vcpu.thread.flushTlbPage(linear);
   }
 
   /** Takes a page of the hole from every address space. */
   unmapHole(linear: number): void {
-    if (this.#hole.unmap(linear)) {
-      for (const shadow of this.#byMpn.values()) if (shadow.isDirectory) shadow.set(pdeIndex(linear), 0);
+    if (this.hole.unmap(linear)) {
+      for (const directory of this.directories.values()) directory.set(pdeIndex(linear), 0);
     }
     this.vcpu.thread.flushTlbPage(linear);
-  }
-
-  /** For the audit. */
-  get hole(): HoleTables {
-    return this.#hole;
   }
 
   // Address spaces.
@@ -128,7 +103,7 @@ export class ShadowMmu {
     vcpu.thread.charge(vcpu.costs.shadowSwitch + vcpu.costs.movCr3);
     vcpu.vm.counters.shadowSwitches += 1;
     if ((vcpu.cr0 & Cr0.PG) === 0) return;
-    this.#root = this.#directoryFor(ppnOf(vcpu.cr3));
+    this.rootTable = this.set.use(this.shadowOf(ppnOf(vcpu.cr3), 'directory'));
     vcpu.thread.loadCr3(this.root << 12);
     vcpu.onMappingChanged();
   }
@@ -141,7 +116,7 @@ export class ShadowMmu {
     // What an entry means depends on these bits: shadows made under others are of no use.
     if (mode !== this.#mode) this.retireAll();
     this.#mode = mode;
-    this.#root = paging ? this.#directoryFor(ppnOf(vcpu.cr3)) : this.#identityDirectory();
+    this.rootTable = this.set.use(paging ? this.shadowOf(ppnOf(vcpu.cr3), 'directory') : this.#identityDirectory());
     this.loadControl();
     vcpu.thread.loadCr3(this.root << 12);
     vcpu.thread.flushTlb();
@@ -162,15 +137,18 @@ export class ShadowMmu {
   invalidatePage(linear: number): void {
     const { vcpu } = this;
     vcpu.thread.charge(vcpu.costs.invlpg);
-    if (linear >>> 0 >= this.#hole.base) return;
+    if (linear >>> 0 >= this.hole.base) return;
     vcpu.thread.flushTlbPage(linear);
     vcpu.onMappingChanged(linear >>> 0);
     const root = this.#current();
     if (root.kind !== 'directory') return;
     const pdi = pdeIndex(linear);
-    if (this.#announced.has(root.ppn)) this.#syncDirectoryEntry(root, pdi);
-    const child = this.#child(root, pdi);
-    if (child?.kind === 'table' && this.#announced.has(child.ppn)) this.#syncTableEntry(child, pteIndex(linear));
+    const { set } = this;
+    const { follower } = set;
+    if (follower.isAnnounced(root.ppn)) follower.syncDirectoryEntry(vcpu, root, pdi);
+    const child = set.child(root, pdi);
+    if (child?.kind === 'table' && follower.isAnnounced(child.ppn))
+      follower.syncTableEntry(vcpu, child, pteIndex(linear));
   }
 
   /**
@@ -195,7 +173,7 @@ export class ShadowMmu {
     const { vcpu } = this;
     const write = (errorCode & PfError.W) !== 0;
     const user = (errorCode & PfError.U) !== 0;
-    if (linear >>> 0 >= this.#hole.base) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
+    if (linear >>> 0 >= this.hole.base) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
     const found = walk(vcpu.physical, vcpu, linear, { write, user });
     vcpu.thread.charge(vcpu.costs.guestWalkLevel * found.levels);
     if (found.kind === 'fault') {
@@ -222,12 +200,12 @@ export class ShadowMmu {
     const index = pteIndex(linear);
     const frame = fault.ppn << 12;
     const source = table.kind === 'table' ? this.vcpu.physical.peek32(fault.walk.pteAt) : frame;
-    this.#setLeaf(table, index, source);
+    this.set.fillLeaf(this.vcpu, table, index, source);
   }
 
   /** Machine address behind a linear one if the shadow in use already allows the access. Free, changes nothing. */
   lookup(linear: number, write: boolean, user: boolean): number | undefined {
-    if (linear >>> 0 >= this.#hole.base) return undefined;
+    if (linear >>> 0 >= this.hole.base) return undefined;
     const i32 = this.#memory.i32;
     const pde = i32[(this.root << 10) + pdeIndex(linear)]!;
     if ((pde & Pte.P) === 0) return undefined;
@@ -238,8 +216,8 @@ export class ShadowMmu {
   }
 
   /**
-   * Maps the page of a fault to `mpn`, writable, until `endOverride`: for one instruction that the monitor carries out. Sets
-   * the guest's accessed and dirty bits.
+   * Maps the page of a fault to `mpn`, writable, until `endOverride`: for one instruction that the monitor carries out, while no other
+   * vCPU of the set runs. Sets the guest's accessed and dirty bits.
    */
   beginOverride(fault: RefusedFault, mpn: Mpn, write: boolean): Override {
     markUsed(this.vcpu.physical, fault.walk, write);
@@ -252,7 +230,7 @@ export class ShadowMmu {
     const override = { linear, pdeAt, pde: this.#memory.readI32(pdeAt), pteAt, pte: table.entry(index) };
     const user = fault.walk.user ? Pte.U : 0;
     this.#memory.i32[pdeAt >> 2]! |= Pte.W;
-    this.#memory.i32[pteAt >> 2] = (mpn << 12) | PRESENT | Pte.D | Pte.W | user;
+    this.#memory.i32[pteAt >> 2] = (mpn << 12) | PRESENT_MASK | Pte.D | Pte.W | user;
     this.vcpu.thread.flushTlbPage(linear);
     return override;
   }
@@ -265,392 +243,116 @@ export class ShadowMmu {
 
   // Announcements (VMI).
 
-  /**
-   * VMI AllocatePage: changes of this page table come by `entryChanged`, so it is not traced. Makes its shadow at once, empty,
-   * so that announced entries need no fault later. Announcing twice is allowed.
-   */
+  /** VMI AllocatePage: changes of this page table come by `entryChanged` from now on. */
   announce(ppn: Ppn, level: 'table' | 'directory'): void {
-    this.#announced.set(ppn, level);
-    for (const kind of ['directory', 'table'] as const) {
-      const known = this.#shadows[kind].get(ppn);
-      if (known?.traced) this.#untrace(known);
-    }
-    if (this.#shadows[level].has(ppn)) return;
-    this.#make(level, ppn, ppn, false);
+    this.set.follower.announce(this.vcpu, ppn, level);
   }
 
-  /** VMI ReleasePage: the page is no page table any more. Unknown pages are accepted, as is the directory in use. */
+  /** VMI ReleasePage: the page is no page table any more. */
   release(ppn: Ppn): void {
-    this.#announced.delete(ppn);
-    for (const kind of ['directory', 'table'] as const) {
-      const shadow = this.#shadows[kind].get(ppn);
-      if (shadow === undefined) continue;
-      if (shadow !== this.#root) this.#retire(shadow);
-      else if (!shadow.traced) {
-        // Still in use: from here on it is watched like any other, after the stores that nobody announced are made good.
-        this.#trace(shadow);
-        for (let index = 0; index < this.#hole.firstIndex; index++) this.#syncDirectoryEntry(shadow, index);
-      }
-    }
-  }
-
-  isAnnounced(ppn: Ppn): boolean {
-    return this.#announced.has(ppn);
+    this.set.follower.release(this.vcpu, ppn);
   }
 
   /** One guest entry, at this guest-physical address, has changed: brings every shadow of it up to date. */
   entryChanged(entryPhysical: number): void {
-    this.#sync(ppnOf(entryPhysical), (entryPhysical >>> 2) & 1023);
+    this.set.follower.entryChanged(this.vcpu, ppnOf(entryPhysical), (entryPhysical >>> 2) & 1023);
   }
 
-  // Making shadows.
+  /** The guest has stored to a watched page, whether or not that changes anything. */
+  countStore(ppn: Ppn): void {
+    this.set.follower.countStore(this.vcpu, ppn);
+  }
+
+  // Directories and tables.
 
   #current(): ShadowTable {
-    assert(this.#root !== undefined, 'no shadow directory is loaded');
-    return this.#root;
+    assert(this.rootTable !== undefined, 'no shadow directory is loaded');
+    return this.rootTable;
   }
 
-  #use(shadow: ShadowTable): ShadowTable {
-    shadow.lastUse = ++this.#uses;
-    shadow.hitsSinceUse = 0;
-    return shadow;
-  }
-
-  #directoryFor(ppn: Ppn): ShadowTable {
-    return this.#use(this.#shadows.directory.get(ppn) ?? this.#make('directory', ppn, ppn, false));
+  /** The shadow of a guest's directory, for this vCPU, or of its page table, as this vCPU reads it: made if need be. */
+  shadowOf(ppn: Ppn, level: 'directory' | 'table'): ShadowTable {
+    const { set, vcpu } = this;
+    if (level === 'directory') return this.directories.get(ppn) ?? set.makeDirectory(this, 'directory', ppn);
+    const global = (vcpu.cr4 & Cr4.PGE) !== 0;
+    return set.table(ppn, global) ?? set.makeLeaf(vcpu, 'table', ppn, global);
   }
 
   #identityDirectory(): ShadowTable {
-    const known = this.#shadows.identityDirectory.get(0);
-    return this.#use(known ?? this.#make('identityDirectory', 0, 0 as Ppn, false));
+    return this.directories.get(IDENTITY) ?? this.set.makeDirectory(this, 'identityDirectory', 0 as Ppn);
   }
 
   /** The leaf table that maps `linear`, made and linked if need be. */
   #tableFor(linear: number, found: MappedWalk): ShadowTable {
+    const { set, vcpu } = this;
     const directory = this.#current();
     const index = pdeIndex(linear);
-    const first = (found.ppn & ~1023) as Ppn;
     if (directory.kind === 'identityDirectory') {
-      const table = this.#shadows.identityTable.get(first) ?? this.#make('identityTable', first, first, false);
-      this.#link(directory, index, table, first << 12);
-      return this.#use(table);
+      const first = (found.ppn & ~1023) as Ppn;
+      const table = set.needIdentityTable(vcpu, first);
+      set.link(vcpu, directory, index, table, first << 12);
+      return set.use(table);
     }
-    const pde = this.vcpu.physical.peek32(found.pdeAt);
-    const table = this.#childOf(pde) ?? this.#makeChild(pde);
-    this.#link(directory, index, table, pde);
-    return this.#use(table);
+    const pde = vcpu.physical.peek32(found.pdeAt);
+    const table = set.needChildOf(vcpu, pde, vcpu.cr4);
+    set.link(vcpu, directory, index, table, pde);
+    return set.use(table);
   }
 
-  #isLarge(pde: number): boolean {
-    return (pde & Pte.PS) !== 0 && (this.vcpu.cr4 & Cr4.PSE) !== 0;
+  /** The set has made a directory for this vCPU. */
+  addDirectory(directory: ShadowTable): void {
+    this.directories.set(keyOf(directory), directory);
+    this.hole.enter(directory);
   }
 
-  #largeKey(pde: number): number {
-    return ((pde & Pte.LARGE_FRAME) >>> 12) | (this.#isGlobal(pde) ? 1 : 0);
+  /** A directory of this vCPU's is gone. */
+  forgetDirectory(directory: ShadowTable): void {
+    this.directories.delete(keyOf(directory));
+    if (this.rootTable === directory) this.rootTable = undefined;
   }
 
-  #isGlobal(entry: number): boolean {
-    return (entry & Pte.G) !== 0 && (this.vcpu.cr4 & Cr4.PGE) !== 0;
+  /** Drops every shadow that only this vCPU uses. `pagingChanged` must follow before the guest runs again. */
+  retireAll(): void {
+    this.set.retireFor(this);
+    this.vcpu.thread.flushTlb();
   }
 
-  /** The shadow that a present guest directory entry leads to, if there is one already. */
-  #childOf(pde: number): ShadowTable | undefined {
-    return this.#isLarge(pde)
-      ? this.#shadows.large.get(this.#largeKey(pde))
-      : this.#shadows.table.get((pde & Pte.FRAME) >>> 12);
+  // The TLB.
+
+  /** `by` has changed what one of this vCPU's TLB lines may hold. */
+  flushLine(by: VirtualCpu, linear: number): void {
+    this.vcpu.thread.flushTlbPage(linear);
+    if (by !== this.vcpu) by.shadow.#shotDown.add(this);
   }
 
-  #makeChild(pde: number): ShadowTable {
-    if (!this.#isLarge(pde)) {
-      const ppn = ((pde & Pte.FRAME) >>> 12) as Ppn;
-      return this.#make('table', ppn, ppn, false);
-    }
-    const first = ((pde & Pte.LARGE_FRAME) >>> 12) as Ppn;
-    return this.#make('large', this.#largeKey(pde), first, this.#isGlobal(pde));
-  }
-
-  #make(kind: ShadowKind, key: number, ppn: Ppn, global: boolean): ShadowTable {
-    const { vcpu } = this;
-    if (this.#byMpn.size >= vcpu.vm.shadowPagesMax) this.#evict();
-    const mpn = vcpu.vm.allocateMonitorPage('shadow');
-    vcpu.thread.charge(vcpu.costs.shadowTableAllocate);
-    const shadow = new ShadowTable(this.#memory, kind, ppn, mpn, global);
-    this.#shadows[kind].set(key, shadow);
-    this.#byMpn.set(mpn, shadow);
-    vcpu.vm.counters.shadowPages = this.#byMpn.size;
-    if (shadow.isDirectory) this.#hole.enter(shadow);
-    if ((kind === 'directory' || kind === 'table') && !this.#announced.has(ppn)) this.#trace(shadow);
-    return this.#use(shadow);
-  }
-
-  #trace(shadow: ShadowTable): void {
-    shadow.traced = true;
-    this.vcpu.traces.watch(shadow.ppn, 'table');
-  }
-
-  #untrace(shadow: ShadowTable): void {
-    shadow.traced = false;
-    this.vcpu.traces.unwatch(shadow.ppn, 'table');
-  }
-
-  // Entries.
-
-  /** Hardware entry for a guest directory entry (or an identity one): the guest's W and U; a large page is read-only until dirty. */
-  directoryEntry(child: ShadowTable, source: number): number {
-    const base = (child.mpn << 12) | PRESENT;
-    if (child.kind === 'identityTable') return base | Pte.W | Pte.U;
-    const writable = child.kind !== 'large' || (source & Pte.D) !== 0;
-    return base | (source & Pte.U) | (writable ? source & Pte.W : 0);
-  }
-
-  /** Hardware entry for a leaf made from `source`, or undefined while the page has no frame or may not be mapped. */
-  leafEntry(table: ShadowTable, source: number, back: boolean): number | undefined {
-    const ppn = (source >>> 12) as Ppn;
-    const { pmap } = this.vcpu.vm;
-    const mpn = back ? pmap.mpnFor(ppn) : pmap.mpnIfBacked(ppn);
-    if (mpn === undefined) return undefined;
-    const open = pmap.kindOf(ppn) === 'ram' && !this.vcpu.traces.isWatched(ppn);
-    const base = (mpn << 12) | PRESENT | Pte.D;
-    if (table.kind !== 'table') return base | Pte.U | (open ? Pte.W : 0) | (table.global ? Pte.G : 0);
-    const writable = open && (source & Pte.D) !== 0 && (source & Pte.W) !== 0;
-    return base | (source & Pte.U) | (writable ? Pte.W : 0) | (this.#isGlobal(source) ? Pte.G : 0);
-  }
-
-  #setLeaf(table: ShadowTable, index: number, source: number): void {
-    const { vcpu } = this;
-    const ppn = (source >>> 12) as Ppn;
-    if (vcpu.vm.pmap.mpnIfBacked(ppn) === undefined) vcpu.thread.charge(vcpu.costs.allocatePage);
-    const entry = this.leafEntry(table, source, true);
-    assert(entry !== undefined, 'filling an entry that has no frame');
-    this.#storeLeaf(table, index, source, entry);
-  }
-
-  #storeLeaf(table: ShadowTable, index: number, source: number, entry: number): void {
-    const old = table.entry(index);
-    if (old !== 0) {
-      this.#flushLeaf(table, index, old);
-      if (table.ppnOf(index) !== source >>> 12) {
-        this.#reverse.remove(table.ppnOf(index), table.at(index));
-        this.#reverse.add((source >>> 12) as Ppn, table.at(index));
-      }
-    } else {
-      table.count += 1;
-      this.#reverse.add((source >>> 12) as Ppn, table.at(index));
-    }
-    table.set(index, entry);
-    table.sources[index] = source;
-    if ((entry & Pte.G) !== 0) table.mayHoldGlobals = true;
-    this.vcpu.thread.charge(this.vcpu.costs.shadowFill);
-    this.vcpu.vm.counters.shadowFills += 1;
-  }
-
-  #dropLeaf(table: ShadowTable, index: number): void {
-    const old = table.entry(index);
-    if (old === 0) return;
-    this.#forgetLeaf(table, index);
-    this.#flushLeaf(table, index, old);
-    this.vcpu.thread.charge(this.vcpu.costs.shadowEntryDrop);
-  }
-
-  /** Bookkeeping of a dropped entry, without TLB and charge. */
-  #forgetLeaf(table: ShadowTable, index: number): void {
-    this.#reverse.remove(table.ppnOf(index), table.at(index));
-    table.set(index, 0);
-    table.sources[index] = 0;
-    table.count -= 1;
-    this.vcpu.vm.counters.shadowDrops += 1;
-  }
-
-  /** Drops the TLB lines of one entry: lines of other address spaces went with the last CR3 load, unless global. */
-  #flushLeaf(table: ShadowTable, index: number, entry: number): void {
-    const current = this.#root?.mpn;
-    for (const parent of table.parents) {
-      if (parent >>> 12 !== current && (entry & Pte.G) === 0) continue;
-      this.vcpu.thread.flushTlbPage((((parent >>> 2) & 1023) << 22) | (index << 12));
-    }
-  }
-
-  #child(directory: ShadowTable, index: number): ShadowTable | undefined {
-    const entry = directory.entry(index);
-    return entry === 0 || index >= this.#hole.firstIndex ? undefined : this.#byMpn.get(entry >>> 12);
-  }
-
-  #link(directory: ShadowTable, index: number, child: ShadowTable, source: number): void {
-    const old = this.#child(directory, index);
-    if (old !== undefined && old !== child) this.#unlink(directory, index);
-    const entry = this.directoryEntry(child, source);
-    if (old === child) {
-      directory.sources[index] = source;
-      if (directory.entry(index) === entry) return;
-      this.#flushTable(directory, index, child);
-    } else {
-      child.parents.add(directory.at(index));
-      directory.count += 1;
-    }
-    directory.set(index, entry);
-    directory.sources[index] = source;
-    this.vcpu.thread.charge(this.vcpu.costs.shadowFill);
-    this.vcpu.vm.counters.shadowFills += 1;
-  }
-
-  #unlink(directory: ShadowTable, index: number): void {
-    const child = this.#child(directory, index);
-    if (child === undefined) return;
-    this.#flushTable(directory, index, child);
-    directory.set(index, 0);
-    directory.sources[index] = 0;
-    directory.count -= 1;
-    child.parents.delete(directory.at(index));
-    this.vcpu.thread.charge(this.vcpu.costs.shadowEntryDrop);
-    this.vcpu.vm.counters.shadowDrops += 1;
-    // A table that nothing leads to any more is most likely free memory by now: stop watching it. Announced tables may wait.
-    if (child.parents.size > 0 || (child.kind === 'table' && this.#announced.has(child.ppn))) return;
-    this.#retire(child);
-  }
-
-  /** Drops the TLB lines that came through one directory entry. */
-  #flushTable(directory: ShadowTable, index: number, child: ShadowTable): void {
-    const { thread } = this.vcpu;
-    const inUse = directory === this.#root;
-    // Lines of other address spaces went with the last CR3 load, unless global; those may still be right for this one.
-    if (!inUse && (!child.mayHoldGlobals || this.#root?.entry(index) === directory.entry(index))) return;
-    if (inUse && child.count > FLUSH_ONE_BY_ONE_MAX) {
-      thread.flushTlb();
-      return;
-    }
-    for (let i = 0; i < ENTRIES; i++) {
-      const entry = child.entry(i);
-      if (entry !== 0 && (inUse || (entry & Pte.G) !== 0)) thread.flushTlbPage((index << 22) | (i << 12));
-    }
-  }
-
-  // Keeping up with the guest.
-
-  /** Takes write permission from every entry that maps a page which is watched from now on. */
-  #protect(ppn: Ppn): void {
-    for (const at of this.#reverse.entriesOf(ppn)) {
-      const entry = this.#memory.readI32(at);
-      if ((entry & Pte.W) === 0) continue;
-      this.#memory.i32[at >> 2] = entry & ~Pte.W;
-      this.#flushLeaf(this.#byMpn.get(at >>> 12)!, (at >>> 2) & 1023, entry);
-      this.vcpu.thread.charge(this.vcpu.costs.traceProtect);
-    }
-  }
-
-  /** A watched table page was written: synchronizes the entries that the bytes touch. */
-  #tableWritten(ppn: Ppn, offset: number, length: number): void {
-    const last = (offset + length - 1) >> 2;
-    for (let index = offset >> 2; index <= last; index++) this.#sync(ppn, index);
-    this.countStore(ppn);
+  /** As `flushLine`, for more lines than are worth naming. */
+  flushAll(by: VirtualCpu): void {
+    this.vcpu.thread.flushTlb();
+    if (by !== this.vcpu) by.shadow.#shotDown.add(this);
   }
 
   /**
-   * A store to a watched page, whether or not it changes anything. A table that is only ever written, and that the address space
-   * in use does not reach, is most likely reused memory (a freed directory being cleared): its shadow and its trace go.
+   * Before the guest goes on: charges one interrupt to each other vCPU whose TLB lines this one has dropped since it left the guest.
+   * That is when they are sent: nobody can tell before.
    */
-  countStore(ppn: Ppn): void {
-    for (const kind of ['directory', 'table'] as const) {
-      const shadow = this.#shadows[kind].get(ppn);
-      if (shadow === undefined || !shadow.traced) continue;
-      shadow.hitsSinceUse += 1;
-      if (shadow.hitsSinceUse > HITS_WITHOUT_USE_MAX && !this.#isReachable(shadow)) this.#retire(shadow);
-    }
-  }
-
-  #isReachable(shadow: ShadowTable): boolean {
-    if (shadow === this.#root) return true;
-    const current = this.#root?.mpn;
-    for (const parent of shadow.parents) if (parent >>> 12 === current) return true;
-    return false;
-  }
-
-  #sync(ppn: Ppn, index: number): void {
-    const directory = this.#shadows.directory.get(ppn);
-    if (directory !== undefined) this.#syncDirectoryEntry(directory, index);
-    const table = this.#shadows.table.get(ppn);
-    if (table !== undefined) this.#syncTableEntry(table, index);
-  }
-
-  /** Makes one directory entry agree with the guest's: relinks at once what has a shadow and has been accessed, else unlinks. */
-  #syncDirectoryEntry(directory: ShadowTable, index: number): void {
-    if (index >= this.#hole.firstIndex) return;
-    const pde = this.vcpu.physical.peek32(((directory.ppn << 12) | (index << 2)) >>> 0);
-    const usable = (pde & PRESENT) === PRESENT && !(this.#isLarge(pde) && (pde & LARGE_RESERVED) !== 0);
-    const child = usable ? this.#childOf(pde) : undefined;
-    if (child === undefined) this.#unlink(directory, index);
-    else this.#link(directory, index, child, pde);
-  }
-
-  /** Makes one table entry agree with the guest's: fills it at once if the guest has accessed it before, else drops it. */
-  #syncTableEntry(table: ShadowTable, index: number): void {
-    const pte = this.vcpu.physical.peek32(((table.ppn << 12) | (index << 2)) >>> 0);
-    const entry = (pte & PRESENT) === PRESENT ? this.leafEntry(table, pte, false) : undefined;
-    if (entry === undefined) this.#dropLeaf(table, index);
-    else if (entry !== table.entry(index)) this.#storeLeaf(table, index, pte, entry);
-    else if (table.ppnOf(index) === pte >>> 12) table.sources[index] = pte;
-    else this.#storeLeaf(table, index, pte, entry);
-  }
-
-  // Dropping shadows.
-
-  #evict(): void {
-    let oldest: ShadowTable | undefined;
-    for (const shadow of this.#byMpn.values()) {
-      if (shadow !== this.#root && (oldest === undefined || shadow.lastUse < oldest.lastUse)) oldest = shadow;
-    }
-    assert(oldest !== undefined, 'no shadow page to evict');
-    this.#retire(oldest);
-  }
-
-  /** Drops a shadow for ever: its entries, the entries that lead to it, its trace, its page. */
-  #retire(shadow: ShadowTable): void {
-    if (!this.#byMpn.delete(shadow.mpn)) return;
+  settleShootdowns(): void {
+    if (this.#shotDown.size === 0) return;
     const { vcpu } = this;
-    if (shadow.isDirectory) {
-      for (let index = 0; index < this.#hole.firstIndex; index++)
-        if (shadow.entry(index) !== 0) this.#unlink(shadow, index);
-    } else {
-      for (const parent of shadow.parents) {
-        const directory = this.#byMpn.get(parent >>> 12);
-        assert(directory !== undefined, 'a shadow table has a parent that is gone');
-        const index = (parent >>> 2) & 1023;
-        this.#flushTable(directory, index, shadow);
-        directory.set(index, 0);
-        directory.sources[index] = 0;
-        directory.count -= 1;
-        vcpu.thread.charge(vcpu.costs.shadowEntryDrop);
-        vcpu.vm.counters.shadowDrops += 1;
-      }
-      shadow.parents.clear();
-      vcpu.thread.charge(vcpu.costs.shadowEntryDrop * shadow.count);
-      for (let index = 0; shadow.count > 0; index++) if (shadow.entry(index) !== 0) this.#forgetLeaf(shadow, index);
-    }
-    if (shadow.traced) this.#untrace(shadow);
-    const key = shadow.kind === 'large' ? shadow.ppn | (shadow.global ? 1 : 0) : shadow.ppn;
-    this.#shadows[shadow.kind].delete(key);
-    if (shadow === this.#root) this.#root = undefined;
-    vcpu.vm.freeMonitorPage(shadow.mpn, 'shadow');
-    vcpu.vm.counters.shadowPages = this.#byMpn.size;
-  }
-
-  /** Drops every shadow. `pagingChanged` must follow before the guest runs again. */
-  retireAll(): void {
-    for (const shadow of [...this.#byMpn.values()]) if (shadow.isDirectory) this.#retire(shadow);
-    for (const shadow of [...this.#byMpn.values()]) this.#retire(shadow);
-    assert(this.#reverse.size === 0, 'the reverse map outlived the shadows');
-    this.vcpu.thread.flushTlb();
+    vcpu.thread.charge(vcpu.costs.tlbShootdown * this.#shotDown.size);
+    this.#shotDown.clear();
   }
 
   // Inspection.
 
   /** Recomputes every shadow entry, the trace bookkeeping and the TLB. One finding a line. Changes and charges nothing. */
   audit(): string[] {
-    return auditShadow(this, [...this.#byMpn.values()], this.#reverse);
+    return auditShadow(this);
   }
 
   /** Gives every page back. */
   destroy(): void {
     this.retireAll();
-    this.#hole.destroy();
+    this.hole.destroy();
+    this.set.members.splice(this.set.members.indexOf(this), 1);
   }
 }

@@ -24,11 +24,19 @@ import { GuestMemory, GuestPhysical } from './guest-memory.js';
 import { HOLE_BASE, VCPU_PAGE_LINEAR } from './hole.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import { ShadowMmu } from './shadow.js';
-import { Traces } from './traces.js';
+import { ShadowSet } from './shadow-set.js';
+import { TraceBook, Traces } from './traces.js';
 import { VcpuPage } from './vcpu-page.js';
 
 /** EFLAGS bits that the vCPU page holds: IF in `VIF`, the others in `VFLAGS`. */
 const VIRTUAL_FLAGS = Flag.IOPL | Flag.NT;
+
+/** What the vCPUs of one VM share: watched pages always, shadow tables where the technique wants it (VMI: one set for all). */
+export interface SharedPaging {
+  readonly traces?: TraceBook;
+  /** A set that goes by `traces`. */
+  readonly shadows?: ShadowSet;
+}
 
 export class VirtualCpu {
   readonly vm: MonitoredVm;
@@ -95,11 +103,15 @@ export class VirtualCpu {
   #instructions: number;
   #tlbMisses: number;
 
-  /** `holeBase`: from where on linear space is the monitor's (`hole.ts`). */
+  /**
+   * `holeBase`: from where on linear space is the monitor's (`hole.ts`). `shared`: what a further vCPU has in common with the first one
+   * of its VM.
+   */
   constructor(
     vm: MonitoredVm,
     thread: HardwareThread,
     readonly holeBase: number = HOLE_BASE,
+    shared: SharedPaging = {},
   ) {
     this.vm = vm;
     this.thread = thread;
@@ -110,11 +122,12 @@ export class VirtualCpu {
     this.#tlbMisses = thread.counters.tlbMisses;
     this.pageMpn = vm.allocateMonitorPage('tables');
     this.page = this.pageMpn << 12;
-    this.traces = new Traces();
+    const book = shared.traces ?? new TraceBook();
+    this.traces = new Traces(book, this);
     this.physical = new GuestPhysical(vm, this.traces);
     this.memory = new GuestMemory(this);
     this.cr0 = this.#cr0;
-    this.shadow = new ShadowMmu(this);
+    this.shadow = new ShadowMmu(this, shared.shadows ?? new ShadowSet(vm, book));
     this.shadow.mapHole(VCPU_PAGE_LINEAR, this.pageMpn, true);
     this.descriptors = new Descriptors(this);
     this.descriptors.install();

@@ -102,6 +102,8 @@ export const MONITOR_COSTS = [
   'traceLookup',
   /** Put or lift the write protection of one mapping. */
   'traceProtect',
+  /** Interrupt another processor so that it drops TLB lines, and wait until it has. */
+  'tlbShootdown',
   /** Decode one guest instruction in order to emulate it. */
   'decode',
   /** Emulate one decoded instruction, without its memory and device work. */
