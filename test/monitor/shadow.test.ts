@@ -181,6 +181,84 @@ describe('traces', () => {
   });
 });
 
+describe('bounded memory', () => {
+  it('lets a guest that uses more tables than may have shadows go on, slowly', () => {
+    const test = new TestVm({ shadowPagesMax: 16 });
+    const REGIONS = 40;
+    test.write32(DIRECTORY, P | W | U | PS | A | D);
+    for (let n = 0; n < REGIONS; n++) {
+      const table = 0x100000 + n * 0x1000;
+      test.write32(DIRECTORY + 4 * (3 + n), table | P | W | U);
+      test.write32(table, (0x200000 + n * 0x1000) | P | W | U);
+      test.write32(0x200000 + n * 0x1000, n);
+    }
+    test.enablePaging(DIRECTORY);
+    // Three rounds over all regions, each adding one to every word; one instruction reaches into two regions.
+    const { result } = run(
+      test,
+      `xor eax, eax
+       mov ebp, 3
+   round: mov edi, ${HIGH}
+       mov ecx, ${REGIONS}
+   next: add eax, [edi]
+       inc dword [edi]
+       mov esi, ${HIGH}
+       push dword [edi]
+       pop dword [esi+4]
+       add edi, 0x400000
+       dec ecx
+       jnz next
+       dec ebp
+       jnz round
+       hlt`,
+    );
+    expect(result.kind).toBe('halted');
+    expect(test.thread.s[S.EAX]).toBe(3 * ((REGIONS * (REGIONS - 1)) / 2) + REGIONS * (0 + 1 + 2));
+    expect(test.read32(0x200004)).toBe(REGIONS - 1 + 3);
+    for (let n = 0; n < REGIONS; n++) {
+      expect(test.read32(0x200000 + n * 0x1000)).toBe(n + 3);
+      expect(test.read32(0x100000 + n * 0x1000) & (A | D)).toBe(A | D);
+    }
+    // Each round makes most of the tables again, but no more often than they are needed.
+    const { shadowDrops, hiddenFaults } = test.vm.counters;
+    expect(shadowDrops).toBeGreaterThan(2 * (REGIONS - 16));
+    expect(hiddenFaults).toBeLessThan(3 * 4 * REGIONS);
+    expect(test.vcpu.shadow.pageCount).toBeLessThanOrEqual(16);
+    expect(test.vcpu.shadow.audit()).toEqual([]);
+  });
+});
+
+describe('a 4 MiB page', () => {
+  it('is clean as a whole until its first store, and again when the guest says so', () => {
+    const test = new TestVm();
+    spaceWith(test, P | W | U | PS, 0);
+    test.enablePaging(DIRECTORY);
+    const { shadow } = test.vcpu;
+    const pde = () => test.read32(DIRECTORY + 12) & (A | D);
+    test.touch(HIGH + 0x3000, false, true);
+    test.touch(HIGH + 0x8000, false, true);
+    expect([pde(), shadow.lookup(HIGH + 0x3000, true, true)]).toEqual([A, undefined]);
+    test.touch(HIGH + 0x3000, true, true);
+    // The dirty bit is one for all of its pages.
+    expect(pde()).toBe(A | D);
+    expect(shadow.lookup(HIGH + 0x8000, true, true)).toBeDefined();
+    test.write32(DIRECTORY + 12, test.read32(DIRECTORY + 12) & ~D);
+    expect(shadow.lookup(HIGH + 0x8000, true, true)).toBeUndefined();
+    expect(shadow.lookup(HIGH + 0x8000, false, true)).toBeDefined();
+    test.touch(HIGH + 0x8000, true, true);
+    expect(pde()).toBe(A | D);
+    // Split into 4 KiB pages by the guest itself.
+    test.write32(TABLE + 4 * 8, 0x31000 | P | U | A);
+    test.write32(DIRECTORY + 12, TABLE | P | W | U | A);
+    expect([test.touch(HIGH + 0x8000, true, true), test.touch(HIGH + 0x8000, false, true)]).toEqual([
+      'true 7',
+      'mapped',
+    ]);
+    expect(shadow.lookup(HIGH + 0x8000, false, true)).toBe(test.vm.pmap.mpnFor(0x31 as Ppn)! << 12);
+    expect(shadow.audit()).toEqual([]);
+  });
+});
+
 describe('the WP corner', () => {
   it('lets a supervisor write to a read-only page with WP clear, once per instruction, and never user code', () => {
     const test = new TestVm();

@@ -38,6 +38,10 @@ export class ShadowFollower implements TraceFollower {
     this.#set.protect(by, ppn);
   }
 
+  unprotect(by: VirtualCpu, ppn: Ppn): void {
+    this.#set.unprotect(by, ppn);
+  }
+
   tableWritten(by: VirtualCpu, ppn: Ppn, offset: number, length: number): void {
     const last = (offset + length - 1) >> 2;
     for (let index = offset >> 2; index <= last; index++) this.#sync(by, ppn, index);
@@ -72,7 +76,7 @@ export class ShadowFollower implements TraceFollower {
    */
   announce(by: VirtualCpu, ppn: Ppn, level: 'table' | 'directory'): void {
     this.#announced.add(ppn);
-    for (const known of this.#shadowsOf(ppn)) if (known.traced) this.#set.untrace(known);
+    for (const known of this.#shadowsOf(ppn)) if (known.traced) this.#set.untrace(by, known);
     by.shadow.shadowOf(ppn, level);
   }
 

@@ -129,9 +129,9 @@ export class ShadowSet {
     this.traces.watch(by, shadow.ppn, 'table');
   }
 
-  untrace(shadow: ShadowTable): void {
+  untrace(by: VirtualCpu, shadow: ShadowTable): void {
     shadow.traced = false;
-    this.traces.unwatch(shadow.ppn, 'table');
+    this.traces.unwatch(by, shadow.ppn, 'table');
   }
 
   /** The shadow that a present guest directory entry leads to under this CR4, if there is one already. */
@@ -258,14 +258,27 @@ export class ShadowSet {
   /** Takes write permission from every entry that maps a page. */
   protect(by: VirtualCpu, ppn: Ppn): void {
     for (const at of this.reverse.entriesOf(ppn)) {
-      const table = this.#byMpn.get(at >>> 12)!;
-      const index = (at >>> 2) & 1023;
-      const entry = table.entry(index);
-      if ((entry & Pte.W) === 0) continue;
-      table.set(index, entry & ~Pte.W);
-      flushLeaf(by, this.#byMpn, table, index, entry, entry & ~Pte.W);
-      by.thread.charge(by.costs.traceProtect);
+      const entry = this.vm.memory.readI32(at);
+      if ((entry & Pte.W) !== 0) this.#setProtection(by, at, entry, entry & ~Pte.W);
     }
+  }
+
+  /** Gives write permission back to the entries that map a page, where the guest has it: its next store needs no fault. */
+  unprotect(by: VirtualCpu, ppn: Ppn): void {
+    for (const at of this.reverse.entriesOf(ppn)) {
+      const entry = this.vm.memory.readI32(at);
+      const table = this.#byMpn.get(at >>> 12)!;
+      const open = this.leafEntry(table, table.sources[(at >>> 2) & 1023]!, false);
+      if (open !== undefined && (open & ~entry & Pte.W) !== 0) this.#setProtection(by, at, entry, entry | Pte.W);
+    }
+  }
+
+  #setProtection(by: VirtualCpu, at: number, before: number, after: number): void {
+    const table = this.#byMpn.get(at >>> 12)!;
+    const index = (at >>> 2) & 1023;
+    table.set(index, after);
+    flushLeaf(by, this.#byMpn, table, index, before, after);
+    by.thread.charge(by.costs.traceProtect);
   }
 
   // Dropping shadows.
@@ -290,7 +303,7 @@ export class ShadowSet {
         if (shadow.entry(index) !== 0) this.unlink(by, shadow, index);
     }
     this.#byMpn.delete(shadow.mpn);
-    if (shadow.traced) this.untrace(shadow);
+    if (shadow.traced) this.untrace(by, shadow);
     if (owner !== undefined) owner.forgetDirectory(shadow);
     else this.#leaves[shadow.kind as LeafKind].delete(leafKey(shadow.ppn, shadow.global));
     this.vm.freeMonitorPage(shadow.mpn, 'shadow');

@@ -30,6 +30,7 @@ import { type MappedWalk, markUsed, PRESENT_MASK, Pte, pdeIndex, pteIndex, walk 
 import { HoleTables } from './hole-tables.js';
 import type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
 import { auditShadow } from './shadow-audit.js';
+import { prefetchLeaves, prefetchLinks } from './shadow-prefetch.js';
 import type { ShadowSet } from './shadow-set.js';
 import type { ShadowTable } from './shadow-table.js';
 import type { VirtualCpu } from './virtual-cpu.js';
@@ -192,15 +193,23 @@ export class ShadowMmu {
     return { kind: 'hidden', lpn, ppn, walk: found, write };
   }
 
-  /** Repairs a hidden fault: sets accessed and dirty bits of the guest, fills directory and table entry. */
+  /**
+   * Repairs a hidden fault: sets accessed and dirty bits of the guest, fills directory and table entry, and those of their neighbours
+   * that the guest could not tell from filled ones.
+   */
   fill(fault: HiddenFault): void {
-    markUsed(this.vcpu.physical, fault.walk, fault.write);
+    const { set, vcpu } = this;
+    markUsed(vcpu.physical, fault.walk, fault.write);
     const linear = fault.lpn << 12;
+    const directory = this.#current();
+    const isNew = set.child(directory, pdeIndex(linear)) === undefined;
     const table = this.#tableFor(linear, fault.walk);
     const index = pteIndex(linear);
     const frame = fault.ppn << 12;
-    const source = table.kind === 'table' ? this.vcpu.physical.peek32(fault.walk.pteAt) : frame;
-    this.set.fillLeaf(this.vcpu, table, index, source);
+    const source = table.kind === 'table' ? vcpu.physical.peek32(fault.walk.pteAt) : frame;
+    set.fillLeaf(vcpu, table, index, source);
+    if (isNew) prefetchLinks(set, vcpu, directory, pdeIndex(linear));
+    prefetchLeaves(set, vcpu, table, index);
   }
 
   /** Machine address behind a linear one if the shadow in use already allows the access. Free, changes nothing. */

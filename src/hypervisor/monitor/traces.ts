@@ -22,6 +22,8 @@ export type TraceListener = (ppn: Ppn, offset: number, length: number) => void;
 export interface TraceFollower {
   /** The page is watched from now on: takes write permission from every shadow entry that maps it. */
   protect(by: VirtualCpu, ppn: Ppn): void;
+  /** Nobody watches the page any more: gives it back. */
+  unprotect(by: VirtualCpu, ppn: Ppn): void;
   /** Bytes of a page that is watched as a table have changed. */
   tableWritten(by: VirtualCpu, ppn: Ppn, offset: number, length: number): void;
   /** Pages that it watches, each as often as it does. For audits. */
@@ -59,13 +61,14 @@ export class TraceBook {
     if (first) for (const follower of this.#followers) follower.protect(by, ppn);
   }
 
-  /** Lets go of one use. Shadow entries regain write permission when they are next faulted on. */
-  unwatch(ppn: Ppn, kind: TraceKind): void {
+  /** Lets go of one use. With the last one shadow entries regain their write permission. */
+  unwatch(by: VirtualCpu, ppn: Ppn, kind: TraceKind): void {
     const users = this.#users[kind];
     const count = users.get(ppn);
     assert(count !== undefined && count > 0, 'unwatching a page that is not watched');
     if (count === 1) users.delete(ppn);
     else users.set(ppn, count - 1);
+    if (!this.isWatched(ppn)) for (const follower of this.#followers) follower.unprotect(by, ppn);
   }
 
   isWatched(ppn: Ppn): boolean {
@@ -121,7 +124,7 @@ export class Traces {
   }
 
   unwatch(ppn: Ppn, kind: TraceKind): void {
-    this.book.unwatch(ppn, kind);
+    this.book.unwatch(this.#vcpu, ppn, kind);
   }
 
   isWatched(ppn: Ppn): boolean {

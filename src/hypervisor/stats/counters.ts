@@ -24,6 +24,7 @@ export const COUNTERS = {
   injections: { unit: 'interrupts', help: 'virtual interrupts delivered' },
   portAccesses: { unit: 'accesses', help: 'virtual device port accesses' },
   shadowFills: { unit: 'entries', help: 'shadow entries filled' },
+  shadowPrefetches: { unit: 'entries', help: 'of them at a hidden fault of a neighbour' },
   shadowDrops: { unit: 'entries', help: 'shadow entries dropped' },
   shadowSwitches: { unit: 'switches', help: 'address-space switches' },
   shadowPages: { unit: 'pages', help: 'machine pages that hold shadow tables', gauge: true },
