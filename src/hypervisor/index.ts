@@ -27,7 +27,7 @@ export {
   recordingOf,
 } from './replay/recording.js';
 export { type Divergence, type Verification, type VerifyOptions, verifyRecording } from './replay/verify.js';
-export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles } from './stats/causes.js';
+export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles, type CauseSpec } from './stats/causes.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
 export type * from './stats/sample.js';
 

@@ -1,14 +1,18 @@
 /**
- * The columns of the three screens, declared once: heading, width, help, cell, sort order and the order in which columns leave
+ * The columns of the screens with a row for each VM, declared once: heading, width, help, cell, sort order and the order in which columns leave
  * when the terminal is narrow. Titles and meanings are esxtop 3.5's; MODE, GUEST, SHADOW, TC and the timer screen are ours.
  * A column exists only where samples hold its figure: no balloon and no swap yet, hence no MCTLSZ, SWCUR and OVHDUW.
  */
+import type { Mode, VmSample } from '../hypervisor/index.js';
 import { decimal, printable } from './format.js';
 import type { CpuShares, Row, VmRow } from './rows.js';
 
-export type ScreenId = 'cpu' | 'memory' | 'timer';
+/** Screens with a row for each VM. */
+export type VmScreenId = 'cpu' | 'memory' | 'timer';
+export type ScreenId = VmScreenId | 'exits';
 
-export interface Column<R extends Row = Row> {
+/** A column of rows `R`, which are sorted by rows `S`: worlds stay below their VM. */
+export interface Column<R = Row, S = VmRow> {
   readonly id: string;
   readonly title: string;
   /** Cells, with the blank in front. */
@@ -20,13 +24,13 @@ export interface Column<R extends Row = Row> {
   readonly keep: number;
   readonly cell: (row: R) => string;
   /** Rows sort by falling figure, or by rising one when `rising`; without it the column does not sort. */
-  readonly sort?: (row: VmRow) => number;
+  readonly sort?: (row: S) => number;
   readonly rising?: true;
   /** True when experienced eyes would stop at this cell (thresholds of the well-known esxtop cards). */
   readonly alarm?: (row: R) => boolean;
 }
 
-const PERCENT_WIDTH = 7;
+export const PERCENT_WIDTH = 7;
 
 function share(
   id: keyof CpuShares,
@@ -47,13 +51,15 @@ function share(
   };
 }
 
+export const MODE_LABELS: Readonly<Record<Mode, string>> = { native: 'native', bt: 'BT', hv: 'HV', vmi: 'VMI' };
+
 /**
- * BT, VMI or native, as the guest runs now. In brackets while the VM is off: what the next power-on begins with. `*`: the
- * configuration changed and the next power-on will differ.
+ * How the guest runs now. In brackets while the VM is off: what the next power-on begins with. `*`: the configuration changed and
+ * the next power-on will differ.
  */
-export function modeText({ vm }: Row): string {
-  if (vm.power !== 'on') return vm.mode === 'native' ? '(native)' : vm.vmiConfigured ? '(VMI)' : '(BT)';
-  const now = vm.mode === 'native' ? 'native' : vm.mode.toUpperCase();
+export function modeText({ vm }: { readonly vm: VmSample }): string {
+  if (vm.power !== 'on') return `(${MODE_LABELS[vm.vmiConfigured ? 'vmi' : vm.monitor]})`;
+  const now = MODE_LABELS[vm.mode];
   return vm.vmiConfigured === vm.vmiEnabled ? now : `${now}*`;
 }
 
@@ -91,7 +97,7 @@ const MODE: Column = {
   width: 9,
   textWidthMin: 6,
   keep: 100,
-  help: 'BT, VMI or native; (off: at power-on); * changes at next power-on',
+  help: 'BT, HV, VMI or native; (off: at power-on); * changes at next power-on',
   cell: row => (row.kind === 'vm' ? modeText(row) : ''),
 };
 
@@ -245,9 +251,9 @@ export const TIMER_COLUMNS: readonly Column<VmRow>[] = [
   },
 ];
 
-/** The screens. Only the CPU screen shows worlds, as in esxtop; its rows may be of either kind. */
+/** The screens of VMs. Only the CPU screen shows worlds, as in esxtop; its rows may be of either kind. */
 export const SCREENS = {
   cpu: { title: 'CPU', columns: CPU_COLUMNS, sort: 'gid' },
   memory: { title: 'memory', columns: MEMORY_COLUMNS as readonly Column[], sort: 'gid' },
   timer: { title: 'timer', columns: TIMER_COLUMNS as readonly Column[], sort: 'gid' },
-} as const satisfies Record<ScreenId, { title: string; columns: readonly Column[]; sort: string }>;
+} as const satisfies Record<VmScreenId, { title: string; columns: readonly Column[]; sort: string }>;

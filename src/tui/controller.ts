@@ -2,15 +2,24 @@
  * The console without its drawing: holds the state, takes keys, sends commands, and gives frames to whoever draws. Lives
  * outside React, which only asks for `frame()` when told that it changed.
  */
-import type { Command, HostEvent } from '../hypervisor/index.js';
+import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
 import { type Desk, openPowerMenu, openRunMenu, parseDelay, toggleVmi } from './actions.js';
+import { modeText } from './columns.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
 import type { Row } from './rows.js';
 import type { GuestProgram, Session } from './session.js';
-import { type ConsoleState, type Dialog, initialState, type MenuItem, selectedIndex, selectedVm } from './state.js';
+import {
+  type ConsoleState,
+  type Dialog,
+  initialState,
+  type MenuItem,
+  type ShownSamples,
+  selectedIndex,
+  selectedVm,
+} from './state.js';
 import { screenRows } from './table.js';
 import type { Theme } from './theme.js';
 
@@ -88,8 +97,7 @@ export class ConsoleController implements Desk {
   readonly frame = (): Frame => {
     this.#frame ??= buildFrame({
       state: this.#state,
-      now: this.#session.latest(),
-      before: this.#session.previous(),
+      ...this.#shown(),
       speed: this.#session.speed(),
       engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
@@ -273,10 +281,15 @@ export class ConsoleController implements Desk {
     else if (key.name.length === 1) this.say(`no command on key ${printable(key.name)}; h shows the keys`);
   }
 
+  /** The samples on the screen. */
+  #shown(): ShownSamples {
+    return this.#state.held ?? { now: this.#session.latest(), before: this.#session.previous() };
+  }
+
   #rows(): Row[] {
-    const now = this.#session.latest();
+    const { now, before } = this.#shown();
     const { screen, sort, expanded } = this.#state;
-    return now ? screenRows(screen, now, this.#session.previous(), sort[screen], expanded) : [];
+    return now ? screenRows(screen, now, before, sort[screen], expanded) : [];
   }
 
   #select(step: number): void {
@@ -285,9 +298,10 @@ export class ConsoleController implements Desk {
     this.#set({ selected: rows[Math.max(0, Math.min(rows.length - 1, index))]?.key, top: this.frame().top });
   }
 
-  /** Runs `act` for the VM of the selected row. */
-  #withVm(act: (vm: NonNullable<ReturnType<typeof selectedVm>>) => void): void {
-    const vm = selectedVm(this.#rows(), this.#state.selected);
+  /** Runs `act` for the VM of the selected row, as it is now. */
+  #withVm(act: (vm: VmSample) => void): void {
+    const name = selectedVm(this.#rows(), this.#state.selected)?.name;
+    const vm = this.#session.latest()?.vms.find(candidate => candidate.name === name);
     if (vm) act(vm);
     else this.say('no VM is selected');
   }
@@ -302,6 +316,11 @@ export class ConsoleController implements Desk {
     'screen.cpu': () => this.#screen('cpu'),
     'screen.memory': () => this.#screen('memory'),
     'screen.timer': () => this.#screen('timer'),
+    'screen.exits': () => this.#screen('exits'),
+    'exits.beside': () => this.#withVm(vm => this.#chooseBeside(vm)),
+    'exits.alone': () => this.#set({ beside: undefined }),
+    'exits.zero': () => this.#zero(),
+    pause: () => this.#set({ held: this.#state.held === undefined ? this.#shown() : undefined }),
     'vm.vmi': () => this.#withVm(vm => void toggleVmi(this, vm)),
     'vm.power': () => this.#withVm(vm => openPowerMenu(this, vm)),
     'vm.run': () => this.#withVm(vm => openRunMenu(this, vm, this.#options.programs)),
@@ -330,6 +349,25 @@ export class ConsoleController implements Desk {
     const expanded = new Set(this.#state.expanded);
     if (!expanded.delete(name)) expanded.add(name);
     this.#set({ expanded, selected: `vm ${name}` });
+  }
+
+  /** The exits screen's second VM: the only other one, or one of a menu. */
+  #chooseBeside(vm: VmSample): void {
+    const others = this.#shown().now?.vms.filter(({ name }) => name !== vm.name) ?? [];
+    const items = others.map(
+      (other): MenuItem => ({
+        cells: [printable(other.name), modeText({ vm: other }), printable(other.guestState)],
+        choose: () => this.#set({ beside: other.name }),
+      }),
+    );
+    if (items.length === 0) this.say('there is no other VM on this host');
+    else if (items.length === 1) items[0]!.choose();
+    else this.openMenu(`Beside ${printable(vm.name)}`, ['VM', 'mode', 'guest'], items);
+  }
+
+  #zero(): void {
+    const zero = this.#state.zero === undefined ? this.#shown().now : undefined;
+    this.#set({ zero, message: { text: `counts are since ${zero ? 'now' : 'power-on'}`, alarm: false } });
   }
 
   #askDelay(): void {

@@ -3,20 +3,22 @@
  * how the tests look at it. A menu is not text yet: ink-table draws it between `above` and `below`.
  */
 import type { EngineState, Sample } from '../hypervisor/index.js';
-import { modeText, SCREENS } from './columns.js';
+import { modeText, SCREENS, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
+import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
 import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
 import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
 import { footerLine } from './keys.js';
 import { vmGroups } from './rows.js';
-import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex } from './state.js';
+import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
 import { headingLine, placeColumns, rowLine, screenRows } from './table.js';
 import type { Theme } from './theme.js';
 
 export const COLUMNS_MIN = 80;
 export const ROWS_MIN = 24;
+const NO_VM = 'No VM is on this host.';
 
 export interface FrameInput {
   readonly state: ConsoleState;
@@ -79,7 +81,7 @@ export function buildFrame(input: FrameInput): Frame {
     case 'menu':
       return menuFrame(input, now, state.dialog);
     default:
-      return tableFrame(input, now);
+      return state.screen === 'exits' ? exitsFrame(input, now) : tableFrame(input, now, state.screen);
   }
 }
 
@@ -91,17 +93,45 @@ function messageLine({ state, failure, theme, columns }: FrameInput): string {
   if (state.dialog?.kind === 'prompt')
     return cut(`${state.dialog.label}${state.dialog.text}`, columns - 1) + theme.cursor(' ');
   if (failure !== undefined) return theme.alarm(cut(printable(failure), columns));
-  if (state.message === undefined) return '';
+  if (state.message === undefined) return state.held === undefined ? '' : theme.key('paused; P goes on');
   const text = cut(state.message.text, columns);
   return state.message.alarm ? theme.alarm(text) : text;
 }
 
-function tableFrame(input: FrameInput, now: Sample): Frame {
+/** What stands above the heading on the current screen. */
+function upperLines(input: FrameInput, now: Sample): string[] {
+  const { state, before, speed, columns: width } = input;
+  const lines =
+    state.screen === 'exits'
+      ? [firstLine(now, speed, width), ...exitsLines(exitsSubjects(input, now), width)]
+      : headerLines(state.screen, now, before, speed, width, input.engine);
+  return [...lines, messageLine(input)];
+}
+
+/** The selected VM and the one beside it. */
+function exitsSubjects({ state, before }: FrameInput, now: Sample): ExitsSubject[] {
+  const vm = selectedVm(screenRows('exits', now, before, '', state.expanded), state.selected);
+  const beside = now.vms.find(({ name }) => name === state.beside && name !== vm?.name);
+  return [vm, beside].flatMap(one => (one === undefined ? [] : [exitsSubject(one, now, before, state.zero)]));
+}
+
+function exitsFrame(input: FrameInput, now: Sample): Frame {
   const { state, before, columns: width, theme } = input;
-  const rows = screenRows(state.screen, now, before, state.sort[state.screen], state.expanded);
+  const above = upperLines(input, now);
+  const subjects = exitsSubjects(input, now);
+  const [first] = subjects;
+  if (first === undefined) return frameOf(input, [...above, NO_VM], ['', footer(input)]);
+  const { heading, rows } = exitsTable(subjects, state.sort.exits, width);
+  above.push(theme.heading(heading), ...rows.slice(0, -1), theme.key(rows.at(-1)!));
+  return frameOf(input, above, [detailLine(first.vm.name, now, before, width), footer(input)]);
+}
+
+function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
+  const { state, before, columns: width, theme } = input;
+  const rows = screenRows(screen, now, before, state.sort[screen], state.expanded);
   const index = selectedIndex(rows, state.selected);
-  const placed = placeColumns(SCREENS[state.screen].columns, rows, width);
-  const above = [...headerLines(state.screen, now, before, input.speed, width, input.engine), messageLine(input)];
+  const placed = placeColumns(SCREENS[screen].columns, rows, width);
+  const above = upperLines(input, now);
   above.push(theme.heading(headingLine(placed, width)));
   const selected = rows[index];
   const below = [selected ? detailLine(selected.vm.name, now, before, width) : '', footer(input)];
@@ -114,13 +144,13 @@ function tableFrame(input: FrameInput, now: Sample): Frame {
       top + offset === index ? rowLine(placed, row, width).replace(/^ /, '>') : rowLine(placed, row, width, theme);
     above.push(top + offset === index ? theme.selected(line) : line);
   });
-  if (rows.length === 0) above.push('No VM is on this host.');
+  if (rows.length === 0) above.push(NO_VM);
   return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });
 }
 
 function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {
-  const { state, before, columns: width, theme } = input;
-  const above = [...headerLines(state.screen, now, before, input.speed, width, input.engine), messageLine(input)];
+  const { columns: width, theme } = input;
+  const above = upperLines(input, now);
   above.push(theme.heading(left(` ${menu.title}`, width)), '');
   const below = [
     left(`${theme.key('up down')}:select  ${theme.key('Enter 1-9')}:choose  ${theme.key('Esc')}:close`, width),

@@ -3,7 +3,7 @@
  * swap and no balloon yet, hence no CCPU, COSMEM, PSHARE, SWAP and MEMCTL lines.
  */
 import type { EngineState, Sample } from '../hypervisor/index.js';
-import type { ScreenId } from './columns.js';
+import type { VmScreenId } from './columns.js';
 import { clock, left, megabytes, short, uptime } from './format.js';
 import { elapsedCycles, rise, vmGroups } from './rows.js';
 
@@ -116,7 +116,7 @@ export function timerLines(now: Sample, before: Sample | undefined, width: numbe
 }
 
 export function headerLines(
-  screen: ScreenId,
+  screen: VmScreenId,
   now: Sample,
   before: Sample | undefined,
   speed: number,

@@ -1,13 +1,26 @@
 /** The help text, made from the tables of keys and columns. */
+import { CAUSES, type CauseSpec, COUNTERS } from '../hypervisor/index.js';
 import { SCREENS, type ScreenId } from './columns.js';
+import { EXITS_COLUMNS } from './exits.js';
 import { KEYS, type KeyBinding } from './keys.js';
 
 const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General' } as const;
 const KEY_WIDTH = 8;
 
+const COLUMNS: Readonly<Record<ScreenId, { readonly title: string; readonly columns: readonly Titled[] }>> = {
+  ...SCREENS,
+  exits: { title: 'exits', columns: EXITS_COLUMNS },
+};
+interface Titled {
+  readonly title: string;
+  readonly help: string;
+}
+
 /** Lines of help for a screen, to be scrolled. */
 export function helpLines(screen: ScreenId): string[] {
-  const bindings: readonly KeyBinding[] = KEYS;
+  const bindings = (KEYS as readonly KeyBinding[]).filter(
+    binding => binding.screen === undefined || binding.screen === screen,
+  );
   const inLine = (entries: readonly KeyBinding[]) =>
     entries.map(({ show, help }) => `${show}:${help}`.padEnd(16)).join('');
   const lines = ['vmitop: these commands are there:', ''];
@@ -16,10 +29,21 @@ export function helpLines(screen: ScreenId): string[] {
     for (const { show, help, group: own } of bindings) if (own === group) lines.push(show.padEnd(KEY_WIDTH) + help);
     lines.push('');
   }
-  const sorts = bindings.filter(binding => binding.group === 'sort' && binding.screen === screen);
+  const sorts = bindings.filter(binding => binding.group === 'sort');
   lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
   lines.push(`Switch display: ${inLine(bindings.filter(binding => binding.group === 'display'))}`.trimEnd());
-  lines.push('', `Columns of the ${SCREENS[screen].title} screen:`);
-  for (const { title, help } of SCREENS[screen].columns) lines.push(title.padEnd(12) + help);
+  lines.push('', `Columns of the ${COLUMNS[screen].title} screen:`);
+  for (const { title, help } of COLUMNS[screen].columns) lines.push(title.padEnd(12) + help);
+  if (screen === 'exits') lines.push('', ...causeLines());
+  return lines;
+}
+
+/** What the rows of the exits screen stand for, and what is counted in them. */
+function causeLines(): string[] {
+  const lines = ['Causes, and the events that are counted for them:'];
+  for (const { label, help, counters } of Object.values<CauseSpec>(CAUSES)) {
+    lines.push(label.padEnd(22) + help);
+    for (const name of counters) lines.push(`${' '.repeat(24)}${COUNTERS[name].help}`);
+  }
   return lines;
 }

@@ -1,13 +1,16 @@
 /**
  * The keys, declared once: dispatch, footer and help read this table. Letters are esxtop's where it has the command; `v`
- * (esxtop's disk-VM screen), `p` (its power-management screen), `a`, `r` and `t` are taken for control of VMs and timers.
+ * (esxtop's disk-VM screen), `p` (its power-management screen), `x` (vSAN, in later versions), `a`, `r` and `t` are taken for control of
+ * VMs, timers and exits.
  */
 import type { ScreenId } from './columns.js';
+import { CAUSE_ORDER } from './exits.js';
 
 export const KEYS = [
   { keys: ['c'], show: 'c', command: 'screen.cpu', group: 'display', help: 'CPU' },
   { keys: ['m'], show: 'm', command: 'screen.memory', group: 'display', help: 'memory' },
   { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timer' },
+  { keys: ['x'], show: 'x', command: 'screen.exits', group: 'display', help: 'exits' },
   {
     keys: ['v'],
     show: 'v',
@@ -46,6 +49,28 @@ export const KEYS = [
   { keys: ['R'], show: 'R', command: 'sort', screen: 'timer', column: 'delivered', group: 'sort', help: 'DLVD/s' },
   { keys: ['T'], show: 'T', command: 'sort', screen: 'timer', column: 'stolenShare', group: 'sort', help: '%STLN' },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'timer', column: 'gid', group: 'sort', help: 'GID' },
+  { keys: ['T'], show: 'T', command: 'sort', screen: 'exits', column: 'share', group: 'sort', help: '%TIME' },
+  { keys: ['R'], show: 'R', command: 'sort', screen: 'exits', column: 'rate', group: 'sort', help: 'EVT/s' },
+  { keys: ['E'], show: 'E', command: 'sort', screen: 'exits', column: 'events', group: 'sort', help: 'EVENTS' },
+  { keys: ['C'], show: 'C', command: 'sort', screen: 'exits', column: 'cost', group: 'sort', help: 'CYC/EVT' },
+  { keys: ['N'], show: 'N', command: 'sort', screen: 'exits', column: CAUSE_ORDER, group: 'sort', help: 'CAUSE' },
+  {
+    keys: ['+', '='],
+    show: '+',
+    command: 'exits.beside',
+    screen: 'exits',
+    group: 'rows',
+    help: 'show another VM beside the selected one',
+  },
+  { keys: ['-'], show: '-', command: 'exits.alone', screen: 'exits', group: 'rows', help: 'show the VM alone again' },
+  {
+    keys: ['z'],
+    show: 'z',
+    command: 'exits.zero',
+    screen: 'exits',
+    group: 'rows',
+    help: 'count from now, not from power-on; again: from power-on',
+  },
   {
     keys: ['s'],
     show: 's',
@@ -55,6 +80,13 @@ export const KEYS = [
     footer: 'delay',
   },
   { keys: ['space', 'enter'], show: 'space', command: 'refresh', group: 'general', help: 'update now' },
+  {
+    keys: ['P'],
+    show: 'P',
+    command: 'pause',
+    group: 'general',
+    help: 'pause: the screen stands still, the host goes on',
+  },
   { keys: ['ctrl-l'], show: '^L', command: 'redraw', group: 'general', help: 'erase and draw again' },
   { keys: ['h', '?'], show: 'h ?', command: 'help', group: 'general', help: 'this help', footer: 'help' },
   { keys: ['q', 'ctrl-c'], show: 'q', command: 'quit', group: 'general', help: 'quit: the host ends', footer: 'quit' },
@@ -85,15 +117,33 @@ export function bindingFor(key: string, screen: ScreenId): (KeyBinding & { comma
   );
 }
 
-/** `v:toggle VMI  p:power ...` in the order of the table; closer together where that makes it fit, and cut at a whole entry. */
+interface FooterEntry {
+  readonly key: string;
+  readonly words: string;
+}
+
+/** The entries of the footer in the order of the table; `brief`: one for all screens. */
+function footerEntries(brief: boolean): FooterEntry[] {
+  const bindings: readonly KeyBinding[] = KEYS;
+  const displays = bindings
+    .filter(({ group }) => group === 'display')
+    .map(({ show, help }) => ({ key: show, words: help }));
+  const others = bindings.flatMap(({ show, footer }) =>
+    footer === undefined ? [] : [{ key: show.split(' ')[0]!, words: footer }],
+  );
+  const screens = { key: displays.map(({ key }) => key).join(' '), words: 'screens' };
+  return [...(brief ? [screens] : displays), ...others];
+}
+
+/**
+ * `c:CPU  m:memory ... v:toggle VMI  p:power ...`; closer together where that makes it fit, then with one entry for all screens, and
+ * cut at a whole entry.
+ */
 export function footerLine(width: number, mark: (text: string) => string): string {
-  const entries = (KEYS as readonly KeyBinding[]).flatMap(({ show, group, help, footer }) => {
-    const words = group === 'display' ? help : footer;
-    return words === undefined ? [] : [{ key: show.split(' ')[0]!, words }];
-  });
-  const cellsOf = (gap: number) =>
-    entries.reduce((sum, { key, words }) => sum + key.length + words.length + 1 + gap, -gap);
-  const gap = cellsOf(2) <= width ? 2 : 1;
+  const fits = (entries: readonly FooterEntry[], gap: number) =>
+    entries.reduce((sum, { key, words }) => sum + key.length + words.length + 1 + gap, -gap) <= width;
+  const entries = footerEntries(!fits(footerEntries(false), 1));
+  const gap = fits(entries, 2) ? 2 : 1;
   let cells = 0;
   let line = '';
   for (const { key, words } of entries) {

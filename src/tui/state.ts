@@ -1,6 +1,7 @@
 /** What the console itself remembers: screen, order, selection, and the dialog that has the keyboard. Immutable values. */
-import type { VmSample } from '../hypervisor/index.js';
+import type { Sample, VmSample } from '../hypervisor/index.js';
 import { SCREENS, type ScreenId } from './columns.js';
+import { CAUSE_ORDER } from './exits.js';
 import type { Row } from './rows.js';
 
 export interface Message {
@@ -43,19 +44,33 @@ export interface ConsoleState {
   readonly message: Message | undefined;
   readonly dialog: Dialog | undefined;
   readonly intervalMs: number;
+  /** Exits screen: the VM beside the selected one, and the sample that its figures count from instead of power-on. */
+  readonly beside: string | undefined;
+  readonly zero: Sample | undefined;
+  /** What a paused screen shows. */
+  readonly held: ShownSamples | undefined;
+}
+
+/** The two samples that a frame is made from. */
+export interface ShownSamples {
+  readonly now: Sample | undefined;
+  readonly before: Sample | undefined;
 }
 
 export function initialState(intervalMs: number): ConsoleState {
   return {
     screen: 'cpu',
     // GID order, as in the manuals of ESX 3: rows stand still while one controls VMs.
-    sort: { cpu: SCREENS.cpu.sort, memory: SCREENS.memory.sort, timer: SCREENS.timer.sort },
+    sort: { cpu: SCREENS.cpu.sort, memory: SCREENS.memory.sort, timer: SCREENS.timer.sort, exits: CAUSE_ORDER },
     selected: undefined,
     expanded: new Set(),
     top: 0,
     message: undefined,
     dialog: undefined,
     intervalMs,
+    beside: undefined,
+    zero: undefined,
+    held: undefined,
   };
 }
 

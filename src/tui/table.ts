@@ -1,17 +1,17 @@
 /** A table of columns as lines of text: which columns fit, the heading, the rows, their order. */
 import type { Sample } from '../hypervisor/index.js';
-import { type Column, SCREENS, type ScreenId } from './columns.js';
+import { type Column, SCREENS, type ScreenId, type VmScreenId } from './columns.js';
 import { left, right } from './format.js';
 import { type Row, type VmRow, vmGroups } from './rows.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
 
-export interface PlacedColumn {
-  readonly column: Column;
+export interface PlacedColumn<R = Row> {
+  readonly column: Column<R, never>;
   readonly width: number;
 }
 
 /** A text column is as wide as its widest text needs, between `textWidthMin` and `width`. */
-function widthOf(column: Column, rows: readonly Row[]): number {
+function widthOf<R>(column: Column<R, never>, rows: readonly R[]): number {
   if (column.textWidthMin === undefined) return column.width;
   const widest = rows.reduce((most, row) => Math.max(most, [...column.cell(row)].length), column.title.length);
   return Math.min(column.width, Math.max(column.textWidthMin, widest + 1));
@@ -21,7 +21,11 @@ function widthOf(column: Column, rows: readonly Row[]): number {
  * The columns that fit into `width` cells, in declared order: the ones with the lowest `keep` leave first, never a part of one.
  * Text columns get their full width back where room is left, so that a wide terminal looks the same whatever the names.
  */
-export function placeColumns(columns: readonly Column[], rows: readonly Row[], width: number): PlacedColumn[] {
+export function placeColumns<R>(
+  columns: readonly Column<R, never>[],
+  rows: readonly R[],
+  width: number,
+): PlacedColumn<R>[] {
   const leaving = [...columns].sort((a, b) => a.keep - b.keep);
   const staying = new Set(columns);
   const narrow = new Map(columns.map(column => [column, widthOf(column, rows)]));
@@ -37,16 +41,21 @@ export function placeColumns(columns: readonly Column[], rows: readonly Row[], w
     });
 }
 
-const place = ({ column, width }: PlacedColumn, text: string): string =>
+const place = <R>({ column, width }: PlacedColumn<R>, text: string): string =>
   column.textWidthMin === undefined ? right(text, width) : ` ${left(text, width - 1)}`;
 
 /** The heading over the full width; the title of the sorting column is marked by the caller's theme, not here. */
-export function headingLine(columns: readonly PlacedColumn[], width: number): string {
+export function headingLine<R>(columns: readonly PlacedColumn<R>[], width: number): string {
   return left(columns.map(placed => place(placed, placed.column.title)).join(''), width);
 }
 
 /** One row over the full width. */
-export function rowLine(columns: readonly PlacedColumn[], row: Row, width: number, theme: Theme = PLAIN_THEME): string {
+export function rowLine<R>(
+  columns: readonly PlacedColumn<R>[],
+  row: R,
+  width: number,
+  theme: Theme = PLAIN_THEME,
+): string {
   let used = 0;
   const cells = columns.map(placed => {
     used += placed.width;
@@ -56,7 +65,13 @@ export function rowLine(columns: readonly PlacedColumn[], row: Row, width: numbe
   return cells.join('') + ' '.repeat(Math.max(0, width - used));
 }
 
-/** Rows of a screen: VMs in the order of `sortId`, on the CPU screen with the worlds of the expanded ones below them. */
+const columnsOf = (screen: ScreenId): readonly Column[] =>
+  (SCREENS as Partial<Record<ScreenId, { readonly columns: readonly Column[] }>>)[screen]?.columns ?? [];
+
+/**
+ * Rows of a screen: VMs in the order of `sortId`, on the CPU screen with the worlds of the expanded ones below them. Where a screen is
+ * about the selected VM alone they are what is selected from.
+ */
 export function screenRows(
   screen: ScreenId,
   now: Sample,
@@ -65,7 +80,7 @@ export function screenRows(
   expanded: ReadonlySet<string>,
 ): Row[] {
   const groups = vmGroups(now, before, expanded);
-  const column: Column | undefined = SCREENS[screen].columns.find(candidate => candidate.id === sortId);
+  const column = columnsOf(screen).find(candidate => candidate.id === sortId);
   const sort = column?.sort;
   if (sort) {
     const sign = column.rising ? 1 : -1;
@@ -76,7 +91,7 @@ export function screenRows(
 }
 
 /** The screen's table as plain lines of at most `width` cells (samples on a pipe, batch text). */
-export function textTable(screen: ScreenId, now: Sample, before: Sample | undefined, width: number): string[] {
+export function textTable(screen: VmScreenId, now: Sample, before: Sample | undefined, width: number): string[] {
   const rows = screenRows(screen, now, before, SCREENS[screen].sort, new Set()) as VmRow[];
   const columns = placeColumns(SCREENS[screen].columns, rows, width);
   return [headingLine(columns, width), ...rows.map(row => rowLine(columns, row, width))].map(line => line.trimEnd());

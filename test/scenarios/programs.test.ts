@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { CAUSE_NAMES, type Mode, type VmSample } from '../../src/hypervisor/index.js';
+import { CAUSE_NAMES, CAUSES, type CauseSpec, type Mode, type VmSample } from '../../src/hypervisor/index.js';
 import { normalizeConsole } from '../oracle/normalize.js';
 import { RECORDINGS, Typist } from '../oracle/qemu.js';
 import { findings, type GuestRun, MODES, runGuest } from './run-guest.js';
@@ -36,6 +36,17 @@ function expectSound({ events, vm }: GuestRun, mode: Mode): void {
   expect(vm.power).toBe('off');
   expect(vm.vmiActive).toBe(mode === 'vmi');
   expect(causesSum(vm)).toBe(vm.chargedCycles);
+  expectCounted(vm, mode);
+}
+
+/** A cause that is counted has events exactly where it has cycles. Being dispatched costs nothing where no vmkernel is below. */
+function expectCounted(vm: VmSample, mode: Mode): void {
+  for (const cause of CAUSE_NAMES) {
+    const { label, counters }: CauseSpec = CAUSES[cause];
+    if (counters.length === 0 || (mode === 'native' && cause === 'scheduling')) continue;
+    const events = counters.reduce((sum, name) => sum + vm.counters[name], 0);
+    expect({ label, events: events > 0 }).toEqual({ label, events: vm.causes[cause] > 0 });
+  }
 }
 
 describe.each(RECORDINGS)('the run "$name" says under a monitor what it said in QEMU', ({ name, append, typed }) => {

@@ -11,6 +11,7 @@ export class FakeSession implements Session {
   /** When set, the next command is refused with it. */
   refuse: string | undefined;
   #second = 2;
+  #only: string | undefined;
   #changes = new Map<string, Partial<VmSample>>();
   #latest: Sample = inventory(2);
   #previous: Sample = inventory(1);
@@ -42,7 +43,14 @@ export class FakeSession implements Session {
 
   #now(): Sample {
     const now = inventory(this.#second);
-    return { ...now, vms: now.vms.map(vm => ({ ...vm, ...this.#changes.get(vm.name) })) };
+    const vms = now.vms.filter(({ name }) => this.#only === undefined || name === this.#only);
+    return { ...now, vms: vms.map(vm => ({ ...vm, ...this.#changes.get(vm.name) })) };
+  }
+
+  /** A host with one VM. */
+  only(name: string): void {
+    this.#only = name;
+    this.change(name, {});
   }
 
   tell(): void {

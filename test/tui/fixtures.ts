@@ -49,6 +49,7 @@ export function vm(gid: number, name: string, some: Partial<VmSample> = {}): VmS
     power: 'on',
     crashReason: undefined,
     mode: 'bt',
+    monitor: 'bt',
     vmiEnabled: false,
     vmiConfigured: false,
     vmiActive: false,

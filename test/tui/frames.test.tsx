@@ -1,46 +1,10 @@
 /** Whole frames at two sizes, and what keys do to them, without a terminal. */
-import { renderToString } from 'ink';
 import { afterEach, describe, expect, test } from 'vitest';
-import { App } from '../../src/tui/app.js';
-import { ConsoleController } from '../../src/tui/controller.js';
-import { splitKeys } from '../../src/tui/input.js';
 import { COLOUR_THEME, PLAIN_THEME, REVERSE_THEME, themeFor } from '../../src/tui/theme.js';
+import { closeConsoles, consoleOn, shape } from './console-on.js';
 import { FakeSession } from './fake-session.js';
 
-const PROGRAMS = [
-  { name: 'getppid', help: 'system calls' },
-  { name: 'spin', help: 'user mode only' },
-];
-const open: ConsoleController[] = [];
-afterEach(() => {
-  for (const controller of open.splice(0)) controller.close();
-});
-
-function consoleOn(columns = 80, rows = 24, session = new FakeSession(), programs = PROGRAMS) {
-  const calls: string[] = [];
-  const controller = new ConsoleController(session, {
-    intervalMs: 1000,
-    programs,
-    theme: PLAIN_THEME,
-    columns,
-    rows,
-    quit: () => calls.push('quit'),
-    redraw: () => calls.push('redraw'),
-  });
-  open.push(controller);
-  const screen = () => renderToString(<App controller={controller} theme={PLAIN_THEME} />, { columns });
-  /** Presses keys, lets commands be answered, and looks. */
-  const press = async (keys: string) => {
-    const { keys: split, rest } = splitKeys(keys);
-    controller.keys(rest === '\u001b' ? [...split, { name: 'escape', raw: rest }] : split);
-    await new Promise(resolve => setImmediate(resolve));
-    return screen();
-  };
-  return { session, controller, screen, press, calls };
-}
-
-/** A frame as it is compared: no blanks at line ends. */
-const shape = (frame: string) => frame.replace(/ +$/gm, '');
+afterEach(closeConsoles);
 
 describe('CPU screen', () => {
   test('80x24', () => {
@@ -56,7 +20,7 @@ PCPU(%):  50.00,   0.00 ;   used total:  25.00
    20 broken      0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
 ${'\n'.repeat(11)}
 web-vmi: 0 exits/s; booted in 250.0 ms
-c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
+c m t x:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
 `);
   });
 
@@ -69,7 +33,7 @@ c:CPU m:memory t:timer v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
       '    17   17 db-bt               3  60.00  60.00   6.00 225.00  15.00 125.00   0.00   0.00   0.00 BT       getppid',
     ]);
     expect(lines.at(-1)).toBe(
-      'c:CPU  m:memory  t:timer  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
+      'c:CPU  m:memory  t:timer  x:exits  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
     );
   });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseDelay } from '../../src/tui/actions.js';
-import { SCREENS, type ScreenId } from '../../src/tui/columns.js';
+import { SCREENS, type VmScreenId } from '../../src/tui/columns.js';
+import { CAUSE_ORDER, EXITS_COLUMNS } from '../../src/tui/exits.js';
 import { consoleLines, visibleLines } from '../../src/tui/guest-console.js';
 import { flushKeys, splitKeys } from '../../src/tui/input.js';
 import { bindingFor, footerLine, KEYS, type KeyBinding } from '../../src/tui/keys.js';
@@ -34,7 +35,7 @@ describe('keys', () => {
 
 describe('the table of keys', () => {
   test('gives every key one command on every screen', () => {
-    for (const screen of ['cpu', 'memory', 'timer'] as const) {
+    for (const screen of ['cpu', 'memory', 'timer', 'exits'] as const) {
       const used = (KEYS as readonly KeyBinding[])
         .filter(binding => binding.screen === undefined || binding.screen === screen)
         .flatMap(binding => binding.keys);
@@ -45,7 +46,10 @@ describe('the table of keys', () => {
   test('sorts only by columns that exist and sort', () => {
     for (const binding of KEYS as readonly KeyBinding[]) {
       if (binding.command !== 'sort') continue;
-      const columns = SCREENS[binding.screen as ScreenId].columns;
+      const columns: readonly { readonly id: string; readonly sort?: unknown }[] =
+        binding.screen === 'exits'
+          ? [...EXITS_COLUMNS, { id: CAUSE_ORDER, sort: 'the table' }]
+          : SCREENS[binding.screen as VmScreenId].columns;
       expect(columns.find(column => column.id === binding.column)?.sort, binding.help).toBeDefined();
     }
     expect(bindingFor('U', 'cpu')?.command).toBe('sort');

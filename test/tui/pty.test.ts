@@ -49,6 +49,9 @@ for (const [cols, rows] of [
       await t.until('VMKMEM/MB:  4864 managed:');
       t.send('t');
       await t.until(/NAME +MODE +SOURCE/);
+      t.send('x');
+      await t.until('EXITS : web-vmi');
+      await t.until(/ CAUSE +EVENTS +EVT\/s +CYCLES +CYC\/EVT +%TIME +%NOW *\n guest user /);
       t.send('c');
       await t.until('PCPU(%)');
       t.send('e');

@@ -65,7 +65,10 @@ describe('the MODE column', () => {
     expect(text({ mode: 'native' })).toBe('native');
     expect(text({ power: 'off', mode: 'bt', vmiConfigured: true })).toBe('(VMI)');
     expect(text({ power: 'off', mode: 'vmi', vmiConfigured: false })).toBe('(BT)');
-    expect(text({ power: 'off', mode: 'native' })).toBe('(native)');
+    expect(text({ power: 'off', mode: 'native', monitor: 'native' })).toBe('(native)');
+    expect(text({ mode: 'hv', monitor: 'hv' })).toBe('HV');
+    // Offered VMI it ran on the BT monitor; without, hardware assist is its own.
+    expect(text({ power: 'off', mode: 'bt', monitor: 'hv' })).toBe('(HV)');
   });
 
   test('a VMI guest runs under BT until its kernel calls Init', () => {

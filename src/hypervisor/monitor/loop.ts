@@ -146,6 +146,7 @@ export class MonitorLoop {
     const { vcpu } = this;
     const fired = vcpu.vm.runTimers(vcpu.thread.cycles);
     if (fired === 0) return;
+    vcpu.vm.counters.hostTimers += fired;
     const unpaid = this.#timerPaid ? fired - 1 : fired;
     this.#timerPaid = false;
     if (unpaid === 0) return;

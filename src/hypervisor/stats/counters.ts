@@ -18,7 +18,7 @@ export const COUNTERS = {
   forwardedFaults: { unit: 'faults', help: 'exceptions other than page faults that the monitor forwarded' },
   trappedInstructions: { unit: 'traps', help: 'privileged instructions that faulted and were emulated' },
   syscallsForwarded: { unit: 'calls', help: 'int 0x80 and sysenter through the monitor' },
-  callouts: { unit: 'callouts', help: 'requests from translated code' },
+  callouts: { unit: 'callouts', help: 'requests from translated code: instructions to carry out, lookups' },
   hypercalls: { unit: 'calls', help: 'VMI calls that reached the monitor' },
   updatesQueued: { unit: 'updates', help: 'page-table updates that the VMI ROM queued instead of calling' },
   injections: { unit: 'interrupts', help: 'virtual interrupts delivered' },
@@ -30,6 +30,7 @@ export const COUNTERS = {
   shadowPages: { unit: 'pages', help: 'machine pages that hold shadow tables', gauge: true },
   tcUnits: { unit: 'units', help: 'translation units made' },
   tcInstructions: { unit: 'instructions', help: 'guest instructions translated' },
+  tcExits: { unit: 'exits', help: 'ways out of translation units that were not chained when they were taken' },
   tcChains: { unit: 'links', help: 'direct jumps chained' },
   tcMisses: { unit: 'lookups', help: 'indirect lookups that missed the hash' },
   tcAdapted: { unit: 'sites', help: 'sites retranslated to a callout' },
@@ -38,6 +39,8 @@ export const COUNTERS = {
   tlbMisses: { unit: 'misses', help: 'TLB misses of the processor' },
   timerInterrupts: { unit: 'interrupts', help: 'timer interrupts delivered to the guest' },
   wakeups: { unit: 'wake-ups', help: 'times a halted vCPU became runnable' },
+  hostTimers: { unit: 'callbacks', help: 'vmkernel timers that came due on behalf of this VM' },
+  dispatches: { unit: 'switches', help: 'times a virtual CPU was put on a pCPU' },
 } as const satisfies Record<string, CounterSpec>;
 export type CounterName = keyof typeof COUNTERS;
 export const COUNTER_NAMES = Object.keys(COUNTERS) as readonly CounterName[];

@@ -80,6 +80,7 @@ export class VirtualMachine implements Guest {
   /** What the monitor has charged while it was set up: the first run begins with it. */
   #setupCycles = 0;
   #dispatchAtPowerOn = 0;
+  #switchesAtPowerOn = 0;
   #readyAtPowerOn = 0;
   /** Charged since power-on up to its end; of use while the VM is off. */
   #chargedAtEnd = 0;
@@ -127,6 +128,7 @@ export class VirtualMachine implements Guest {
     const counters = zeroCounters();
     const causes = zeroCauses();
     this.#dispatchAtPowerOn = this.#world.dispatchChargedCycles;
+    this.#switchesAtPowerOn = this.#world.switches;
     this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles);
     this.#instance = this.#makeInstance(nowCycles, counters, causes);
     this.#setupCycles = this.#instance.thread.cycles - nowCycles;
@@ -279,6 +281,7 @@ export class VirtualMachine implements Guest {
       power: this.#power,
       crashReason: this.#crashReason,
       mode: this.#mode,
+      monitor: this.config.monitor,
       vmiEnabled: this.#vmiEnabled,
       vmiConfigured: this.#vmiConfigured,
       vmiActive: this.#vmiActive,
@@ -288,7 +291,7 @@ export class VirtualMachine implements Guest {
       worlds: [this.#world, ...this.#waitingWorlds].map(world => world.sample(nowCycles)),
       chargedCycles: this.#chargedCycles(),
       causes: this.#causesNow(),
-      counters: { ...this.#counters },
+      counters: { ...this.#counters, dispatches: this.#dispatches() },
       memory: { sizeKb, targetKb: memory.grantedKb, ...memory },
       timer: {
         source: timer?.source ?? 'none',
@@ -371,6 +374,10 @@ export class VirtualMachine implements Guest {
     return this.#world.dispatchChargedCycles - this.#dispatchAtPowerOn;
   }
 
+  #dispatches(): number {
+    return this.#instance === undefined ? this.#counters.dispatches : this.#world.switches - this.#switchesAtPowerOn;
+  }
+
   #causesNow(): CauseCycles {
     const scheduling = this.#instance === undefined ? this.#causes.scheduling : this.#dispatched();
     return { ...this.#causes, scheduling };
@@ -397,6 +404,7 @@ export class VirtualMachine implements Guest {
     this.#chargedAtEnd = this.#chargedCycles();
     this.#stolenAtEnd = this.#stolenCycles(nowCycles);
     this.#causes.scheduling = this.#dispatched();
+    this.#counters.dispatches = this.#dispatches();
     this.#kernelCyclesBefore += this.#causes.interrupt;
     this.#finalDigest = this.#digestNow(instance);
     this.#mode = instance.mode;

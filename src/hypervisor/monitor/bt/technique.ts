@@ -149,7 +149,8 @@ export class BtTechnique implements Technique {
     if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
     if (this.#callout !== undefined) {
       vcpu.account(this.#callout.cause);
-      vcpu.vm.counters.callouts += 1;
+      if (this.#callout.cause === 'translation') vcpu.vm.counters.tcExits += 1;
+      else vcpu.vm.counters.callouts += 1;
       vcpu.thread.charge(vcpu.costs.vmmEntry + vcpu.costs.calloutDispatch);
       const outcome = this.#callouts.handle(this.#callout);
       this.#heldOff = vcpu.interruptShadow;

@@ -1,0 +1,45 @@
+/** A console over a fake session, without a terminal: keys in, frames out. */
+import { renderToString } from 'ink';
+import { App } from '../../src/tui/app.js';
+import { ConsoleController } from '../../src/tui/controller.js';
+import { splitKeys } from '../../src/tui/input.js';
+import type { GuestProgram } from '../../src/tui/session.js';
+import { PLAIN_THEME } from '../../src/tui/theme.js';
+import { FakeSession } from './fake-session.js';
+
+const PROGRAMS: readonly GuestProgram[] = [
+  { name: 'getppid', help: 'system calls' },
+  { name: 'spin', help: 'user mode only' },
+];
+const open: ConsoleController[] = [];
+
+/** For `afterEach`. */
+export function closeConsoles(): void {
+  for (const controller of open.splice(0)) controller.close();
+}
+
+export function consoleOn(columns = 80, rows = 24, session = new FakeSession(), programs = PROGRAMS) {
+  const calls: string[] = [];
+  const controller = new ConsoleController(session, {
+    intervalMs: 1000,
+    programs,
+    theme: PLAIN_THEME,
+    columns,
+    rows,
+    quit: () => calls.push('quit'),
+    redraw: () => calls.push('redraw'),
+  });
+  open.push(controller);
+  const screen = () => renderToString(<App controller={controller} theme={PLAIN_THEME} />, { columns });
+  /** Presses keys, lets commands be answered, and looks. */
+  const press = async (keys: string) => {
+    const { keys: split, rest } = splitKeys(keys);
+    controller.keys(rest === '\u001b' ? [...split, { name: 'escape', raw: rest }] : split);
+    await new Promise(resolve => setImmediate(resolve));
+    return screen();
+  };
+  return { session, controller, screen, press, calls };
+}
+
+/** A frame as it is compared: no blanks at line ends. */
+export const shape = (frame: string) => frame.replace(/ +$/gm, '');
