@@ -5,6 +5,7 @@
  *     0xFC100000  monitor's GDT (16 pages), IDT, TSS, LDT (16 pages)
  *     0xFC400000  translation cache (BT)
  *     0xFC800000  hash of indirect targets (BT)
+ *     0xFCC00000  entry of the monitor's ring-1 routines (BT): nothing is mapped there
  *     0xFFFFFFFF
  *
  * All of it is mapped supervisor-only. Paging does not protect it from a guest kernel in ring 1, segment limits do: every
@@ -25,6 +26,8 @@ export const MONITOR_LDT_LINEAR = 0xfc120000;
 export const TC_LINEAR = 0xfc400000;
 export const TC_BYTES = 0x400000;
 export const TARGET_HASH_LINEAR = 0xfc800000;
+/** Behind the TC, so that jumps there go forward. */
+export const ROUTINE_LINEAR = 0xfcc00000;
 
 /** Last byte that a guest segment may reach. */
 export const GUEST_LIMIT_BT = HOLE_BASE - 1;

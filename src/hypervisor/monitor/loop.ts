@@ -121,7 +121,7 @@ export class MonitorLoop {
         else vcpu.continueFree();
         continue;
       }
-      vm.counters.exits += 1;
+      if (exit.kind !== 'routine') vm.counters.exits += 1;
       const outcome = this.#dispatch(exit);
       switch (outcome.kind) {
         case 'resume':
@@ -254,6 +254,7 @@ export class MonitorLoop {
 
   #stepOver(fault: RefusedFault, linear: number, cause: Cause): Outcome {
     const { vcpu, technique } = this;
+    technique.beginEmulation?.();
     const result = this.#step.run(fault, linear);
     vcpu.account(cause);
     switch (result.kind) {

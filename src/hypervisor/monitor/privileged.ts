@@ -366,11 +366,16 @@ export function emulate(vcpu: VirtualCpu): Effect | undefined {
   return emulateDecoded(vcpu, instruction);
 }
 
-/** As `emulate`, for an instruction at `vcpu.eip` that the caller has decoded. Charges `emulate` only. */
+/** As `emulate`, for an instruction at `vcpu.eip` that the caller has decoded. Charges `emulate` and what the instruction does. */
 export function emulateDecoded(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
+  if (HANDLERS.has(instruction.mnemonic)) vcpu.thread.charge(vcpu.costs.emulate);
+  return performDecoded(vcpu, instruction);
+}
+
+/** As `emulateDecoded`, for code that was made for this one instruction. Charges only what the instruction does. */
+export function performDecoded(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
   const handler = HANDLERS.get(instruction.mnemonic);
   if (handler === undefined) return undefined;
-  vcpu.thread.charge(vcpu.costs.emulate);
   const shadowed = vcpu.interruptShadow;
   vcpu.interruptShadow = false;
   const effect = handler(vcpu, instruction);

@@ -148,7 +148,10 @@ export class ShadowFollower implements TraceFollower {
     const entry = (pte & PRESENT_MASK) === PRESENT_MASK ? set.leafEntry(table, pte, false) : undefined;
     if (entry === undefined) set.dropLeaf(by, table, index);
     else if (entry !== table.entry(index)) set.storeLeaf(by, table, index, pte, entry);
-    else if (table.ppnOf(index) === pte >>> 12) table.sources[index] = pte;
-    else set.storeLeaf(by, table, index, pte, entry);
+    else if (table.ppnOf(index) === pte >>> 12) {
+      // That nothing changes is found out by computing the entry.
+      by.thread.charge(by.costs.shadowFill);
+      table.sources[index] = pte;
+    } else set.storeLeaf(by, table, index, pte, entry);
   }
 }

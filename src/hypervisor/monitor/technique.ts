@@ -46,6 +46,8 @@ export interface Technique {
   inject?(event: Event): Delivery;
   /** An exit other than page faults, deadline and shutdown: callouts, hypercalls, exceptions, software interrupts. */
   handle(exit: Exit): Outcome;
+  /** The monitor is about to carry out one instruction of the guest by software: charges what it takes to get hold of it. */
+  beginEmulation?(): void;
   /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */
   onTraceHit(): void;
   /** The guest stored into a page that holds code it may have translated; byte range within the page. */

@@ -18,7 +18,10 @@ export const COUNTERS = {
   forwardedFaults: { unit: 'faults', help: 'exceptions other than page faults that the monitor forwarded' },
   trappedInstructions: { unit: 'traps', help: 'privileged instructions that faulted and were emulated' },
   syscallsForwarded: { unit: 'calls', help: 'int 0x80 and sysenter through the monitor' },
-  callouts: { unit: 'callouts', help: 'requests from translated code: instructions to carry out, lookups' },
+  callouts: {
+    unit: 'callouts',
+    help: 'requests from translated code, in ring 0 or its own: instructions to carry out, lookups',
+  },
   hypercalls: { unit: 'calls', help: 'VMI calls that reached the monitor' },
   updatesQueued: { unit: 'updates', help: 'page-table updates that the VMI ROM queued instead of calling' },
   injections: { unit: 'interrupts', help: 'virtual interrupts delivered' },

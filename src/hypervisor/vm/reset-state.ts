@@ -22,6 +22,7 @@ const RESET_CR0 = Cr0.PE | Cr0.ET;
 export function resetThread(thread: HardwareThread): void {
   const s = thread.s;
   thread.leaveNonRoot();
+  thread.routinePage = -1;
   for (let register = S.EAX; register <= S.EDI; register++) s[register] = 0;
   s[S.EIP] = 0;
   thread.writeEflags(Flag.FIXED);

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { Prng } from '../../../src/hypervisor/base/prng.js';
 import type { Exit } from '../../../src/hypervisor/machine/cpu/state.js';
 import { S } from '../../../src/hypervisor/machine/cpu/state.js';
+import { ROUTINE_LINEAR } from '../../../src/hypervisor/monitor/hole.js';
 import { type BtMachine, differences, guest, makeBt, runBt, runNative } from './bt-machine.js';
 import { Generator } from './generator.js';
 
@@ -33,6 +34,8 @@ function interruptEverywhere(machine: BtMachine, random: Prng): { taken: number;
     for (let left = random.below(12); ; left--) {
       const exit = step();
       if (exit.kind !== 'stepped') return exit;
+      // On the way to a routine of the monitor: the call is as good as made.
+      if (thread.s[S.EIP]! >>> 0 === ROUTINE_LINEAR) continue;
       const point = pointHere();
       expect(point).toBeDefined();
       if (point!.kind === 'inside') counts.inside += 1;

@@ -102,10 +102,14 @@ describe('an exit costs what is done for it', () => {
     });
     return cycles[1]! - cycles[0]!;
   };
-  /** The exit; its reason, the event that it interrupted, where it happened and how long the instruction is; the new RIP; the entry. */
+  /**
+   * The exit; its reason, the event that it interrupted, where it happened, how long the instruction is, what blocks interrupts and
+   * whether it is stepped; the new RIP; the entry.
+   */
   const ROUND =
     COSTS.vmExit +
-    4 * COSTS.vmcsRead +
+    COSTS.exitRefill +
+    6 * COSTS.vmcsRead +
     COSTS.vmmEntry +
     COSTS.emulate +
     COSTS.vmmExit +
@@ -148,7 +152,9 @@ describe('interrupts', () => {
     test.timers.push({ at: 200_000, fire: () => (test.intr = true) });
     expect(loop.run(1e7).kind).toBe('halted');
     expect(test.read32(0x6000)).toBe(0x20);
-    expect(test.vm.causes.interrupt).toBe(COSTS.vmExit + 2 * COSTS.vmcsRead + COSTS.vmmEntry + COSTS.timerCallback);
+    expect(test.vm.causes.interrupt).toBe(
+      COSTS.vmExit + COSTS.exitRefill + 2 * COSTS.vmcsRead + COSTS.vmmEntry + COSTS.timerCallback,
+    );
   });
 
   it('wake a guest that halted in the shadow of STI', () => {

@@ -21,6 +21,8 @@ export const HARDWARE_COSTS = [
   'store',
   'readModifyWrite',
   'branch',
+  /** JMP through a register or memory; a call through one is a `call`. */
+  'indirectBranch',
   'call',
   'ret',
   'multiply',
@@ -120,6 +122,10 @@ export const MONITOR_COSTS = [
   'chain',
   /** Find out from the TC address which callout it is. */
   'calloutDispatch',
+  /** Call of a monitor routine that does its work in the translated code's own ring: spills, the monitor's stack, and back. */
+  'tcRoutine',
+  /** Hardware assist: what the monitor itself misses in the TLB that a VM exit has emptied. */
+  'exitRefill',
   /** Convert a TC address to a guest address and undo a half-done sequence. */
   'tcStateRecover',
   /** Check and dispatch one hypercall. */

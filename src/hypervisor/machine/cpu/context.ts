@@ -101,7 +101,7 @@ export class Context extends Core implements HardwareThread {
     this.spend(this.costs.cycles.interruptAcknowledge);
     const vector = this.wiring.interrupts.acknowledge();
     this.updatePoll();
-    return deliver(this, vector, 0, Source.EXTERNAL, s[S.EIP]!) === Result.EXIT ? this.exit : null;
+    return deliver(this, vector, 0, Source.EXTERNAL, s[S.EIP]!) === Result.EXIT ? this.takeExit() : null;
   }
 
   /** The block at EIP, or null with a fault pending. `single` asks for one instruction alone. */

@@ -89,6 +89,7 @@ const WHOLE_LIMIT = 0xfffffffd;
 /** An address masked with this equals its page's tag only if a word there is aligned. */
 const WORD_MASK = -4096 | 3;
 
+const ROUTINE: Exit = { kind: 'routine' };
 /** `translate` found device memory; its physical address is in `devicePhysical`. */
 const DEVICE = -2;
 const FAULT = -1;
@@ -122,6 +123,7 @@ export class Core {
   nextEip = 0;
   /** Why `run` returns, once a helper answered `Result.EXIT`. */
   exit: Exit | null = null;
+  routinePage = -1;
   /** What the current VMCS says about exits; null in root operation. */
   controls: NonRootControls | null = null;
   /** The event in whose delivery non-root operation ended, if it was one. */
@@ -546,6 +548,10 @@ export class Core {
     const fetch = this.tlb.fetch;
     const line = fetchLine(linear);
     const tag = line + (this.s[S.CPL] === 3 ? 1 : 0);
+    if (page >>> 0 === this.routinePage && this.s[S.CPL] === 1) {
+      this.exit = ROUTINE;
+      return this.raise(Vector.UD);
+    }
     if (fetch[tag] !== page && !(this.tlb.bringFetchHome(line, page) && fetch[tag] === page)) {
       const info = this.#walk(linear, false, this.s[S.CPL] === 3);
       if (info < 0) return false;

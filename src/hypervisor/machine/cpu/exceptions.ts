@@ -35,11 +35,13 @@ function classOf(vector: number): number {
   return vector === Vector.DE || (vector >= Vector.TS && vector <= Vector.GP) ? CLASS_CONTRIBUTORY : CLASS_BENIGN;
 }
 
-/** Delivers the pending fault of the instruction at EIP. */
+/** Delivers the pending fault of the instruction at EIP. Answers as `deliver`. */
 export function deliverFault(cpu: Core): number {
   const vector = cpu.faultVector;
   const code = cpu.faultCode;
   cpu.faultVector = -1;
+  // A fetch that ended the run instead.
+  if (cpu.exit !== null) return Result.EXIT;
   return deliver(cpu, vector, code, Source.FAULT, cpu.s[S.EIP]!);
 }
 

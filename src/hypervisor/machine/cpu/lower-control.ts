@@ -32,7 +32,7 @@ const jmp: Lower = (low, ins) => {
     default:
   }
   if (ins.isJmpFarIndirect) return farIndirect(low, ins, 'jumpFar');
-  low.spend('branch');
+  low.spend('indirectBranch');
   low.end(Op.JUMP_INDIRECT, 0, indirectTarget(low, ins));
 };
 

@@ -40,6 +40,11 @@ export interface HardwareThread {
   /** Raises or lowers the INTR pin. */
   setIntr(level: boolean): void;
 
+  /**
+   * Linear address of a page of the host's own code for CPL 1, or -1. As ring 0 it is not simulated: control that gets there ends the
+   * run. Nothing may be mapped there.
+   */
+  routinePage: number;
   /** Hardware virtualization. */
   readonly vmx: Vmx;
   /** Ends VMX non-root operation for good, without an exit. */

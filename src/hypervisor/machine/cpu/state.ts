@@ -219,6 +219,8 @@ export type Exit =
       /** Length of the instruction in bytes, 0 where none is to blame. */
       readonly instructionBytes: number;
     }
+  /** Control got to the page of the host's own routines (`HardwareThread.routinePage`). EIP is there; nothing is charged. */
+  | { readonly kind: 'routine' }
   /** Triple fault: hardware would assert SHUTDOWN. */
   | { readonly kind: 'shutdown'; readonly reason: string };
 

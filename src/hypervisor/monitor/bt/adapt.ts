@@ -63,7 +63,8 @@ export class Adaptation {
 
   /**
    * Performs the store; the guest must be out, at the instruction. False when nothing was done: the instruction has to run
-   * by itself. Charges the walk and the accesses.
+   * by itself. Charges the walk, the accesses and the search for
+   * traces.
    */
   perform(instruction: Decoded): boolean {
     const vcpu = this.#vcpu;
@@ -74,7 +75,10 @@ export class Adaptation {
     const linear = linearOf(vcpu, seg, offset, width, true);
     // A store across pages could fail half way.
     if (isFault(linear) || (linear & 4095) + width > 4096) return false;
-    const store = (value: number): boolean => !isFault(vcpu.memory.write(linear, width, value, false));
+    const store = (value: number): boolean => {
+      vcpu.thread.charge(vcpu.costs.traceLookup);
+      return !isFault(vcpu.memory.write(linear, width, value, false));
+    };
     const { mnemonic } = instruction;
     const source =
       instruction.op1Kind === OpKind.Register

@@ -1,6 +1,8 @@
 /** Collects one unit: code, the guest state at each TC instruction, callouts and ways out. */
+import { assert } from '../../base/assert.js';
+import { ROUTINE_LINEAR } from '../hole.js';
 import type { GuestInstruction } from './classify.js';
-import { Emitter, Reg } from './emit.js';
+import { CALLOUT_BYTES, Emitter, Reg, ROUTINE_BYTES } from './emit.js';
 import { Slot } from './layout.js';
 import { type Callout, type CalloutSite, Continuation, type PointKind, type TcPoint, type TuCode } from './unit.js';
 
@@ -47,14 +49,27 @@ export class UnitBuilder {
 
   /** A callout where the guest state is exact. */
   callout(eip: number, callout: Callout): void {
-    this.#callouts.push({ at: this.exact(eip).callout(), callout });
+    this.#callouts.push({ at: this.exact(eip).callout(), bytes: CALLOUT_BYTES, callout });
+  }
+
+  /**
+   * The same for what the monitor does in ring 1, where the guest state is exact: no gate, no change of the ring. The guest's stack is not
+   * ours to push a return address on.
+   */
+  routine(eip: number, callout: Callout): void {
+    const at = this.emit.offset;
+    const behind = this.emit.origin + at + ROUTINE_BYTES;
+    this.exact(eip).setSlot(Slot.RETURN, behind);
+    this.exact(eip).jump(ROUTINE_LINEAR);
+    assert(this.emit.offset - at === ROUTINE_BYTES, 'the call of a routine has another length');
+    this.#callouts.push({ at, bytes: ROUTINE_BYTES, callout });
   }
 
   /** A direct way out to `eip`. */
   exit(eip: number, conditionAt?: number): void {
     const continuation = new Continuation(eip, this.emit.offset, conditionAt);
     this.#continuations.push(continuation);
-    this.#callouts.push({ at: this.exact(eip).exit(), callout: { kind: 'exit', continuation } });
+    this.#callouts.push({ at: this.exact(eip).exit(), bytes: CALLOUT_BYTES, callout: { kind: 'exit', continuation } });
   }
 
   /** Code for the end of the unit: rare paths, reached by forward jumps. */

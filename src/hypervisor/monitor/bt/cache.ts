@@ -21,11 +21,12 @@ import { type Decoded, decode } from '../decoded.js';
 import { TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
 import type { MonitoredVm } from '../monitored-vm.js';
 import { type GuestInstruction, isNarrowTransfer } from './classify.js';
-import { EXIT_BYTES } from './emit.js';
+import { EXIT_BYTES, ROUTINE_BYTES } from './emit.js';
 import { HASH_BYTES, HASH_ENTRY_BYTES, LOOKUP_CODE_BYTES, TU_BYTES_MAX } from './layout.js';
 import { lookupCode, type SharedCode } from './translate.js';
 import {
   type Callout,
+  type CalloutSite,
   type Continuation,
   link,
   type SourceSpan,
@@ -61,6 +62,8 @@ export class FoundCallout {
     at: number,
     /** The guest state there. */
     readonly point: TcPoint,
+    /** Length of the TC code that asks. */
+    readonly bytes: number,
   ) {
     this.#at = at | 0;
     this.cause = callout.kind === 'exit' ? 'translation' : 'callout';
@@ -77,8 +80,19 @@ export class FoundCallout {
     return this.#at === (tcAddress | 0);
   }
 
+  /** Guest EIP behind the instruction. */
   get behind(): number {
     return this.#behind >>> 0;
+  }
+
+  /** TC address behind the code that asks. */
+  get tcBehind(): number {
+    return (this.#at + this.bytes) >>> 0;
+  }
+
+  /** Performed in ring 1, without a gate. */
+  get isRoutine(): boolean {
+    return this.bytes === ROUTINE_BYTES;
   }
 
   /** The instruction that this callout is for, decoded when it is first performed; undefined where it is none. */
@@ -266,7 +280,7 @@ export class TranslationCache {
     this.#placed.push(tu);
     this.#starts.push(tu.tcStart - TC_LINEAR);
     this.#byLinear.set(linear | 0, tu);
-    for (const { at, callout } of code.callouts) this.#addCallout(tu.tcStart + at, callout, tu);
+    for (const site of code.callouts) this.#addCallout(tu.tcStart + site.at, site, tu);
     for (const { linear: at } of sources) addTo(this.#byLpn, at >>> 12, tu);
     for (const ppn of tu.ppns) if (addTo(this.#byPpn, ppn, tu)) this.onFirstUnit(ppn);
     return tu;
@@ -369,13 +383,13 @@ export class TranslationCache {
   }
 
   #addSharedCallouts(): void {
-    for (const { at, callout } of this.shared.callouts) this.#addCallout(this.lookupAt + at, callout, undefined);
+    for (const site of this.shared.callouts) this.#addCallout(this.lookupAt + site.at, site, undefined);
   }
 
-  #addCallout(tcAddress: number, callout: Callout, tu: Tu | undefined): void {
+  #addCallout(tcAddress: number, { callout, bytes }: CalloutSite, tu: Tu | undefined): void {
     const point = this.pointAt(tcAddress);
     assert(point !== undefined, 'a callout without a guest state');
-    this.#callouts.set(tcAddress | 0, new FoundCallout(callout, tu, tcAddress, point));
+    this.#callouts.set(tcAddress | 0, new FoundCallout(callout, tu, tcAddress, point, bytes));
   }
 
   #hashMachine(index: number): number {

@@ -9,12 +9,11 @@ import { isFault } from '../guest-fault.js';
 import { HYPERCALL_VECTOR } from '../hole.js';
 import { deliver, eventOf } from '../inject.js';
 import { addressOf } from '../operands.js';
-import { emulateDecoded } from '../privileged.js';
+import { emulateDecoded, performDecoded } from '../privileged.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { FoundCallout } from './cache.js';
 import type { GuestInstruction } from './classify.js';
-import { CALLOUT_BYTES } from './emit.js';
 import type { BtTechnique } from './technique.js';
 import type { Callout, Continuation } from './unit.js';
 
@@ -36,20 +35,20 @@ export class Callouts {
       bt.capture();
       return this.#perform(instruction, found);
     }
-    const { tu, at } = found;
+    const { tu } = found;
     const callout = found.callout as Exclude<Callout, { kind: 'instruction' }>;
     switch (callout.kind) {
       case 'pendingBehind':
         // The transfer is carried out first: `enter` sees the shadow and steps to the boundary behind it.
-        vcpu.thread.s[S.EIP] = at + CALLOUT_BYTES;
+        vcpu.thread.s[S.EIP] = found.tcBehind;
         vcpu.interruptShadow = true;
         return RESUME;
       case 'override':
-        bt.startOverride(at + CALLOUT_BYTES, callout.segment);
+        bt.startOverride(found.tcBehind, callout.segment);
         return RESUME;
       case 'pending':
         bt.capture();
-        bt.resumeAt(tu!, at + CALLOUT_BYTES, vcpu.eip);
+        bt.resumeAt(tu!, found.tcBehind, vcpu.eip);
         return RESUME;
       case 'exit':
         bt.capture();
@@ -117,21 +116,22 @@ export class Callouts {
       vcpu.eip = guest.eip;
     }
     if (found.isNarrow(guest)) return this.#unsupported(guest);
+    const perform = () => (found.isRoutine ? performDecoded(vcpu, instruction) : emulateDecoded(vcpu, instruction));
     const effect =
       instruction.mnemonic === Mnemonic.Invlpg
-        ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), () => emulateDecoded(vcpu, instruction))
-        : emulateDecoded(vcpu, instruction);
+        ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), perform)
+        : perform();
     vcpu.eip >>>= 0;
     switch (effect?.kind) {
       case 'next':
       case 'jumped':
-        if (vcpu.eip === next && !found.leaves) bt.resumeAt(tu, at + CALLOUT_BYTES, next);
+        if (vcpu.eip === next && !found.leaves) bt.resumeAt(tu, found.tcBehind, next);
         return RESUME;
       case 'again':
         bt.resumeAt(tu, at, vcpu.eip);
         return RESUME;
       case 'halt':
-        bt.resumeAt(tu, at + CALLOUT_BYTES, next);
+        bt.resumeAt(tu, found.tcBehind, next);
         return { kind: 'halted' };
       case 'fault': {
         if (effect.vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;

@@ -28,8 +28,8 @@ export const GUEST_CLASSES = {
   jmpIndirect: 'target through the hash',
   callIndirect: 'pushes the guest return address, target through the hash',
   ret: 'target from the guest stack through the hash',
-  callout: 'performed by the monitor',
-  adapted: 'store to a watched page, performed by the monitor without a fault',
+  callout: 'performed by the monitor; IN and OUT by a ring-1 routine of it',
+  adapted: 'store to a watched page, performed by a ring-1 routine of the monitor without a fault',
   invalid: 'no instruction: UD2',
 } as const;
 export type GuestClass = keyof typeof GUEST_CLASSES;
@@ -240,6 +240,12 @@ export const isBlockStore = ({ bytes }: GuestInstruction): boolean => {
   const { prefixes, opcodeAt } = dissect(bytes);
   const repeated = prefixes.includes(0xf3) || prefixes.includes(0xf2);
   return repeated && [0xa4, 0xa5, 0xaa, 0xab].includes(bytes[opcodeAt]!);
+};
+
+/** IN and OUT of one value: the virtual device is a few loads and stores away. */
+export const isPortAccess = ({ bytes }: GuestInstruction): boolean => {
+  const op = bytes[dissect(bytes).opcodeAt]!;
+  return (op & 0xfc) === 0xe4 || (op & 0xfc) === 0xec;
 };
 
 /** True for near transfers with 16-bit operand size, which truncate EIP: no kernel uses them, and they are not built. */

@@ -8,6 +8,8 @@ export const Reg = { EAX: 0, ECX: 1, EDX: 2, EBX: 3, ESP: 4, EBP: 5, ESI: 6, EDI
 
 /** Bytes of a callout, and of an exit that can be patched into a jump. */
 export const CALLOUT_BYTES = 2;
+/** Of the call of a ring-1 routine. */
+export const ROUTINE_BYTES = 16;
 export const EXIT_BYTES = 5;
 
 const GS = 0x65;

@@ -33,6 +33,8 @@ export const Slot = {
   TC_TARGET: slot(3),
   /** Selector that the guest believes to be in GS, zero-extended. */
   GS: slot(4),
+  /** TC address to which a ring-1 routine of the monitor returns. */
+  RETURN: slot(5),
 } as const;
 
 /** Byte offset of a slot in the vCPU page. */

@@ -10,9 +10,10 @@
  */
 import { Seg } from '../../machine/cpu/state.js';
 import type { UnitBuilder } from './builder.js';
-import { dissect, type GuestClass, type GuestInstruction } from './classify.js';
-import { Reg } from './emit.js';
+import { dissect, type GuestClass, type GuestInstruction, isPortAccess } from './classify.js';
+import { Reg, ROUTINE_BYTES } from './emit.js';
 import { Slot } from './layout.js';
+import type { Callout } from './unit.js';
 
 /** EFLAGS.IF. The hardware flag is always set in translated code. */
 const IF = 0x200;
@@ -106,7 +107,11 @@ const movFromSelector: Sequence = (unit, guest) => {
 
 const copy: Sequence = (unit, guest) => unit.exact(guest.eip).raw(guest.bytes);
 
-const callout: Sequence = (unit, guest) => unit.callout(guest.eip, { kind: 'instruction', instruction: guest });
+const callout: Sequence = (unit, guest) => {
+  const asked: Callout = { kind: 'instruction', instruction: guest };
+  if (isPortAccess(guest)) unit.routine(guest.eip, asked);
+  else unit.callout(guest.eip, asked);
+};
 
 export const SEQUENCES: Readonly<Record<GuestClass, Sequence>> = {
   ident: copy,
@@ -233,8 +238,8 @@ export const SEQUENCES: Readonly<Record<GuestClass, Sequence>> = {
   callout,
 
   adapted: (unit, guest) => {
-    const plainAt = unit.emit.offset + 2;
-    unit.callout(guest.eip, { kind: 'adapted', instruction: guest, plainAt });
+    const plainAt = unit.emit.offset + ROUTINE_BYTES;
+    unit.routine(guest.eip, { kind: 'adapted', instruction: guest, plainAt });
     unit.exact(guest.eip).raw(guest.bytes);
   },
 

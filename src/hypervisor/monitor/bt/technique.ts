@@ -25,7 +25,7 @@ import { Attr, type Exit, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
-import { CALLOUT_VECTOR, MonitorSelector, TC_BYTES } from '../hole.js';
+import { CALLOUT_VECTOR, MonitorSelector, ROUTINE_LINEAR, TC_BYTES } from '../hole.js';
 import type { Outcome, Technique } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { Adaptation } from './adapt.js';
@@ -34,6 +34,8 @@ import { type FoundCallout, TranslationCache } from './cache.js';
 import { Callouts } from './callouts.js';
 import { type GuestInstruction, isBlockStore } from './classify.js';
 import { describeUnit } from './disassemble.js';
+import { ROUTINE_BYTES } from './emit.js';
+import { inVcpuPage, Slot } from './layout.js';
 import { Mappings } from './mappings.js';
 import { readUnit } from './source.js';
 import { translate } from './translate.js';
@@ -64,6 +66,9 @@ export class BtTechnique implements Technique {
   /** TC address and guest EIP for `#resume`, as int32: V8 keeps larger numbers in objects of their own. */
   #resumeAt = 0;
   #resumeEip = 0;
+  /** The last exit was a routine in ring 1; the guest has gone on right behind a callout. */
+  #inRing1 = false;
+  #resumed = false;
   /** A TC instruction that runs with a guest segment in hardware GS. */
   #overrideAt: number | undefined;
   /** Interrupts are held off where hardware is (`vcpu.interruptShadow` is the loop's, which clears it before it enters). */
@@ -92,12 +97,14 @@ export class BtTechnique implements Technique {
     vcpu.descriptors.setTcSegments(false);
     // SYSENTER leads to the monitor; whether the guest has set it up is found out there.
     vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
+    vcpu.thread.routinePage = ROUTINE_LINEAR;
   }
 
   /** Gives the machine pages of the TC back and lets go of all traces of code. The guest must be out. */
   destroy(): void {
     const { vcpu, cache } = this;
     assert(!vcpu.inHardware, 'the guest is inside the TC');
+    vcpu.thread.routinePage = -1;
     cache.destroy(linear => vcpu.shadow.unmapHole(linear));
     vcpu.vm.counters.tcBytes = 0;
   }
@@ -107,11 +114,15 @@ export class BtTechnique implements Technique {
     const { thread } = vcpu;
     this.#callout = undefined;
     if (vcpu.inHardware && vcpu.cpl !== 3) this.#leaveRetired();
+    this.#resumed = false;
     if (!vcpu.inHardware) {
       const trouble = this.#load();
       if (trouble !== undefined) return trouble;
     }
-    vcpu.chargeEntry();
+    // A routine in ring 1 returns by a jump.
+    if (this.#inRing1 && this.#resumed) vcpu.account(vcpu.cause);
+    else vcpu.chargeEntry();
+    this.#inRing1 = false;
     let exit: Exit;
     if (vcpu.cpl === 3) {
       this.#heldOff = false;
@@ -146,16 +157,18 @@ export class BtTechnique implements Technique {
       this.capture();
       return this.#user.handle(exit);
     }
-    if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
     if (this.#callout !== undefined) {
       vcpu.account(this.#callout.cause);
       if (this.#callout.cause === 'translation') vcpu.vm.counters.tcExits += 1;
       else vcpu.vm.counters.callouts += 1;
-      vcpu.thread.charge(vcpu.costs.vmmEntry + vcpu.costs.calloutDispatch);
+      this.#inRing1 = this.#callout.isRoutine;
+      const { tcRoutine, vmmEntry, calloutDispatch } = vcpu.costs;
+      vcpu.thread.charge(this.#inRing1 ? tcRoutine : vmmEntry + calloutDispatch);
       const outcome = this.#callouts.handle(this.#callout);
       this.#heldOff = vcpu.interruptShadow;
       return outcome;
     }
+    if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
     vcpu.account('trueFault');
     vcpu.thread.charge(vcpu.costs.vmmEntry);
     const site = exit.vector === Vector.UD ? this.#site() : undefined;
@@ -302,6 +315,7 @@ export class BtTechnique implements Technique {
     if (resume !== undefined && this.#resumeEip === (vcpu.eip | 0) && !resume.retired) {
       this.cache.expect(resume);
       tcAddress = this.#resumeAt;
+      this.#resumed = true;
     } else {
       const tu = this.unitFor(vcpu.eip);
       if (isFault(tu)) {
@@ -404,10 +418,23 @@ export class BtTechnique implements Technique {
       assert(this.#callout !== undefined, 'a callout from nowhere');
       vcpu.thread.s[S.EIP] = at;
     }
+    if (exit.kind === 'routine') {
+      this.#callout = this.#routine();
+      vcpu.thread.s[S.EIP] = this.#callout.at;
+    }
     if (exit.kind === 'shutdown') return;
     const point = this.#point();
     this.#heldOff = point.shadow || point.kind === 'inside';
     vcpu.interruptShadow = this.#heldOff;
+  }
+
+  /** The site whose ring-1 routine hardware has just come to. */
+  #routine(): FoundCallout {
+    const { vcpu } = this;
+    const behind = vcpu.vm.memory.readI32(vcpu.page + inVcpuPage(Slot.RETURN));
+    const found = this.cache.calloutAt((behind - ROUTINE_BYTES) >>> 0);
+    assert(found !== undefined, 'a routine called from nowhere');
+    return found;
   }
 
   /** The guest instruction that begins at the hardware EIP; undefined in the middle of a sequence. */
@@ -423,6 +450,7 @@ export class BtTechnique implements Technique {
   #point(): TcPoint {
     const at = this.vcpu.thread.s[S.EIP]! >>> 0;
     if (this.#callout?.isAt(at) === true) return this.#callout.point;
+    if (at === ROUTINE_LINEAR) return this.#routine().point;
     const point = this.cache.pointAt(at);
     if (point === undefined) throw new MonitorBug(`no guest state for TC address 0x${at.toString(16)}`);
     return point;

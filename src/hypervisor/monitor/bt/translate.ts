@@ -11,7 +11,7 @@ import { assert } from '../../base/assert.js';
 import { DECODER_OPTIONS } from '../../machine/cpu/decoder-options.js';
 import { UnitBuilder } from './builder.js';
 import { decodeGuest, ENDS_UNIT, type GuestClass, type GuestInstruction } from './classify.js';
-import { Emitter, Reg } from './emit.js';
+import { CALLOUT_BYTES, Emitter, Reg } from './emit.js';
 import { LOOKUP_CODE_BYTES, Slot, TU_BYTES_MAX, TU_INSTRUCTIONS_MAX } from './layout.js';
 import { SEQUENCES } from './sequences.js';
 import type { CalloutSite, TcPoint, TuCode } from './unit.js';
@@ -116,7 +116,7 @@ export function lookupCode(at: number, hashAt: number): SharedCode {
   const hit = point('both').jecxz();
   point('both').loadSlot(Reg.EAX, Slot.EAX);
   point('both').loadSlot(Reg.ECX, Slot.ECX);
-  const callouts: CalloutSite[] = [{ at: point('none').callout(), callout: { kind: 'lookup' } }];
+  const callouts: CalloutSite[] = [{ at: point('none').callout(), bytes: CALLOUT_BYTES, callout: { kind: 'lookup' } }];
   emit.landShort(hit);
   point('both').zeroExtend16(Reg.ECX, Reg.EAX);
   point('both').loadIndexed8(Reg.ECX, Reg.ECX, hashAt + 4);

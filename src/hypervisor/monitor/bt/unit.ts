@@ -55,8 +55,10 @@ export type Callout =
   | { readonly kind: 'lookup' };
 
 export interface CalloutSite {
-  /** Offset of the INT from the start of the unit. */
+  /** Offset of the INT, or of the call of a ring-1 routine, from the start of the unit. */
   readonly at: number;
+  /** Its length: the guest goes on behind it. */
+  readonly bytes: number;
   readonly callout: Callout;
 }
 

@@ -59,6 +59,9 @@ export class ExitHandlers {
     const { thread, costs } = vcpu;
     thread.vmx.read(Field.GUEST_RIP);
     thread.vmx.read(Field.EXIT_INSTRUCTION_BYTES);
+    // Blocking by STI ends with the instruction, and TF traps behind it.
+    thread.vmx.read(Field.GUEST_INTERRUPTIBILITY);
+    thread.vmx.read(Field.GUEST_RFLAGS);
     if (exit.reason !== ExitReason.IO || (exit.qualification & IoQualification.STRING) === 0)
       thread.charge(costs.emulate);
     switch (exit.reason) {

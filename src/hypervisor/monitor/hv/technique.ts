@@ -36,7 +36,7 @@ import {
 } from '../../machine/cpu/state.js';
 import { CpuControl, Interruption, InterruptionType } from '../../machine/vmx/controls.js';
 import { CR4_VMXE } from '../../machine/vmx/entry-checks.js';
-import { Field } from '../../machine/vmx/fields.js';
+import { Field, nth } from '../../machine/vmx/fields.js';
 import { visibleControl } from '../../machine/vmx/intercepts.js';
 import { guestState } from '../../machine/vmx/vmx.js';
 import { armBreakpoints } from '../debug-registers.js';
@@ -52,6 +52,17 @@ const DELIVERED: Delivery = { kind: 'delivered' };
 const SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS, Seg.TR, Seg.LDTR] as const;
 /** EFLAGS bits besides IF that the vCPU page holds for a guest that is out. */
 const VIRTUAL_FLAGS = Flag.IOPL | Flag.NT;
+
+/** What an emulator has to know besides the general registers: where it is, in which mode, and the segment of the operand. */
+const EMULATOR_READS = [
+  Field.GUEST_RIP,
+  Field.GUEST_RFLAGS,
+  nth(Field.GUEST_ES_BASE, Seg.CS),
+  nth(Field.GUEST_ES_RIGHTS, Seg.CS),
+  nth(Field.GUEST_ES_BASE, Seg.DS),
+  nth(Field.GUEST_ES_LIMIT, Seg.DS),
+  nth(Field.GUEST_ES_RIGHTS, Seg.DS),
+] as const;
 
 /** An event for the VM-entry interruption information. */
 interface Injection {
@@ -178,6 +189,7 @@ export class HvTechnique implements Technique {
     vcpu.accountGuest();
     vmx.exit(exit);
     this.#inside = false;
+    vcpu.thread.charge(vcpu.costs.exitRefill);
     vmx.read(Field.EXIT_REASON);
     if (exit.kind === 'monitor') {
       vmx.read(Field.EXIT_INTERRUPTION);
@@ -285,6 +297,14 @@ export class HvTechnique implements Technique {
       this.#injection = { ...this.#injection, vector: Vector.DF, errorCode: 0 };
     }
     return DELIVERED;
+  }
+
+  /** Software carries an instruction out: it fetches the bytes and asks for what segments and flags are. */
+  beginEmulation(): void {
+    const { vcpu } = this;
+    const { costs, thread } = vcpu;
+    for (const field of EMULATOR_READS) thread.vmx.read(field);
+    thread.charge(2 * costs.guestWalkLevel + costs.guestMemoryAccess);
   }
 
   handle(exit: Exit): Outcome {

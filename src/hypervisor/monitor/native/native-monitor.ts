@@ -69,6 +69,7 @@ export class NativeMonitor {
         case 'monitor':
         case 'sysenter':
         case 'vmExit':
+        case 'routine':
           return { kind: 'stopped', reason: `the processor left for a monitor that does not exist (${exit.kind})` };
         default:
           assertNever(exit);
