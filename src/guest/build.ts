@@ -1,6 +1,6 @@
 /**
- * `npm run build:guest [-- --check]`: compiles kernel and programs and writes fixtures/guest.elf, guest.map and guest.sha256; and the
- * nanobenchmarks' kernel, nano.elf.
+ * `npm run build:guest [-- --check]`: compiles kernel and programs and writes fixtures/guest.elf, guest.map and guest.sha256; and two
+ * kernels of a few files each: the nanobenchmarks' (nano.elf) and the one that checks a VMI ROM (vmi-conformance.elf).
  * `--check` builds into a scratch folder and exits 1 when the committed image differs. The same compiler gives the same bytes
  * wherever it runs: no time, path or host name goes in.
  */
@@ -127,18 +127,18 @@ function build(out: string): void {
   );
 }
 
-/** The test kernel of the nanobenchmarks: `out/nano.elf`. */
-function buildNano(out: string): void {
-  const root = join(GUEST, 'nano');
-  const dir = join(out, 'nano');
+/** A test kernel without programs, from the folder of its name: `out/NAME.elf`. */
+function buildSmall(name: string, out: string): void {
+  const root = join(GUEST, name);
+  const dir = join(out, name);
   mkdirSync(dir, { recursive: true });
   const flags = [...COMMON_FLAGS, '-isystem', compilerHeaders(), '-mregparm=3'];
   const objects = sources(root, ['.c', '.S']).map(source => compile(root, source, dir, flags));
   const linked = join(dir, 'linked');
   // Code, data and page tables of so small a kernel share one segment on purpose.
-  const script = ['--no-warn-rwx-segments', '-T', join(root, 'nano.lds')];
+  const script = ['--no-warn-rwx-segments', '-T', join(root, `${name}.lds`)];
   tool('ld', [...LINK_FLAGS, ...script, '-o', linked, ...objects], dir);
-  tool('objcopy', ['--strip-all', linked, join(out, 'nano.elf')], out);
+  tool('objcopy', ['--strip-all', linked, join(out, `${name}.elf`)], out);
 }
 
 /** `#define DEV_*` lines of fs.h: the table's device numbers are stated there. */
@@ -151,14 +151,15 @@ function deviceNumbers(root: string): string {
 
 const sha256 = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
 
+const SMALL_IMAGES = ['nano', 'vmi-conformance'] as const;
 /** Images by name; `NAME.sha256` stands beside each. */
-const IMAGES = ['guest', 'nano'] as const;
+const IMAGES = ['guest', ...SMALL_IMAGES] as const;
 
 function main(check: boolean): number {
   const out = mkdtempSync(join(tmpdir(), 'vmitop-guest-'));
   try {
     build(out);
-    buildNano(out);
+    for (const name of SMALL_IMAGES) buildSmall(name, out);
     return check ? compare(out) : install(out);
   } catch (error) {
     if (!(error instanceof BuildError)) throw error;

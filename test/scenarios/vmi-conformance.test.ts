@@ -1,0 +1,121 @@
+/**
+ * The kernel that checks a VMI ROM as an unmodified one would use it (src/guest/vmi-conformance): every call by patched sites, and
+ * the pitfalls of kernels that were built for the interface.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { createHost, type Host, type HostEvent, type Mode } from '../../src/hypervisor/index.js';
+import { CALLS } from '../../src/hypervisor/monitor/vmi/calls.js';
+import { type EngineSetting, inSetting } from '../engine-setting.js';
+import { consoleOf, findings } from './run-guest.js';
+
+const IMAGE = readFileSync(new URL('../../fixtures/vmi-conformance.elf', import.meta.url));
+/** It takes 55. */
+const QUANTA_MAX = 200;
+/** Those that concern a hypervisor; the last two of the list are properties of Linux versions. */
+const PITFALLS = Array.from({ length: 30 }, (_, index) => index + 1);
+
+interface Run {
+  readonly lines: readonly string[];
+  readonly events: readonly HostEvent[];
+  readonly host: Host;
+}
+
+function run(mode: Mode, append = '', setting: EngineSetting = 'normal'): Run {
+  const monitor = mode === 'vmi' ? 'bt' : mode;
+  const vm = {
+    name: 'vm',
+    memoryMib: 16,
+    monitor,
+    vmi: mode === 'vmi',
+    image: 'image',
+    append,
+    powerOn: true,
+  } as const;
+  const host = inSetting(setting, () =>
+    createHost({
+      name: 'test',
+      pcpus: 1,
+      memoryMib: 256,
+      costs: 'xeon-5160',
+      images: { image: new Uint8Array(IMAGE) },
+      vms: [vm],
+      sampleIntervalMs: 10,
+      auditEveryQuanta: 1,
+    }),
+  );
+  const events: HostEvent[] = [];
+  const isOver = () => events.some(event => event.kind === 'power' && event.state !== 'on');
+  for (let i = 0; i < QUANTA_MAX && !isOver(); i++) {
+    host.advance(host.nowCycles + host.quantumCycles);
+    events.push(...host.drainEvents());
+  }
+  return { lines: consoleOf(events).trimEnd().split('\n'), events, host };
+}
+
+test('the image is the one that its hash names', () => {
+  const [expected] = readFileSync(new URL('../../fixtures/vmi-conformance.sha256', import.meta.url), 'utf8').split(' ');
+  expect(createHash('sha256').update(IMAGE).digest('hex')).toBe(expected);
+});
+
+describe('under VMI', () => {
+  let vmi: Run;
+  beforeAll(() => {
+    vmi = run('vmi');
+  });
+
+  test('no check fails, and none is missing at the end', () => {
+    expect(vmi.lines.filter(line => line.startsWith('FAIL'))).toEqual([]);
+    const passed = vmi.lines.filter(line => line.startsWith('ok ')).length;
+    expect(vmi.lines.at(-1)).toBe(`PASS ${passed}`);
+    // Three lines a call come of patching alone.
+    expect(passed).toBeGreaterThan(3 * CALLS.length + 250);
+  });
+
+  test('every call of the list is checked, each offered one by more than its relocation', () => {
+    const linesOf = (name: string) => vmi.lines.filter(line => line.startsWith(`ok ${name}: `));
+    for (const { name } of CALLS) {
+      const behaviour = linesOf(name).filter(line => !/relocation|is no jump|has code/.test(line));
+      expect(behaviour.length, name).toBeGreaterThan(0);
+    }
+    for (const { name, how } of CALLS.filter(call => call.how === 'none' && call.name !== 'RDPMC'))
+      expect(
+        linesOf(name).some(line => line.includes('is not offered')),
+        `${name} ${how}`,
+      ).toBe(true);
+  });
+
+  test('every pitfall that concerns a hypervisor is checked', () => {
+    const named = new Set(
+      vmi.lines.flatMap(line => [...(/\(pitfalls? ([\d, ]+)\)/.exec(line)?.[1] ?? '').matchAll(/\d+/g)].map(Number)),
+    );
+    expect(PITFALLS.filter(pitfall => !named.has(pitfall))).toEqual([]);
+  });
+
+  test('the audits find nothing, and Shutdown ends it', () => {
+    expect(findings(vmi.events)).toEqual([]);
+    expect(vmi.host.sample().vms[0]).toMatchObject({ power: 'off', mode: 'vmi', vmiActive: true });
+    expect(vmi.events.at(-1)).toMatchObject({ kind: 'power', state: 'off', reason: 'powered off by the guest' });
+  });
+
+  test.each(['never', 'always', 'later'] as const)('the same bytes with the engine setting "%s"', setting => {
+    const other = run('vmi', '', setting);
+    expect(other.events).toEqual(vmi.events);
+    expect(other.host.guestDigest('vm')).toBe(vmi.host.guestDigest('vm'));
+  });
+
+  test('on its command line Reboot ends it instead', () => {
+    const { events, lines } = run('vmi', 'end=reset');
+    // The machine that comes up at once begins again.
+    expect(lines).toContain(vmi.lines.at(-1));
+    expect(events.filter(event => event.kind === 'power').map(event => event.reason)).toContain('reset by the guest');
+  });
+});
+
+test.each(['native', 'bt', 'hv'] as const)('under %s without VMI there is no ROM, and it says so', mode => {
+  const { lines, events, host } = run(mode);
+  expect(lines).toEqual(['vmi-conformance', 'no VMI ROM between 0xc0000 and 0xe0000: this kernel stays native']);
+  expect(host.sample().vms[0]).toMatchObject({ power: 'off', vmiActive: false });
+  expect(findings(events)).toEqual([]);
+});
