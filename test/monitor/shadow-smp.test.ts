@@ -149,7 +149,11 @@ describe.each(['shared', 'own'] as const)('two vCPUs with %s shadow tables', sha
     two.shadow.pagingChanged();
     expect([pair.read(two, 0x36000), pair.read(one, HIGH + 0x3000)]).toEqual([7, 7]);
     expect(pair.audit()).toEqual([]);
+    two.traces.listen('code', () => expect.unreachable('a vCPU that is no more has heard of a store'));
     two.destroy();
+    one.traces.watch(0x36 as Ppn, 'code');
+    pair.run(one, `mov dword [${HIGH + 0x3000}], 7`);
+    one.traces.unwatch(0x36 as Ppn, 'code');
     expect(pair.read(one, HIGH + 0x3000)).toBe(7);
     expect(one.shadow.audit()).toEqual([]);
     one.destroy();

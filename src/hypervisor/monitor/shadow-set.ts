@@ -48,7 +48,7 @@ export class ShadowSet {
     this.vm = vm;
     this.traces = traces;
     this.follower = new ShadowFollower(this);
-    traces.join(this.follower);
+    traces.follow(this.follower);
   }
 
   /** Machine pages that hold shadows. */
@@ -59,11 +59,6 @@ export class ShadowSet {
   /** Every shadow, in the order in which they were made. */
   get shadows(): Iterable<ShadowTable> {
     return this.#byMpn.values();
-  }
-
-  /** The shadow in this machine page. */
-  at(mpn: number): ShadowTable | undefined {
-    return this.#byMpn.get(mpn);
   }
 
   /** The shadow of a guest's page table. `global`: for vCPUs with CR4.PGE. */
@@ -319,6 +314,17 @@ export class ShadowSet {
     table.parents.clear();
     by.thread.charge(by.costs.shadowEntryDrop * table.count);
     for (let index = 0; table.count > 0; index++) if (table.entry(index) !== 0) this.#forgetLeaf(table, index);
+  }
+
+  /** A vCPU begins to use the set. */
+  join(member: ShadowMmu): void {
+    this.members.push(member);
+  }
+
+  /** A vCPU whose shadows are retired does not use the set any more. Nobody can join it again behind the last one. */
+  leave(member: ShadowMmu): void {
+    this.members.splice(this.members.indexOf(member), 1);
+    if (this.members.length === 0) this.traces.unfollow(this.follower);
   }
 
   /** Drops every directory of a vCPU, and the tables that no other vCPU's directories lead to. Its TLB lines must go, too. */

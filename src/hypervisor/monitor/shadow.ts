@@ -68,7 +68,7 @@ export class ShadowMmu {
     this.set = set;
     this.#memory = vcpu.vm.memory;
     this.hole = new HoleTables(vcpu.vm, vcpu.holeBase);
-    set.members.push(this);
+    set.join(this);
   }
 
   /** Machine page of the shadow directory in use. */
@@ -362,6 +362,6 @@ export class ShadowMmu {
   destroy(): void {
     this.retireAll();
     this.hole.destroy();
-    this.set.members.splice(this.set.members.indexOf(this), 1);
+    this.set.leave(this);
   }
 }

@@ -39,18 +39,26 @@ export class TraceBook {
     code: new Map(),
     descriptors: new Map(),
   };
-  readonly #followers: TraceFollower[] = [];
-  readonly #hands: Traces[] = [];
+  readonly #followers = new Set<TraceFollower>();
+  readonly #hands = new Set<Traces>();
 
-  join(follower: TraceFollower): void {
-    this.#followers.push(follower);
+  follow(follower: TraceFollower): void {
+    this.#followers.add(follower);
+  }
+
+  unfollow(follower: TraceFollower): void {
+    this.#followers.delete(follower);
   }
 
   addHand(hand: Traces): void {
-    this.#hands.push(hand);
+    this.#hands.add(hand);
   }
 
-  get followers(): readonly TraceFollower[] {
+  removeHand(hand: Traces): void {
+    this.#hands.delete(hand);
+  }
+
+  get followers(): ReadonlySet<TraceFollower> {
     return this.#followers;
   }
 
@@ -147,5 +155,10 @@ export class Traces {
   /** Watched pages of one kind, for audits and statistics. */
   watched(kind: TraceKind): readonly Ppn[] {
     return this.book.watched(kind);
+  }
+
+  /** The vCPU is no more: it hears of nothing. */
+  destroy(): void {
+    this.book.removeHand(this);
   }
 }

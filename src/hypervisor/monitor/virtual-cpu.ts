@@ -139,6 +139,7 @@ export class VirtualCpu {
   destroy(): void {
     this.shadow.destroy();
     this.descriptors.destroy();
+    this.traces.destroy();
     this.vm.freeMonitorPage(this.pageMpn, 'tables');
   }
 
