@@ -5,6 +5,7 @@ import { hideBin } from 'yargs/helpers';
 import { UsageError } from '../hypervisor/index.js';
 import { benchCommand } from './commands/bench.js';
 import { bootCommand } from './commands/boot.js';
+import { disasmCommand } from './commands/disasm.js';
 import { recordCommand } from './commands/record.js';
 import { topCommand } from './commands/top.js';
 import { verifyCommand } from './commands/verify.js';
@@ -28,6 +29,7 @@ function parserOf(words: readonly string[], streams: Streams): Argv {
   const commands = {
     boot: bootCommand(streams),
     bench: benchCommand(streams),
+    disasm: disasmCommand(streams),
     record: recordCommand(streams),
     verify: verifyCommand(streams),
     // What each takes is its own business.
@@ -41,7 +43,9 @@ function parserOf(words: readonly string[], streams: Streams): Argv {
   }
   const program = yargs([...words])
     .scriptName('vmitop')
-    .usage('$0 [command]\n\nA small ESX-like host in one process: real x86 guests under binary translation or VMI.')
+    .usage(
+      '$0 [command]\n\nA small ESX-like host in one process: real x86 guests under binary translation, hardware assist or VMI.',
+    )
     .command(topCommand(streams));
   for (const module of Object.values(commands)) program.command(module);
   return program;

@@ -8,6 +8,7 @@
 
 import type { EngineOptions } from './machine/cpu/code-cache.js';
 import type { Workshop } from './machine/cpu/compile/workshop.js';
+import type { CodeAnswer } from './stats/code-listing.js';
 import type { Mode, Sample } from './stats/sample.js';
 import { VmHost } from './vm/host.js';
 
@@ -28,6 +29,7 @@ export {
 } from './replay/recording.js';
 export { type Divergence, type Verification, type VerifyOptions, verifyRecording } from './replay/verify.js';
 export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles, type CauseSpec } from './stats/causes.js';
+export type { CodeAnswer, CodeLine } from './stats/code-listing.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
 export type * from './stats/sample.js';
 
@@ -142,6 +144,8 @@ export interface Host {
   guestDigest(vm: string): string;
   /** Runs the audits of a VM now; an empty list is a clean bill. */
   audit(vm: string): string[];
+  /** Guest code from a linear address on, beside what the translator made of it. Changes nothing. */
+  disassemble(vm: string, linear: number): CodeAnswer;
   /** True when a VM is on. */
   readonly anyPoweredOn: boolean;
 }

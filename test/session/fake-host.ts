@@ -79,6 +79,10 @@ export class FakeHost implements Host {
     return '';
   }
 
+  disassemble(): never {
+    throw new Error('not asked for');
+  }
+
   audit(): string[] {
     return [];
   }

@@ -9,6 +9,7 @@
  * `capture` takes it back.
  */
 import type { Exit } from '../machine/cpu/state.js';
+import type { CodeLine } from '../stats/code-listing.js';
 import type { Delivery, Event } from './inject.js';
 
 export type Outcome =
@@ -56,6 +57,8 @@ export interface Technique {
   onMappingChanged(linear?: number): void;
   /** Another technique has taken the guest over: gives back what was allocated. No other call follows. */
   destroy?(): void;
+  /** Guest code from a linear address on with its translation, where there is one. Changes and charges nothing. */
+  listCode?(linear: number): readonly CodeLine[];
   /** One finding a line; empty when all derived state is consistent. Changes and charges nothing. */
   audit(): string[];
 }

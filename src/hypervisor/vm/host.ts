@@ -22,6 +22,7 @@ import type { CostProfile } from '../machine/costs/profile.js';
 import { CodeCache } from '../machine/cpu/code-cache.js';
 import type { Workshop } from '../machine/cpu/compile/workshop.js';
 import { MachineMemory, RESERVED_BYTES } from '../machine/memory.js';
+import type { CodeAnswer } from '../stats/code-listing.js';
 import type { Sample } from '../stats/sample.js';
 import { hostMemorySample } from '../vmkernel/host-memory.js';
 import { LoadAverage } from '../vmkernel/load-average.js';
@@ -178,6 +179,10 @@ export class VmHost implements Host {
 
   audit(vm: string): string[] {
     return this.#find(vm).audit();
+  }
+
+  disassemble(vm: string, linear: number): CodeAnswer {
+    return this.#find(vm).disassemble(linear);
   }
 
   #quantum(): void {

@@ -7,6 +7,7 @@ import { S, type UnimplementedReport } from '../machine/cpu/state.js';
 import type { MachineMemory } from '../machine/memory.js';
 import type { LoopResult } from '../monitor/loop.js';
 import type { CauseCycles } from '../stats/causes.js';
+import type { CodeLine } from '../stats/code-listing.js';
 import type { Counters } from '../stats/counters.js';
 import type { Mode, VmTimerSample } from '../stats/sample.js';
 import type { MpnAllocator } from '../vmkernel/mpn-allocator.js';
@@ -67,6 +68,8 @@ export interface Instance {
   resetTouched(): void;
   timer(nowCycles: number): Pick<VmTimerSample, 'source' | 'requestedHz' | 'backlog' | 'lagCycles'>;
   audit(): string[];
+  /** Guest code beside its translation; undefined where nothing is translated. */
+  listCode(linear: number): readonly CodeLine[] | undefined;
   /** Non-zero pages of guest memory, by rising PPN. */
   pages(): Iterable<readonly [ppn: number, bytes: Int32Array]>;
   /** Gives every machine page back. */

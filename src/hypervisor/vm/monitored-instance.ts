@@ -28,6 +28,7 @@ import { enterVmi, vmiInitHook } from '../monitor/vmi/init.js';
 import { buildVmiRom } from '../monitor/vmi/rom.js';
 import { ROM_PHYSICAL } from '../monitor/vmi/rom-layout.js';
 import type { CauseCycles } from '../stats/causes.js';
+import type { CodeLine } from '../stats/code-listing.js';
 import type { Counters } from '../stats/counters.js';
 import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
@@ -268,6 +269,10 @@ export class MonitoredInstance implements Instance, MonitoredVm {
 
   audit(): string[] {
     return this.#loop.audit();
+  }
+
+  listCode(linear: number): readonly CodeLine[] | undefined {
+    return this.#loop.technique.listCode?.(linear);
   }
 
   *pages(): Iterable<readonly [number, Int32Array]> {

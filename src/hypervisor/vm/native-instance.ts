@@ -204,6 +204,10 @@ export class NativeInstance implements Instance {
   }
 
   /** Nothing is derived from the guest's tables but the TLB, which may lawfully be older than they are. */
+  listCode(): undefined {
+    return undefined;
+  }
+
   audit(): string[] {
     return [];
   }

@@ -13,6 +13,7 @@ import type { HostEvent, VmConfig } from '../index.js';
 import { S } from '../machine/cpu/state.js';
 import { MachineMemoryExhausted } from '../monitor/monitored-vm.js';
 import { CAUSE_NAMES, type CauseCycles, zeroCauses } from '../stats/causes.js';
+import type { CodeAnswer } from '../stats/code-listing.js';
 import { type Counters, zeroCounters } from '../stats/counters.js';
 import type { Mode, PowerState, VmSample } from '../stats/sample.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
@@ -258,6 +259,22 @@ export class VirtualMachine implements Guest {
 
   audit(): string[] {
     return this.#instance?.audit() ?? [];
+  }
+
+  /** Guest code from a linear address on beside its translation. Changes nothing. */
+  disassemble(linear: number): CodeAnswer {
+    const { name } = this.config;
+    if (this.#instance === undefined) return { ok: false, reason: `${name} is off: nothing is translated` };
+    const lines = this.#instance.listCode(linear);
+    if (lines === undefined) {
+      const how = { native: 'natively', bt: 'under BT', hv: 'with hardware assist', vmi: 'under VMI' }[
+        this.#instance.mode
+      ];
+      return { ok: false, reason: `${name} runs ${how}: its kernel is executed as it is, nothing is translated` };
+    }
+    const hex = `0x${(linear >>> 0).toString(16)}`;
+    if (lines.length === 0) return { ok: false, reason: `${name}: no code from ${hex} on has been translated yet` };
+    return { ok: true, lines };
   }
 
   /** At each sampling interval: starts a new period of touched-page counting. */

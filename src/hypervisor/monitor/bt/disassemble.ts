@@ -1,7 +1,8 @@
 /** Guest code beside its translation, as text for people, golden files and the `disasm` command. */
 import { Decoder, Formatter, FormatterSyntax, Instruction } from 'iced-x86';
 import { DECODER_OPTIONS } from '../../machine/cpu/decoder-options.js';
-import { CALLOUT_VECTOR, TARGET_HASH_LINEAR } from '../hole.js';
+import { CODE_LINES_MAX, type CodeLine } from '../../stats/code-listing.js';
+import { CALLOUT_VECTOR, ROUTINE_LINEAR, TARGET_HASH_LINEAR } from '../hole.js';
 import type { TranslationCache } from './cache.js';
 import { Slot } from './layout.js';
 import type { Callout, Tu, TuCode } from './unit.js';
@@ -64,6 +65,50 @@ export function disassembleUnit(code: TuCode, options: DisassemblyOptions): stri
   return `${lines.map(line => line.trimEnd()).join('\n')}\n`;
 }
 
+/**
+ * Live units from a linear address on, as they are in the TC now, in the order of their guest code; where several begin in the same
+ * instructions, the first one tells them. At most `CODE_LINES_MAX` lines.
+ */
+export function listTranslations(cache: TranslationCache, linear: number): CodeLine[] {
+  const formatter = new Formatter(FormatterSyntax.Nasm);
+  formatter.spaceAfterOperandSeparator = true;
+  const instruction = new Instruction();
+  const text = (bytes: Uint8Array, ip: number): string => {
+    const decoder = new Decoder(32, bytes, DECODER_OPTIONS);
+    decoder.ip = BigInt(ip >>> 0);
+    decoder.decodeOut(instruction);
+    decoder.free();
+    return instruction.isInvalid ? '(bad)' : formatter.format(instruction);
+  };
+  const lines = new Map<number, CodeLine>();
+  const units = cache.units.filter(tu => !tu.retired).sort((a, b) => a.linear - b.linear);
+  for (const tu of units) {
+    const base = tu.linear - tu.code.instructions[0]!.guest.eip;
+    const inTc = cache.read(tu.tcStart, tu.code.bytes.length);
+    const { instructions, points } = tu.code;
+    const options = { tcStart: tu.tcStart, lookupAt: cache.lookupAt };
+    for (const [index, { guest, at }] of instructions.entries()) {
+      const address = (guest.eip + base) >>> 0;
+      if (address < linear || lines.has(address)) continue;
+      if (lines.size === CODE_LINES_MAX) break;
+      const end = instructions[index + 1]?.at ?? Number.POSITIVE_INFINITY;
+      lines.set(address, {
+        address,
+        bytes: [...guest.bytes].map(byte => byte.toString(16).padStart(2, '0')).join(''),
+        text: text(guest.bytes, guest.eip),
+        guestClass: guest.guestClass,
+        count: undefined,
+        translation: points
+          .filter(point => point.at >= at && point.at < end)
+          .map(point => nameAddresses(text(inTc.subarray(point.at), tu.tcStart + point.at), options)),
+      });
+    }
+  }
+  instruction.free();
+  formatter.free();
+  return [...lines.values()].sort((a, b) => a.address - b.address);
+}
+
 /** A unit as it is in the TC now, under a heading that says where it is from, how it was entered and what it is linked to. */
 export function describeUnit(cache: TranslationCache, tu: Tu): string {
   const length = tu.sources.reduce((sum, source) => sum + source.bytes.length, 0);
@@ -101,5 +146,6 @@ function nameAddresses(text: string, options: DisassemblyOptions): string {
   return named
     .replace(new RegExp(`0?${hex8(options.lookupAt)}h`, 'i'), 'lookup')
     .replace(new RegExp(`0?${hex8(TARGET_HASH_LINEAR)}h`, 'i'), 'hash')
+    .replace(new RegExp(`0?${hex8(ROUTINE_LINEAR)}h`, 'i'), 'ROUTINE')
     .replace(new RegExp(`int 0?${CALLOUT_VECTOR.toString(16)}h`, 'i'), 'int CALLOUT');
 }

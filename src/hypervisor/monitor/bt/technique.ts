@@ -22,6 +22,7 @@
  */
 import { assert, MonitorBug } from '../../base/assert.js';
 import { Attr, type Exit, S, Seg, Vector } from '../../machine/cpu/state.js';
+import type { CodeLine } from '../../stats/code-listing.js';
 import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
@@ -33,7 +34,7 @@ import { auditTranslations } from './audit.js';
 import { type FoundCallout, TranslationCache } from './cache.js';
 import { Callouts } from './callouts.js';
 import { type GuestInstruction, isBlockStore } from './classify.js';
-import { describeUnit } from './disassemble.js';
+import { describeUnit, listTranslations } from './disassemble.js';
 import { ROUTINE_BYTES } from './emit.js';
 import { inVcpuPage, Slot } from './layout.js';
 import { Mappings } from './mappings.js';
@@ -230,6 +231,10 @@ export class BtTechnique implements Technique {
   disassemble(linear: number): string | undefined {
     const tu = this.cache.get(linear >>> 0);
     return tu === undefined ? undefined : describeUnit(this.cache, tu);
+  }
+
+  listCode(linear: number): readonly CodeLine[] {
+    return listTranslations(this.cache, linear >>> 0);
   }
 
   /** The unit for a guest EIP, made now if there is none. The guest must be out, in its kernel. May flush the TC. */
