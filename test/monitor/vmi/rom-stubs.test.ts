@@ -180,6 +180,29 @@ describe('calls that stay in ring 1', () => {
     expect(machine.registers()).toMatchObject({ eax: 3_000_000_000, edx: 0 });
   });
 
+  test('STOLEN is what it was or what it is, wherever the guest was when it changed', () => {
+    const before = 0x1_ffff_ffff;
+    const after = 0x2_0000_0000;
+    const set = (stolen: number, version: number): void => {
+      machine.setPageWord(VcpuPage.STOLEN_LOW, stolen % 2 ** 32);
+      machine.setPageWord(VcpuPage.STOLEN_HIGH, Math.floor(stolen / 2 ** 32));
+      machine.setPageWord(VcpuPage.TIME_VERSION, version);
+    };
+    const seen = new Set<number>();
+    // As many instructions as the stub has before its RET.
+    for (let steps = 0; steps <= 9; steps++) {
+      set(before, 2);
+      machine.setRegisters({ eax: CycleCounter.STOLEN });
+      machine.aimAt('GetCycleCounter');
+      for (let i = 0; i < steps; i++) expect(machine.thread.step().kind).toBe('stepped');
+      set(after, 4);
+      expect(machine.outcome(machine.run())).toBe('done');
+      const { eax, edx } = machine.registers();
+      seen.add((edx >>> 0) * 2 ** 32 + (eax >>> 0));
+    }
+    expect(seen).toEqual(new Set([after, before]));
+  });
+
   test('a version that changes, or is odd, makes AVAILABLE try again', () => {
     machine.setPageWord(VcpuPage.TIME_VERSION, 1);
     machine.setRegisters({ eax: 1 });
