@@ -16,7 +16,7 @@ test('shows what a system call became', async () => {
     expect(guest!.slice(10, 10 + translated!.length)).toBe(translated);
   }
   const back = lines.findIndex(line => / ret /.test(line));
-  expect(lines.slice(back, back + 3).join('\n')).toMatch(/pop dword \[gs:TARGET\][^]*jmp lookup/);
+  expect(lines.slice(back, back + 3).join('\n')).toMatch(/pop dword \[gs:TARGET\][\s\S]*jmp lookup/);
 });
 
 test.each([
