@@ -1,6 +1,7 @@
 /** The near end of a host that runs in a worker thread: keeps the newest samples and events, sends commands. */
 import type { Worker } from 'node:worker_threads';
 import {
+  type CodeAnswer,
   type Command,
   type CommandResult,
   type EngineState,
@@ -48,7 +49,10 @@ export class HostSession implements Session {
   readonly #ended: Promise<void>;
   readonly #worker: Worker;
   readonly #listeners = new Set<() => void>();
-  readonly #waiting = new Map<number, { resolve(result: CommandResult): void; reject(error: Error): void }>();
+  readonly #waiting = new Map<
+    number,
+    { resolve(answer: CommandResult | CodeAnswer): void; reject(error: Error): void }
+  >();
   readonly #console = new Map<string, string>();
   readonly #onProgress: ((progress: Progress) => void) | undefined;
   #latest: Sample | undefined;
@@ -97,6 +101,10 @@ export class HostSession implements Session {
           break;
         case 'result':
           this.#waiting.get(message.id)?.resolve(message.result);
+          this.#waiting.delete(message.id);
+          break;
+        case 'code':
+          this.#waiting.get(message.id)?.resolve(message.answer);
           this.#waiting.delete(message.id);
           break;
         case 'snapshot':
@@ -155,11 +163,21 @@ export class HostSession implements Session {
 
   /** Rejects when the host is gone. */
   execute(command: Command): Promise<CommandResult> {
+    return this.#ask(id => ({ kind: 'execute', id, command }));
+  }
+
+  /** Rejects when the host is gone. */
+  disassemble(vm: string, linear: number): Promise<CodeAnswer> {
+    return this.#ask(id => ({ kind: 'disassemble', id, vm, linear }));
+  }
+
+  /** Sends a message that is answered under its `id`, by the kind of answer that it asks for. */
+  #ask<T extends CommandResult | CodeAnswer>(message: (id: number) => ToWorker): Promise<T> {
     if (this.#gone) return Promise.reject(this.#error ?? new Error('the host has been closed'));
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#send({ kind: 'execute', id, command });
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve: answer => resolve(answer as T), reject });
+      this.#send(message(id));
     });
   }
 

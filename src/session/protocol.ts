@@ -3,6 +3,7 @@
  * carries; a message never means anything different for having been read late.
  */
 import type {
+  CodeAnswer,
   Command,
   CommandResult,
   EngineState,
@@ -25,6 +26,8 @@ export interface WorkerStart {
 
 export type ToWorker =
   | { readonly kind: 'execute'; readonly id: number; readonly command: Command }
+  /** Wants a `code` about a linear address of a VM. Changes nothing, so it is no command. */
+  | { readonly kind: 'disassemble'; readonly id: number; readonly vm: string; readonly linear: number }
   /** Wants a `snapshot` of the current state. */
   | { readonly kind: 'refresh' }
   /** Stop between two quanta, hand over what is left, answer `closed`. */
@@ -53,6 +56,7 @@ export interface Failed {
 export type FromWorker =
   | { readonly kind: 'ready'; readonly cyclesPerSecond: number }
   | { readonly kind: 'result'; readonly id: number; readonly result: CommandResult }
+  | { readonly kind: 'code'; readonly id: number; readonly answer: CodeAnswer }
   /** Outside the sampling interval, at the user's wish: not part of the series, so not part of a recording. */
   | { readonly kind: 'snapshot'; readonly sample: Sample }
   | Progress

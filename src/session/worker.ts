@@ -1,7 +1,7 @@
 /** The host's thread: runs a host at its pace, takes commands between quanta, posts what happened. */
 import { performance } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
-import { createHost, type Host, type HostEvent } from '../hypervisor/index.js';
+import { type CodeAnswer, createHost, type Host, type HostEvent, UsageError } from '../hypervisor/index.js';
 import type { Failed, FromWorker, ToWorker, WorkerStart } from './protocol.js';
 import { Runner } from './runner.js';
 import { WhenIdle } from './when-idle.js';
@@ -50,6 +50,9 @@ class HostThread {
         this.#post({ kind: 'result', id: message.id, result: this.#host.execute(message.command) });
         this.#take(this.#host.drainEvents());
         break;
+      case 'disassemble':
+        this.#post({ kind: 'code', id: message.id, answer: this.#disassemble(message.vm, message.linear) });
+        break;
       case 'refresh':
         // Samples that are due go first: the receiver sees time move forward only.
         this.#report(true);
@@ -58,6 +61,16 @@ class HostThread {
       case 'close':
         this.#runner.stop();
         break;
+    }
+  }
+
+  /** The VM may have been removed since somebody looked at it. */
+  #disassemble(vm: string, linear: number): CodeAnswer {
+    try {
+      return this.#host.disassemble(vm, linear);
+    } catch (error) {
+      if (error instanceof UsageError) return { ok: false, reason: error.message };
+      throw error;
     }
   }
 

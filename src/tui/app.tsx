@@ -71,6 +71,7 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
   const controller = new ConsoleController(session, {
     intervalMs: options.intervalMs,
     programs: options.programs,
+    symbols: options.symbols,
     theme,
     ...size(),
     quit: () => finish(),

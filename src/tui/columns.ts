@@ -9,7 +9,7 @@ import type { CpuShares, Row, VmRow } from './rows.js';
 
 /** Screens with a row for each VM. */
 export type VmScreenId = 'cpu' | 'memory' | 'timer';
-export type ScreenId = VmScreenId | 'exits';
+export type ScreenId = VmScreenId | 'exits' | 'code';
 
 /** A column of rows `R`, which are sorted by rows `S`: worlds stay below their VM. */
 export interface Column<R = Row, S = VmRow> {

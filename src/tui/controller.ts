@@ -4,13 +4,15 @@
  */
 import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
 import { type Desk, openPowerMenu, openRunMenu, parseDelay, toggleVmi } from './actions.js';
+import { parsePlace, untranslated } from './code.js';
+import { CodeWatch } from './code-watch.js';
 import { modeText } from './columns.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
 import type { Row } from './rows.js';
-import type { GuestProgram, Session } from './session.js';
+import type { CodeSymbol, GuestProgram, Session } from './session.js';
 import {
   type ConsoleState,
   type Dialog,
@@ -34,6 +36,7 @@ const PAGE = 10;
 export interface ControllerOptions {
   readonly intervalMs: number;
   readonly programs: readonly GuestProgram[];
+  readonly symbols: readonly CodeSymbol[];
   readonly theme: Theme;
   readonly columns: number;
   readonly rows: number;
@@ -46,6 +49,7 @@ export class ConsoleController implements Desk {
   readonly #options: ControllerOptions;
   readonly #listeners = new Set<() => void>();
   readonly #unsubscribe: () => void;
+  readonly #code: CodeWatch;
   #state: ConsoleState;
   #size: { columns: number; rows: number };
   #frame: Frame | undefined;
@@ -57,7 +61,8 @@ export class ConsoleController implements Desk {
   constructor(session: Session, options: ControllerOptions) {
     this.#session = session;
     this.#options = options;
-    this.#state = initialState(options.intervalMs);
+    this.#state = initialState(options.intervalMs, firstPlace(options.symbols));
+    this.#code = new CodeWatch(session, () => this.#changed());
     this.#size = { columns: options.columns, rows: options.rows };
     this.#lastEvent = session.events().at(-1);
     this.#unsubscribe = session.subscribe(() => this.#hostChanged());
@@ -102,6 +107,8 @@ export class ConsoleController implements Desk {
       engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
       consoleText: vm => this.#session.consoleText(vm),
+      code: vm => this.#code.answer(vm, this.#state.place),
+      symbols: this.#options.symbols,
       theme: this.#options.theme,
       ...this.#size,
     });
@@ -135,6 +142,7 @@ export class ConsoleController implements Desk {
         this.#timer = undefined;
         this.#drawn = this.#sources();
         this.#announce();
+        if (!same) this.#followCode();
         this.#changed();
       },
       same ? SPEED_UPDATE_MIN_MS : UPDATE_MIN_MS,
@@ -296,6 +304,34 @@ export class ConsoleController implements Desk {
     const rows = this.#rows();
     const index = selectedIndex(rows, this.#state.selected) + step;
     this.#set({ selected: rows[Math.max(0, Math.min(rows.length - 1, index))]?.key, top: this.frame().top });
+    this.#followCode();
+  }
+
+  /** To the first or last row; where the rows are not on the screen, a page of what is. */
+  #far(direction: -1 | 1): void {
+    if (this.#state.screen === 'code') this.#set({ codeTop: this.#scrolled(direction * PAGE) });
+    else this.#select(direction * Infinity);
+  }
+
+  /** Translation screen: asks for what it shows. */
+  #followCode(): void {
+    const { screen, place, held } = this.#state;
+    if (screen !== 'code' || held !== undefined) return;
+    const vm = selectedVm(this.#rows(), this.#state.selected);
+    if (vm !== undefined && untranslated(vm) === undefined) this.#code.ask(vm.name, place);
+  }
+
+  #askPlace(): void {
+    const accept = (text: string): void => {
+      const place = parsePlace(text, this.#options.symbols);
+      if (!place.ok) {
+        this.say(place.reason, true);
+        return;
+      }
+      this.#set({ place: place.address, codeTop: 0 });
+      this.#followCode();
+    };
+    this.#dialog({ kind: 'prompt', label: 'Address (hexadecimal) or symbol: ', text: '', accept });
   }
 
   /** Runs `act` for the VM of the selected row, as it is now. */
@@ -310,6 +346,7 @@ export class ConsoleController implements Desk {
     // A selected world is not on the other screens: its VM is.
     const vm = selectedVm(this.#rows(), this.#state.selected);
     this.#set({ screen, top: 0, ...(vm ? { selected: `vm ${vm.name}` } : {}) });
+    this.#followCode();
   }
 
   readonly #commands: Readonly<Record<CommandId, (binding: KeyBinding) => void>> = {
@@ -317,6 +354,8 @@ export class ConsoleController implements Desk {
     'screen.memory': () => this.#screen('memory'),
     'screen.timer': () => this.#screen('timer'),
     'screen.exits': () => this.#screen('exits'),
+    'screen.code': () => this.#screen('code'),
+    'code.place': () => this.#askPlace(),
     'exits.beside': () => this.#withVm(vm => this.#chooseBeside(vm)),
     'exits.alone': () => this.#set({ beside: undefined }),
     'exits.zero': () => this.#zero(),
@@ -328,8 +367,8 @@ export class ConsoleController implements Desk {
     'row.expand': () => this.#withVm(vm => this.#expand(vm.name)),
     'row.previous': () => this.#select(-1),
     'row.next': () => this.#select(1),
-    'row.first': () => this.#select(-Infinity),
-    'row.last': () => this.#select(Infinity),
+    'row.first': () => this.#far(-1),
+    'row.last': () => this.#far(1),
     sort: ({ column }) => {
       if (column !== undefined) this.#set({ sort: { ...this.#state.sort, [this.#state.screen]: column }, top: 0 });
     },
@@ -390,3 +429,7 @@ export class ConsoleController implements Desk {
 const DETACH_KEY = 'ctrl-]';
 /** Keys that an attached console keeps for itself. */
 const ATTACH_KEYS: ReadonlySet<string> = new Set([DETACH_KEY, 'pageup', 'pagedown']);
+
+/** What the translation screen shows first: the way of every system call, where the kernel is ours. */
+const firstPlace = (symbols: readonly CodeSymbol[]): number =>
+  (symbols.find(({ name }) => name === 'system_call') ?? symbols[0])?.address ?? 0;

@@ -2,7 +2,8 @@
  * One frame of the console as lines of text, from a state and two samples. Pure: the same input gives the same frame, which is
  * how the tests look at it. A menu is not text yet: ink-table draws it between `above` and `below`.
  */
-import type { EngineState, Sample } from '../hypervisor/index.js';
+import type { CodeAnswer, EngineState, Sample, VmSample } from '../hypervisor/index.js';
+import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, SCREENS, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
 import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
@@ -12,6 +13,7 @@ import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
 import { footerLine } from './keys.js';
 import { vmGroups } from './rows.js';
+import type { CodeSymbol } from './session.js';
 import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
 import { headingLine, placeColumns, rowLine, screenRows } from './table.js';
 import type { Theme } from './theme.js';
@@ -29,6 +31,9 @@ export interface FrameInput {
   /** Why the host stopped by itself. */
   readonly failure: string | undefined;
   readonly consoleText: (vm: string) => string;
+  /** What the host said about the code at `state.place`. */
+  readonly code: (vm: string) => CodeAnswer | undefined;
+  readonly symbols: readonly CodeSymbol[];
   readonly theme: Theme;
   /** Size of the terminal; a frame has one line less, since Ink clears the whole terminal for a frame as high as it. */
   readonly columns: number;
@@ -81,7 +86,15 @@ export function buildFrame(input: FrameInput): Frame {
     case 'menu':
       return menuFrame(input, now, state.dialog);
     default:
-      return state.screen === 'exits' ? exitsFrame(input, now) : tableFrame(input, now, state.screen);
+      break;
+  }
+  switch (state.screen) {
+    case 'exits':
+      return exitsFrame(input, now);
+    case 'code':
+      return codeFrame(input, now);
+    default:
+      return tableFrame(input, now, state.screen);
   }
 }
 
@@ -101,16 +114,49 @@ function messageLine({ state, failure, theme, columns }: FrameInput): string {
 /** What stands above the heading on the current screen. */
 function upperLines(input: FrameInput, now: Sample): string[] {
   const { state, before, speed, columns: width } = input;
-  const lines =
-    state.screen === 'exits'
-      ? [firstLine(now, speed, width), ...exitsLines(exitsSubjects(input, now), width)]
-      : headerLines(state.screen, now, before, speed, width, input.engine);
-  return [...lines, messageLine(input)];
+  return [...screenLines(), messageLine(input)];
+
+  function screenLines(): string[] {
+    switch (state.screen) {
+      case 'exits':
+        return [firstLine(now, speed, width), ...exitsLines(exitsSubjects(input, now), width)];
+      case 'code': {
+        const view = codeView(input, now);
+        return [firstLine(now, speed, width), ...(view ? [codeTitle(view, modeText(view), width)] : [])];
+      }
+      default:
+        return headerLines(state.screen, now, before, speed, width, input.engine);
+    }
+  }
+}
+
+/** The VM that a screen without rows of VMs is about. */
+const subjectVm = ({ state, before }: FrameInput, now: Sample): VmSample | undefined =>
+  selectedVm(screenRows(state.screen, now, before, '', state.expanded), state.selected);
+
+function codeView(input: FrameInput, now: Sample): CodeView | undefined {
+  const vm = subjectVm(input, now);
+  const { place } = input.state;
+  return vm && { vm, place, placeName: symbolic(place, input.symbols), answer: input.code(vm.name) };
+}
+
+function codeFrame(input: FrameInput, now: Sample): Frame {
+  const { state, before, columns: width, theme } = input;
+  const above = upperLines(input, now);
+  const view = codeView(input, now);
+  if (view === undefined) return frameOf(input, [...above, NO_VM], ['', footer(input)]);
+  const { heading, rows: lines } = codeTable(view, width);
+  above.push(theme.heading(heading));
+  const below = [detailLine(view.vm.name, now, before, width), footer(input)];
+  const height = input.rows - 1 - above.length - below.length;
+  const from = Math.max(0, Math.min(state.codeTop, lines.length - height));
+  return frameOf(input, [...above, ...lines.slice(from, from + height)], below, { scroll: from });
 }
 
 /** The selected VM and the one beside it. */
-function exitsSubjects({ state, before }: FrameInput, now: Sample): ExitsSubject[] {
-  const vm = selectedVm(screenRows('exits', now, before, '', state.expanded), state.selected);
+function exitsSubjects(input: FrameInput, now: Sample): ExitsSubject[] {
+  const { state, before } = input;
+  const vm = subjectVm(input, now);
   const beside = now.vms.find(({ name }) => name === state.beside && name !== vm?.name);
   return [vm, beside].flatMap(one => (one === undefined ? [] : [exitsSubject(one, now, before, state.zero)]));
 }

@@ -1,5 +1,6 @@
 /** The help text, made from the tables of keys and columns. */
 import { CAUSES, type CauseSpec, COUNTERS } from '../hypervisor/index.js';
+import { CODE_COLUMNS } from './code.js';
 import { SCREENS, type ScreenId } from './columns.js';
 import { EXITS_COLUMNS } from './exits.js';
 import { KEYS, type KeyBinding } from './keys.js';
@@ -10,6 +11,7 @@ const KEY_WIDTH = 8;
 const COLUMNS: Readonly<Record<ScreenId, { readonly title: string; readonly columns: readonly Titled[] }>> = {
   ...SCREENS,
   exits: { title: 'exits', columns: EXITS_COLUMNS },
+  code: { title: 'translation', columns: CODE_COLUMNS },
 };
 interface Titled {
   readonly title: string;

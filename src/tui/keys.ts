@@ -1,7 +1,7 @@
 /**
  * The keys, declared once: dispatch, footer and help read this table. Letters are esxtop's where it has the command; `v`
  * (esxtop's disk-VM screen), `p` (its power-management screen), `x` (vSAN, in later versions), `a`, `r` and `t` are taken for control of
- * VMs, timers and exits.
+ * VMs, timers and exits; `b` and `g` are free in all versions.
  */
 import type { ScreenId } from './columns.js';
 import { CAUSE_ORDER } from './exits.js';
@@ -11,6 +11,7 @@ export const KEYS = [
   { keys: ['m'], show: 'm', command: 'screen.memory', group: 'display', help: 'memory' },
   { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timer' },
   { keys: ['x'], show: 'x', command: 'screen.exits', group: 'display', help: 'exits' },
+  { keys: ['b'], show: 'b', command: 'screen.code', group: 'display', help: 'code' },
   {
     keys: ['v'],
     show: 'v',
@@ -38,8 +39,20 @@ export const KEYS = [
   },
   { keys: ['up', '8'], show: 'up 8', command: 'row.previous', group: 'rows', help: 'select the row above' },
   { keys: ['down', '2'], show: 'down 2', command: 'row.next', group: 'rows', help: 'select the row below' },
-  { keys: ['pageup', 'home'], show: 'PgUp', command: 'row.first', group: 'rows', help: 'select the first row' },
-  { keys: ['pagedown', 'end'], show: 'PgDn', command: 'row.last', group: 'rows', help: 'select the last row' },
+  {
+    keys: ['pageup', 'home'],
+    show: 'PgUp',
+    command: 'row.first',
+    group: 'rows',
+    help: 'select the first row; code: scroll',
+  },
+  {
+    keys: ['pagedown', 'end'],
+    show: 'PgDn',
+    command: 'row.last',
+    group: 'rows',
+    help: 'select the last row; code: scroll',
+  },
   { keys: ['U'], show: 'U', command: 'sort', screen: 'cpu', column: 'used', group: 'sort', help: '%USED' },
   { keys: ['R'], show: 'R', command: 'sort', screen: 'cpu', column: 'ready', group: 'sort', help: '%RDY' },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'cpu', column: 'gid', group: 'sort', help: 'GID' },
@@ -70,6 +83,14 @@ export const KEYS = [
     screen: 'exits',
     group: 'rows',
     help: 'count from now, not from power-on; again: from power-on',
+  },
+  {
+    keys: ['g', '/'],
+    show: 'g /',
+    command: 'code.place',
+    screen: 'code',
+    group: 'rows',
+    help: 'go to an address or a symbol of the guest kernel',
   },
   {
     keys: ['s'],

@@ -2,7 +2,7 @@
  * What the console knows of a running host: the newest samples, the events, and a way to send commands. The console never
  * touches a `Host`; whoever runs one (in a worker thread, or a script in a test) implements this interface.
  */
-import type { Command, CommandResult, EngineState, HostEvent, Sample } from '../hypervisor/index.js';
+import type { CodeAnswer, Command, CommandResult, EngineState, HostEvent, Sample } from '../hypervisor/index.js';
 
 export interface Session {
   /** The newest sample; undefined until the first one arrives. The same object until a newer one replaces it. */
@@ -26,10 +26,17 @@ export interface Session {
   execute(command: Command): Promise<CommandResult>;
   /** Takes a sample now, outside the interval; it arrives through `subscribe`. */
   refresh(): void;
+  /** Guest code with its translation, from a linear address on; the answer says why when there is none. Changes nothing. */
+  disassemble(vm: string, linear: number): Promise<CodeAnswer>;
   /** Ends the host. Resolves when nothing runs any more. */
   close(): Promise<void>;
   /** Why the host stopped by itself (one readable line), or undefined while it runs. */
   failure?(): string | undefined;
+}
+
+export interface CodeSymbol {
+  readonly address: number;
+  readonly name: string;
 }
 
 /** A program that the console offers to start in a guest by typing its name at the guest's shell. */
@@ -43,6 +50,8 @@ export interface ConsoleOptions {
   /** Sampling interval at the start, ms of virtual time. `s` changes it with a `setSampleInterval` command. */
   readonly intervalMs: number;
   readonly programs: readonly GuestProgram[];
+  /** Symbols of the guest kernel, ascending by address; those of another kernel are not known. */
+  readonly symbols: readonly CodeSymbol[];
   /** Rejects when the host cannot be built, which ends the console with that error. */
   readonly hostStands?: Promise<void>;
   readonly stdout: NodeJS.WriteStream;

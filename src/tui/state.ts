@@ -47,6 +47,9 @@ export interface ConsoleState {
   /** Exits screen: the VM beside the selected one, and the sample that its figures count from instead of power-on. */
   readonly beside: string | undefined;
   readonly zero: Sample | undefined;
+  /** Translation screen: the linear address that is shown, and its first line on the screen. */
+  readonly place: number;
+  readonly codeTop: number;
   /** What a paused screen shows. */
   readonly held: ShownSamples | undefined;
 }
@@ -57,11 +60,17 @@ export interface ShownSamples {
   readonly before: Sample | undefined;
 }
 
-export function initialState(intervalMs: number): ConsoleState {
+export function initialState(intervalMs: number, place: number): ConsoleState {
   return {
     screen: 'cpu',
     // GID order, as in the manuals of ESX 3: rows stand still while one controls VMs.
-    sort: { cpu: SCREENS.cpu.sort, memory: SCREENS.memory.sort, timer: SCREENS.timer.sort, exits: CAUSE_ORDER },
+    sort: {
+      cpu: SCREENS.cpu.sort,
+      memory: SCREENS.memory.sort,
+      timer: SCREENS.timer.sort,
+      exits: CAUSE_ORDER,
+      code: '',
+    },
     selected: undefined,
     expanded: new Set(),
     top: 0,
@@ -70,6 +79,8 @@ export function initialState(intervalMs: number): ConsoleState {
     intervalMs,
     beside: undefined,
     zero: undefined,
+    place,
+    codeTop: 0,
     held: undefined,
   };
 }

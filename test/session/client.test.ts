@@ -119,6 +119,18 @@ describe('a session', () => {
     await expect(new HostSession({ config: bad }).ready).rejects.not.toThrow(MonitorBug);
   });
 
+  test('is asked for translations, beside commands', async () => {
+    const subject = await open({ config: config(vm('a', 'spin')) });
+    const [command, code, nobody] = await Promise.all([
+      subject.execute({ kind: 'setVmi', vm: 'a', enabled: false }),
+      subject.disassemble('a', 0x100000),
+      subject.disassemble('b', 0x100000),
+    ]);
+    expect(command).toEqual({ ok: true });
+    expect(code).toEqual({ ok: false, reason: expect.stringMatching(/^a runs natively: .* nothing is translated$/) });
+    expect(nobody).toEqual({ ok: false, reason: 'no VM is called "b"' });
+  });
+
   test('after close nothing runs, and commands are refused', async () => {
     const subject = await open({ config: config(vm('a', 'spin')) });
     await subject.close();

@@ -3,13 +3,20 @@ import { renderToString } from 'ink';
 import { App } from '../../src/tui/app.js';
 import { ConsoleController } from '../../src/tui/controller.js';
 import { splitKeys } from '../../src/tui/input.js';
-import type { GuestProgram } from '../../src/tui/session.js';
+import type { CodeSymbol, GuestProgram } from '../../src/tui/session.js';
 import { PLAIN_THEME } from '../../src/tui/theme.js';
 import { FakeSession } from './fake-session.js';
 
 const PROGRAMS: readonly GuestProgram[] = [
   { name: 'getppid', help: 'system calls' },
   { name: 'spin', help: 'user mode only' },
+];
+/** Of a kernel that is made up. */
+const SYMBOLS: readonly CodeSymbol[] = [
+  { address: 0xc0101000, name: 'startup' },
+  { address: 0xc0101330, name: 'system_call' },
+  { address: 0xc0101380, name: 'sys_fork' },
+  { address: 0xc01013c0, name: 'add' },
 ];
 const open: ConsoleController[] = [];
 
@@ -23,6 +30,7 @@ export function consoleOn(columns = 80, rows = 24, session = new FakeSession(), 
   const controller = new ConsoleController(session, {
     intervalMs: 1000,
     programs,
+    symbols: SYMBOLS,
     theme: PLAIN_THEME,
     columns,
     rows,

@@ -22,6 +22,7 @@ try {
       { name: 'getppid', help: 'system calls' },
       { name: 'spin', help: 'user mode only' },
     ],
+    symbols: [],
     stdout: process.stdout,
     stdin: process.stdin,
   });

@@ -1,11 +1,14 @@
 /** A session without a host: takes commands as a host would, advances by hand or by a timer, and remembers what it was asked. */
-import type { Command, CommandResult, HostEvent, Sample, VmSample } from '../../src/hypervisor/index.js';
+import type { CodeAnswer, Command, CommandResult, HostEvent, Sample, VmSample } from '../../src/hypervisor/index.js';
 import type { Session } from '../../src/tui/session.js';
 import { inventory } from './fixtures.js';
 
 export class FakeSession implements Session {
   readonly commands: Command[] = [];
   refreshes = 0;
+  readonly asked: { readonly vm: string; readonly linear: number }[] = [];
+  /** What `disassemble` answers about a place. */
+  code: (linear: number) => CodeAnswer = linear => ({ ok: false, reason: `nothing at ${linear.toString(16)}` });
   closed = false;
   failed: string | undefined;
   /** When set, the next command is refused with it. */
@@ -103,6 +106,11 @@ export class FakeSession implements Session {
       }
     }
     return { ok: true };
+  }
+
+  async disassemble(vm: string, linear: number): Promise<CodeAnswer> {
+    this.asked.push({ vm, linear });
+    return this.code(linear);
   }
 
   refresh(): void {

@@ -20,7 +20,7 @@ PCPU(%):  50.00,   0.00 ;   used total:  25.00
    20 broken      0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
 ${'\n'.repeat(11)}
 web-vmi: 0 exits/s; booted in 250.0 ms
-c m t x:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
+c m t x b:screens v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
 `);
   });
 
@@ -33,7 +33,7 @@ c m t x:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
       '    17   17 db-bt               3  60.00  60.00   6.00 225.00  15.00 125.00   0.00   0.00   0.00 BT       getppid',
     ]);
     expect(lines.at(-1)).toBe(
-      'c:CPU  m:memory  t:timer  x:exits  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
+      'c:CPU  m:memory  t:timer  x:exits  b:code  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
     );
   });
 

@@ -35,7 +35,7 @@ describe('keys', () => {
 
 describe('the table of keys', () => {
   test('gives every key one command on every screen', () => {
-    for (const screen of ['cpu', 'memory', 'timer', 'exits'] as const) {
+    for (const screen of ['cpu', 'memory', 'timer', 'exits', 'code'] as const) {
       const used = (KEYS as readonly KeyBinding[])
         .filter(binding => binding.screen === undefined || binding.screen === screen)
         .flatMap(binding => binding.keys);

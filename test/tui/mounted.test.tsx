@@ -15,6 +15,7 @@ function mount() {
   const controller = new ConsoleController(session, {
     intervalMs: 1000,
     programs: [],
+    symbols: [],
     theme: PLAIN_THEME,
     columns: 100,
     rows: 24,

@@ -71,6 +71,17 @@ for (const [cols, rows] of [
     t.send('c');
     await t.until('PCPU(%)', { quietMs: 0 });
 
+    // Where its system calls begin, the translator has been by now.
+    t.send('b');
+    await t.until(/CODE {2}: para \(VMI, idle\) at system_call/, { quietMs: 0 });
+    await t.until('para runs with VMI', { quietMs: 0 });
+    t.send(key.down);
+    await t.until(/CODE {2}: plain \(BT, idle\) at system_call *\n.*\n.*\n c010[0-9a-f]{4} .* ident .* \| /, {
+      quietMs: 0,
+    });
+    t.send('8c');
+    await t.until('PCPU(%)', { quietMs: 0 });
+
     // The guest under BT says that it found bare hardware ...
     t.send(key.down);
     await t.until(/^plain: /m, { quietMs: 0 });

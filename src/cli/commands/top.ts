@@ -1,6 +1,6 @@
 /** `vmitop top`, the default: the console over a host that boots its inventory; without a terminal, a few samples as text. */
 import type { Argv, CommandModule } from 'yargs';
-import { GUEST_PROGRAMS } from '../../guest/image.js';
+import { GUEST_PROGRAMS, loadGuestSymbols } from '../../guest/image.js';
 import type { HostConfig, Sample } from '../../hypervisor/index.js';
 import { HostSession } from '../../session/client.js';
 import type { Pace, Progress } from '../../session/protocol.js';
@@ -103,6 +103,7 @@ export async function runConsoleSession(
     await runConsole(session, {
       intervalMs,
       programs: GUEST_PROGRAMS,
+      symbols: loadGuestSymbols().filter(({ code }) => code),
       hostStands: session.ready,
       stdout: streams.stdout,
       stdin: streams.stdin,
