@@ -63,9 +63,9 @@ describe.each(MICROBENCHMARKS)('%s', name => {
 test('user-mode computation costs the same everywhere', () => {
   const user = MODES.map(mode => of('spin', mode).causes.guestUser);
   expect(Math.max(...user) / Math.min(...user)).toBeLessThan(1.002);
-  // Timer ticks are part of it here, and still nothing reaches 2 %.
+  // Forking the instances and timer ticks are part of it here, which are dearest where each is an exit: some 2 %.
   const seconds = MODES.map(mode => of('spin', mode).virtualSeconds);
-  expect(Math.max(...seconds) / Math.min(...seconds)).toBeLessThan(1.02);
+  expect(Math.max(...seconds) / Math.min(...seconds)).toBeLessThan(1.03);
 });
 
 test('an idle guest with VMI needs less than one that is ticked', () => {

@@ -245,6 +245,7 @@ export class MonitorLoop {
       case 'mmio':
         vm.counters.mmioFaults += 1;
         if (this.#isFetch(linear, errorCode)) return this.#fetchFromNothing();
+        technique.onDeviceHit?.();
         return this.#stepOver(fault, linear, 'mmioFault');
       case 'rom':
         vm.counters.mmioFaults += 1;

@@ -51,6 +51,8 @@ export interface Technique {
   beginEmulation?(): void;
   /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */
   onTraceHit(): void;
+  /** Device memory was reached by the instruction at the current hardware EIP, likewise. */
+  onDeviceHit?(): void;
   /** The guest stored into a page that holds code it may have translated; byte range within the page. */
   onCodeWritten(ppn: number, offset: number, length: number): void;
   /** The mapping of the page at `linear` (INVLPG), or of any page (no argument), changed: drop what was derived from it. */

@@ -1,20 +1,32 @@
 /**
- * Adaptive retranslation: a store that keeps hitting traces is translated anew into a callout, whose handler performs it by
- * software. That saves the fault's detour: classification, the lift and return of the protection, the single step.
+ * Adaptive retranslation: a store that keeps hitting traces, or an access that keeps reaching device memory, is translated anew into the
+ * call of a routine that performs it by software. That saves the fault's detour: classification, the lift and return of the protection,
+ * the single step.
  *
- * Only stores whose meaning is stated here are adapted; other sites go on faulting. Where a store turns out not to be plain
- * (its segment, or a fault), the handler leaves it to the copy of the instruction behind the callout.
+ *     copied --HITS_TO_ADAPT faults--> adapted --IDLE_TO_REVERT accesses in a row that needed nobody--> copied
+ *
+ * A site that comes back has to fault four times as often before it is adapted again, so that one that alternates does not make the
+ * translator work for ever.
+ *
+ * Only accesses whose meaning is stated here are adapted; other sites go on faulting. Where one turns out not to be plain (its
+ * segment, or a fault), the routine leaves it to the copy of the instruction behind the call.
  */
 import { MemorySize, Mnemonic, OpKind, RegisterExt } from 'iced-x86';
+import type { Ppn } from '../../base/pages.js';
 import { Flag } from '../../machine/cpu/state.js';
 import { type Decoded, decode } from '../decoded.js';
 import { isFault } from '../guest-fault.js';
+import { walk } from '../guest-walk.js';
 import { addressOf, linearOf, readRegister, writeRegister } from '../operands.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { GuestInstruction } from './classify.js';
 
-/** Trace hits after which a site is retranslated. */
+/** Faults after which a site is retranslated for the first time. */
 export const HITS_TO_ADAPT = 4;
+/** Accesses in a row to memory that nobody watches, after which it is translated plainly again. */
+export const IDLE_TO_REVERT = 64;
+const HITS_FACTOR = 4;
+const HITS_MAX = 4096;
 
 const LOGIC: ReadonlyMap<Mnemonic, (a: number, b: number) => number> = new Map([
   [Mnemonic.And, (a: number, b: number) => a & b],
@@ -29,57 +41,105 @@ const BITS: ReadonlyMap<Mnemonic, (value: number, mask: number) => number> = new
 ]);
 const ADAPTABLE: ReadonlySet<Mnemonic> = new Set([Mnemonic.Mov, Mnemonic.Xchg, ...LOGIC.keys(), ...BITS.keys()]);
 
+interface Site {
+  /** Faults since it was last translated plainly, and how many it takes. */
+  hits: number;
+  needed: number;
+  adapted: boolean;
+  /** Accesses in a row that needed no monitor. */
+  idle: number;
+}
+
 export class Adaptation {
   readonly #vcpu: VirtualCpu;
   /** By linear address of the instruction. */
-  readonly #hits = new Map<number, number>();
-  readonly #adapted = new Set<number>();
+  readonly #sites = new Map<number, Site>();
 
   constructor(vcpu: VirtualCpu) {
     this.#vcpu = vcpu;
   }
 
   isAdapted(linear: number): boolean {
-    return this.#adapted.has(linear);
+    return this.#sites.get(linear)?.adapted === true;
   }
 
   get adaptedSites(): readonly number[] {
-    return [...this.#adapted];
+    return [...this.#sites].filter(([, { adapted }]) => adapted).map(([linear]) => linear);
   }
 
-  /** Counts a trace hit; true when the site has just become one to adapt. */
+  /** Counts a fault on watched or device memory; true when the site has just become one to adapt. */
   countHit(guest: GuestInstruction, csBase: number): boolean {
     const linear = (guest.eip + csBase) >>> 0;
-    if (this.#adapted.has(linear)) return false;
-    const hits = (this.#hits.get(linear) ?? 0) + 1;
-    this.#hits.set(linear, hits);
-    if (hits < HITS_TO_ADAPT) return false;
+    let site = this.#sites.get(linear);
+    if (site === undefined) {
+      site = { hits: 0, needed: HITS_TO_ADAPT, adapted: false, idle: 0 };
+      this.#sites.set(linear, site);
+    }
+    if (site.adapted) return false;
+    site.hits += 1;
+    if (site.hits < site.needed) return false;
     const instruction = decode(guest.bytes, guest.eip);
     if (instruction === undefined || !isAdaptable(instruction)) return false;
-    this.#hits.delete(linear);
-    this.#adapted.add(linear);
+    site.adapted = true;
+    site.idle = 0;
+    return true;
+  }
+
+  /** After an access of an adapted site; true when it has just become one to translate plainly again. */
+  countAccess(linear: number, needed: boolean): boolean {
+    const site = this.#sites.get(linear);
+    if (site?.adapted !== true) return false;
+    site.idle = needed ? 0 : site.idle + 1;
+    if (site.idle < IDLE_TO_REVERT) return false;
+    site.adapted = false;
+    site.hits = 0;
+    site.needed = Math.min(site.needed * HITS_FACTOR, HITS_MAX);
     return true;
   }
 
   /**
-   * Performs the store; the guest must be out, at the instruction. False when nothing was done: the instruction has to run
-   * by itself. Charges the walk, the accesses and the search for
-   * traces.
+   * Performs the access; the guest must be out, at the instruction. `left`: nothing was done, the instruction has to run by itself.
+   * `plain`: done, and hardware could have done it. Charges the walk, the accesses, and the search for traces or the device.
    */
-  perform(instruction: Decoded): boolean {
+  perform(instruction: Decoded): 'needed' | 'plain' | 'left' {
+    const vcpu = this.#vcpu;
+    const found = this.#target(instruction);
+    if (found === undefined || !this.#access(instruction)) return 'left';
+    const kind = vcpu.vm.pmap.kindOf(found);
+    const device = kind === 'device' || kind === 'absent';
+    const stores = instruction.op0Kind === OpKind.Memory;
+    if (device) vcpu.thread.charge(vcpu.costs.deviceAccess);
+    else if (stores) vcpu.thread.charge(vcpu.costs.traceLookup);
+    return device || (stores && vcpu.traces.isWatched(found)) ? 'needed' : 'plain';
+  }
+
+  /** Guest page that the access goes to; undefined where it faults. Free: the access itself pays for its walk. */
+  #target(instruction: Decoded): Ppn | undefined {
+    const vcpu = this.#vcpu;
+    const { seg, offset } = addressOf(vcpu, instruction);
+    const linear = (vcpu.base(seg) + offset) >>> 0;
+    const found = walk(vcpu.physical, vcpu, linear, { write: instruction.op0Kind === OpKind.Memory, user: false });
+    return found.kind === 'fault' ? undefined : found.ppn;
+  }
+
+  #access(instruction: Decoded): boolean {
     const vcpu = this.#vcpu;
     // The code may have changed since the site was counted.
     if (!isAdaptable(instruction)) return false;
     const width = operandBytes(instruction)!;
     const { seg, offset } = addressOf(vcpu, instruction);
-    const linear = linearOf(vcpu, seg, offset, width, true);
+    const stores = instruction.op0Kind === OpKind.Memory;
+    const linear = linearOf(vcpu, seg, offset, width, stores);
     // A store across pages could fail half way.
     if (isFault(linear) || (linear & 4095) + width > 4096) return false;
-    const store = (value: number): boolean => {
-      vcpu.thread.charge(vcpu.costs.traceLookup);
-      return !isFault(vcpu.memory.write(linear, width, value, false));
-    };
+    const store = (value: number): boolean => !isFault(vcpu.memory.write(linear, width, value, false));
     const { mnemonic } = instruction;
+    if (!stores) {
+      const value = vcpu.memory.read(linear, width, false);
+      if (isFault(value)) return false;
+      writeRegister(vcpu, instruction.op0Register, value);
+      return true;
+    }
     const source =
       instruction.op1Kind === OpKind.Register
         ? readRegister(vcpu, instruction.op1Register)
@@ -103,11 +163,17 @@ export class Adaptation {
   }
 }
 
-/** A store that `perform` knows, with its destination in memory. */
+/** A store, or a load by MOV, that `perform` knows. */
 function isAdaptable(instruction: Decoded): boolean {
   if (!ADAPTABLE.has(instruction.mnemonic) || instruction.opCount !== 2) return false;
-  if (instruction.op0Kind !== OpKind.Memory || operandBytes(instruction) === undefined) return false;
-  const { op1Kind, mnemonic } = instruction;
+  if (operandBytes(instruction) === undefined) return false;
+  const { op0Kind, op1Kind, mnemonic } = instruction;
+  if (op0Kind === OpKind.Register && op1Kind === OpKind.Memory && mnemonic === Mnemonic.Mov)
+    return (
+      RegisterExt.size(instruction.op0Register) === operandBytes(instruction) &&
+      RegisterExt.isGPR(instruction.op0Register)
+    );
+  if (op0Kind !== OpKind.Memory) return false;
   if (BITS.has(mnemonic)) return op1Kind === OpKind.Immediate8;
   if (op1Kind === OpKind.Register)
     return (

@@ -3,7 +3,7 @@
  * there), do the work on the virtual CPU, and let translated code go on behind it.
  */
 import { Mnemonic } from 'iced-x86';
-import { S, Vector } from '../../machine/cpu/state.js';
+import { S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { Decoded } from '../decoded.js';
 import { isFault } from '../guest-fault.js';
 import { HYPERCALL_VECTOR } from '../hole.js';
@@ -63,10 +63,12 @@ export class Callouts {
         const { instruction, plainAt } = callout;
         const plain = tu!.tcStart + plainAt;
         const decoded = found.decode(instruction);
-        if (decoded !== undefined && bt.adaptation.perform(decoded)) {
-          vcpu.eip = (vcpu.eip + instruction.bytes.length) >>> 0;
-          bt.resumeAt(tu!, plain + instruction.bytes.length, vcpu.eip);
-        } else bt.resumeAt(tu!, plain, vcpu.eip);
+        const outcome = decoded === undefined ? 'left' : bt.adaptation.perform(decoded);
+        const site = (instruction.eip + vcpu.base(Seg.CS)) >>> 0;
+        const done = outcome === 'left' ? 0 : instruction.bytes.length;
+        vcpu.eip = (vcpu.eip + done) >>> 0;
+        if (bt.adaptation.countAccess(site, outcome === 'needed')) bt.revert(tu!);
+        else bt.resumeAt(tu!, plain + done, vcpu.eip);
         return RESUME;
       }
     }

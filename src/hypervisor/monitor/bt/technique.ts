@@ -193,9 +193,28 @@ export class BtTechnique implements Technique {
       this.#releaseTable(vcpu.thread.s[S.FAULT_LINEAR]! >>> 0);
       return;
     }
+    this.#countHit(tu, site);
+  }
+
+  onDeviceHit(): void {
+    const { vcpu } = this;
+    if (!vcpu.inHardware || vcpu.cpl === 3) return;
+    const tu = this.cache.find(vcpu.thread.s[S.EIP]! >>> 0);
+    const site = this.#site();
+    if (tu !== undefined && site?.guestClass === 'ident') this.#countHit(tu, site);
+  }
+
+  /** The unit is made anew when control comes to it next; the access itself is still carried out by the loop. */
+  #countHit(tu: Tu, site: GuestInstruction): void {
+    const { vcpu } = this;
     if (!this.adaptation.countHit(site, vcpu.base(Seg.CS))) return;
-    // The unit is made anew when control comes to it next; the store itself is still carried out by the loop.
     vcpu.vm.counters.tcAdapted += 1;
+    if (!tu.retired) this.cache.retire(tu);
+  }
+
+  /** An adapted site of this unit is to be translated plainly again. */
+  revert(tu: Tu): void {
+    this.vcpu.vm.counters.tcReverted += 1;
     if (!tu.retired) this.cache.retire(tu);
   }
 
