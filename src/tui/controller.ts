@@ -7,6 +7,7 @@ import { type Desk, openPowerMenu, openRunMenu, parseDelay, toggleVmi } from './
 import { parsePlace, untranslated } from './code.js';
 import { CodeWatch } from './code-watch.js';
 import { modeText } from './columns.js';
+import { fieldsOf, toggleField } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
@@ -245,6 +246,9 @@ export class ConsoleController implements Desk {
       case 'help':
         this.#helpKey(key);
         break;
+      case 'fields':
+        this.#fieldKey(key);
+        break;
       case 'attach':
         if (key.name === DETACH_KEY) this.#dialog(undefined);
         else this.#dialog({ ...dialog, scroll: this.#scrolled(key.name === 'pageup' ? PAGE : -PAGE) });
@@ -261,6 +265,17 @@ export class ConsoleController implements Desk {
     const steps: Readonly<Record<string, number>> = { space: PAGE, pagedown: PAGE, down: 1, pageup: -PAGE, up: -1 };
     const step = steps[name];
     this.#dialog(step === undefined ? undefined : { kind: 'help', top: this.#scrolled(step) });
+  }
+
+  #fieldKey({ name }: Key): void {
+    const hidden = toggleField(this.#state.screen, name, this.#state.hidden);
+    if (hidden === undefined) this.#dialog(undefined);
+    else this.#set({ hidden });
+  }
+
+  #askFields(): void {
+    if (fieldsOf(this.#state.screen).length > 0) this.#dialog({ kind: 'fields' });
+    else this.say('the columns of this screen are not to be chosen');
   }
 
   #promptKey(dialog: Extract<Dialog, { kind: 'prompt' }>, { name, raw }: Key): void {
@@ -374,6 +389,7 @@ export class ConsoleController implements Desk {
     },
     'sort.balloon': () => this.say('MCTLSZ: no guest has a balloon driver yet, so there is nothing to sort by'),
     delay: () => this.#askDelay(),
+    fields: () => this.#askFields(),
     refresh: () => this.#session.refresh(),
     redraw: () => this.#options.redraw(),
     help: () => this.#dialog({ kind: 'help', top: 0 }),

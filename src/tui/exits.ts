@@ -183,11 +183,16 @@ export interface ExitsTable {
   readonly rows: readonly string[];
 }
 
-/** The table over `width` cells: each VM has the same columns, as many as fit. */
-export function exitsTable(subjects: readonly ExitsSubject[], sortId: string, width: number): ExitsTable {
+/** The table over `width` cells: each VM has the same of the columns, as many as fit. */
+export function exitsTable(
+  subjects: readonly ExitsSubject[],
+  columns: readonly Column<CauseFigures, CauseFigures>[],
+  sortId: string,
+  width: number,
+): ExitsTable {
   const rows = causeRows(subjects, sortId);
   const room = Math.floor((width - CAUSE_WIDTH - BETWEEN.length * (subjects.length - 1)) / subjects.length);
-  const placed: PlacedColumn<CauseFigures>[] = placeColumns(EXITS_COLUMNS, [], room);
+  const placed: PlacedColumn<CauseFigures>[] = placeColumns(columns, [], room);
   const sideWidth = placed.reduce((sum, column) => sum + column.width, 0);
   const line = (title: string, sides: readonly string[]) => left(left(title, CAUSE_WIDTH) + sides.join(BETWEEN), width);
   return {

@@ -6,7 +6,8 @@ import type { CodeAnswer, EngineState, Sample, VmSample } from '../hypervisor/in
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, SCREENS, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
-import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
+import { EXITS_COLUMNS, type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
+import { fieldLines, shownFields } from './fields.js';
 import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
 import { firstLine, headerLines } from './header.js';
@@ -81,6 +82,8 @@ export function buildFrame(input: FrameInput): Frame {
   switch (state.dialog?.kind) {
     case 'help':
       return helpFrame(input, state.dialog.top);
+    case 'fields':
+      return fieldsFrame(input);
     case 'attach':
       return attachFrame(input, now, state.dialog.vm, state.dialog.scroll);
     case 'menu':
@@ -167,7 +170,12 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
   const subjects = exitsSubjects(input, now);
   const [first] = subjects;
   if (first === undefined) return frameOf(input, [...above, NO_VM], ['', footer(input)]);
-  const { heading, rows } = exitsTable(subjects, state.sort.exits, width);
+  const { heading, rows } = exitsTable(
+    subjects,
+    shownFields('exits', EXITS_COLUMNS, state.hidden),
+    state.sort.exits,
+    width,
+  );
   above.push(theme.heading(heading), ...rows.slice(0, -1), theme.key(rows.at(-1)!));
   return frameOf(input, above, [detailLine(first.vm.name, now, before, width), footer(input)]);
 }
@@ -176,7 +184,7 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   const { state, before, columns: width, theme } = input;
   const rows = screenRows(screen, now, before, state.sort[screen], state.expanded);
   const index = selectedIndex(rows, state.selected);
-  const placed = placeColumns(SCREENS[screen].columns, rows, width);
+  const placed = placeColumns(shownFields(screen, SCREENS[screen].columns, state.hidden), rows, width);
   const above = upperLines(input, now);
   above.push(theme.heading(headingLine(placed, width)));
   const selected = rows[index];
@@ -225,6 +233,16 @@ function helpFrame(input: FrameInput, top: number): Frame {
   const above = lines.slice(from, from + height).map(line => cut(line, width));
   const more = from + height < lines.length ? 'space or down: more; ' : '';
   return frameOf(input, above, [theme.heading(left(` ${more}any other key: back`, width))], { scroll: from });
+}
+
+function fieldsFrame(input: FrameInput): Frame {
+  const { state, columns: width, theme } = input;
+  const { lines, prompt } = fieldLines(state.screen, state.hidden);
+  return frameOf(
+    input,
+    lines.map(line => cut(line, width)),
+    [cut(prompt, width - 1) + theme.cursor(' ')],
+  );
 }
 
 function attachFrame(input: FrameInput, now: Sample, name: string, scroll: number): Frame {

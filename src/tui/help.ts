@@ -32,7 +32,7 @@ export function helpLines(screen: ScreenId): string[] {
     lines.push('');
   }
   const sorts = bindings.filter(binding => binding.group === 'sort');
-  lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
+  if (sorts.length > 0) lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
   lines.push(`Switch display: ${inLine(bindings.filter(binding => binding.group === 'display'))}`.trimEnd());
   lines.push('', `Columns of the ${COLUMNS[screen].title} screen:`);
   for (const { title, help } of COLUMNS[screen].columns) lines.push(title.padEnd(12) + help);

@@ -100,6 +100,7 @@ export const KEYS = [
     help: 'delay between updates, seconds',
     footer: 'delay',
   },
+  { keys: ['f', 'F'], show: 'f F', command: 'fields', group: 'general', help: 'choose the columns of the screen' },
   { keys: ['space', 'enter'], show: 'space', command: 'refresh', group: 'general', help: 'update now' },
   {
     keys: ['P'],

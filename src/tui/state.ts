@@ -2,6 +2,7 @@
 import type { Sample, VmSample } from '../hypervisor/index.js';
 import { SCREENS, type ScreenId } from './columns.js';
 import { CAUSE_ORDER } from './exits.js';
+import type { HiddenFields } from './fields.js';
 import type { Row } from './rows.js';
 
 export interface Message {
@@ -29,6 +30,7 @@ export type Dialog =
   | { readonly kind: 'prompt'; readonly label: string; readonly text: string; readonly accept: (text: string) => void }
   | MenuDialog
   | { readonly kind: 'help'; readonly top: number }
+  | { readonly kind: 'fields' }
   | { readonly kind: 'attach'; readonly vm: string; readonly scroll: number };
 
 export interface ConsoleState {
@@ -44,6 +46,7 @@ export interface ConsoleState {
   readonly message: Message | undefined;
   readonly dialog: Dialog | undefined;
   readonly intervalMs: number;
+  readonly hidden: HiddenFields;
   /** Exits screen: the VM beside the selected one, and the sample that its figures count from instead of power-on. */
   readonly beside: string | undefined;
   readonly zero: Sample | undefined;
@@ -77,6 +80,7 @@ export function initialState(intervalMs: number, place: number): ConsoleState {
     message: undefined,
     dialog: undefined,
     intervalMs,
+    hidden: new Set(),
     beside: undefined,
     zero: undefined,
     place,

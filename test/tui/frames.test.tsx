@@ -299,6 +299,31 @@ describe('general keys', () => {
     expect(calls).toEqual(['redraw', 'quit', 'quit']);
   });
 
+  test('f chooses the columns of the screen, as in esxtop', async () => {
+    const { press } = consoleOn();
+    const dialog = await press('f');
+    expect(dialog).toContain('Current Field order: ABCDEFGHIJKLMNO');
+    expect(dialog).toContain('* F:  %RUN = scheduled on a pCPU');
+    expect(dialog).toContain('Toggle fields with a-o, any other key to return:');
+    const toggled = await press('fE');
+    expect(toggled).toContain('Current Field order: ABCDefGHIJKLMNO');
+    expect(toggled).toContain('  F:  %RUN = scheduled on a pCPU');
+    const table = await press('\r');
+    expect(table).toContain('%SYS');
+    expect(table).not.toMatch(/%USED|%RUN/);
+    // Each screen has its own.
+    expect(await press('xfa ')).not.toContain('EVENTS');
+    expect(await press('fa ')).toContain('EVENTS');
+    expect(await press('c')).not.toContain('%USED');
+    expect(await press('bf')).toContain('the columns of this screen are not to be chosen');
+  });
+
+  test('the last column stays', async () => {
+    const { press } = consoleOn();
+    expect(await press('mfabcdefghijkkk')).toContain('Current Field order: abcdefghijK');
+    expect(await press(' ')).toMatch(/\n +TC\n/);
+  });
+
   test('h shows every key and column of the screen', async () => {
     const { press } = consoleOn(80, 60);
     const help = await press('h');
