@@ -69,6 +69,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     image: parseMultiboot('guest.elf', image),
     commandLine: options.commandLine,
     hardwareAssist: false,
+    countExecutions: false,
     vmi: false,
     poweredOnAtCycles: 0,
     counters: zeroCounters(),

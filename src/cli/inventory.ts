@@ -13,6 +13,7 @@ const vmSchema = z.strictObject({
   vmi: z.boolean().default(false),
   image: z.string().min(1).default(OWN_GUEST),
   append: z.string().max(1024).default(''),
+  countExecutions: z.boolean().optional(),
   cpuShares: z.int().min(1).max(1_000_000).optional(),
   powerOn: z.boolean().default(true),
   /** Typed on the console, with a newline, when the guest is idle for the first time after power-on. */
@@ -95,8 +96,9 @@ export function hostConfig(
     costs: inventory.costs,
     costOverrides: { ...inventory.costOverrides, ...costOverrides },
     images: loadImages(inventory.vms.map(vm => vm.image)),
-    vms: inventory.vms.map(({ start: _start, cpuShares, ...vm }) => ({
+    vms: inventory.vms.map(({ start: _start, countExecutions, cpuShares, ...vm }) => ({
       ...vm,
+      ...(countExecutions === undefined ? {} : { countExecutions }),
       ...(cpuShares === undefined ? {} : { cpuShares }),
     })),
     sampleIntervalMs,

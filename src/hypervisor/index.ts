@@ -45,6 +45,8 @@ export interface VmConfig {
    * a machine of its own. A VM that is offered VMI runs on the BT monitor, whatever is said here.
    */
   readonly monitor: 'bt' | 'hv' | 'native';
+  /** Translated code counts how often it is executed (`disassemble` shows it), which costs cycles. */
+  readonly countExecutions?: boolean;
   /** `vmi.present`: offer the VMI ROM to the guest. */
   readonly vmi: boolean;
   /** Key into `HostConfig.images`. */

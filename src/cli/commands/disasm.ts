@@ -18,6 +18,7 @@ const MEMORY_MIB = 64;
 /** Virtual time that the guest may take, seconds. */
 const PATIENCE_SECONDS = 10;
 /** Columns of the guest's side. */
+const COUNT_COLUMN = 9;
 const CODE_COLUMN = 34;
 const CLASS_COLUMN = 13;
 
@@ -53,17 +54,16 @@ export const disasmCommand = (streams: Streams): CommandModule<object, DisasmArg
 
 async function disasm(argv: DisasmArguments, streams: Streams): Promise<ExitCode> {
   const range = rangeOf(argv.place);
-  const host = await createHost(
-    singleVmHost({
-      name: VM,
-      mode: 'bt',
-      memoryMib: MEMORY_MIB,
-      image: OWN_GUEST,
-      bytes: loadImage(OWN_GUEST),
-      append: '',
-      costOverrides: {},
-    }),
-  );
+  const config = singleVmHost({
+    name: VM,
+    mode: 'bt',
+    memoryMib: MEMORY_MIB,
+    image: OWN_GUEST,
+    bytes: loadImage(OWN_GUEST),
+    append: '',
+    costOverrides: {},
+  });
+  const host = await createHost({ ...config, vms: config.vms.map(vm => ({ ...vm, countExecutions: true })) });
   const powered = host.execute({ kind: 'powerOn', vm: VM });
   if (!powered.ok) throw new UsageError(powered.reason);
   runUntil(host, () => host.sample().vms[0]!.guestState === 'idle', 'boot');
@@ -112,11 +112,12 @@ function runUntil(host: Host, done: () => boolean, doing: string): void {
   }
 }
 
-/** One guest instruction after the other, its translation to the right. */
+/** One guest instruction after the other: how often its unit was entered, the instruction and its class, its translation. */
 function listing(lines: readonly CodeLine[]): string {
   let text = '';
-  for (const { address, text: code, guestClass, translation } of lines) {
-    const left = `${address.toString(16).padStart(8, '0')}  ${code.padEnd(CODE_COLUMN)} ${guestClass.padEnd(CLASS_COLUMN)}`;
+  for (const { address, text: code, guestClass, count, translation } of lines) {
+    const times = String(count ?? '-').padStart(COUNT_COLUMN);
+    const left = `${times}  ${address.toString(16).padStart(8, '0')}  ${code.padEnd(CODE_COLUMN)} ${guestClass.padEnd(CLASS_COLUMN)}`;
     const [first = '', ...more] = translation;
     text += `${left} | ${first}`.trimEnd();
     text += '\n';

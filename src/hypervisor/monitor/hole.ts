@@ -5,6 +5,7 @@
  *     0xFC100000  monitor's GDT (16 pages), IDT, TSS, LDT (16 pages)
  *     0xFC400000  translation cache (BT)
  *     0xFC800000  hash of indirect targets (BT)
+ *     0xFCA00000  counters of executions (BT, where a VM asks for them)
  *     0xFCC00000  entry of the monitor's ring-1 routines (BT): nothing is mapped there
  *     0xFFFFFFFF
  *
@@ -26,6 +27,7 @@ export const MONITOR_LDT_LINEAR = 0xfc120000;
 export const TC_LINEAR = 0xfc400000;
 export const TC_BYTES = 0x400000;
 export const TARGET_HASH_LINEAR = 0xfc800000;
+export const COUNTERS_LINEAR = 0xfca00000;
 /** Behind the TC, so that jumps there go forward. */
 export const ROUTINE_LINEAR = 0xfcc00000;
 

@@ -28,7 +28,8 @@ const VERSION = 1;
 const vmConfigSchema = z.strictObject({
   name: z.string(),
   memoryMib: z.number(),
-  monitor: z.enum(['bt', 'native']),
+  monitor: z.enum(['bt', 'hv', 'native']),
+  countExecutions: z.boolean().optional(),
   vmi: z.boolean(),
   image: z.string(),
   append: z.string(),

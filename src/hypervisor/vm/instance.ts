@@ -31,6 +31,7 @@ export interface InstanceWiring {
   readonly vmi: boolean;
   /** The guest runs in VMX non-root operation. */
   readonly hardwareAssist: boolean;
+  readonly countExecutions: boolean;
   /** Besides the board's own devices. */
   readonly adapters?: readonly Adapter[];
   readonly poweredOnAtCycles: number;

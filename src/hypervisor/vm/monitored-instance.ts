@@ -171,7 +171,10 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       });
       const technique = wiring.hardwareAssist
         ? new HvTechnique(this.#vcpu)
-        : new BtTechnique(this.#vcpu, wiring.vmi ? { onHypercall: vmiInitHook } : {});
+        : new BtTechnique(this.#vcpu, {
+            countExecutions: wiring.countExecutions,
+            ...(wiring.vmi && { onHypercall: vmiInitHook }),
+          });
       this.#loop = new MonitorLoop(this.#vcpu, technique, vcpu => this.#goOnUnderVmi(vcpu));
       startVirtual(this.#vcpu, wiring.image.entry, infoAt);
       this.#vcpu.settleAccount();

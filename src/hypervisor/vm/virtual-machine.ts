@@ -332,6 +332,7 @@ export class VirtualMachine implements Guest {
       image,
       commandLine: commandLine(this.config),
       vmi: this.#vmiConfigured,
+      countExecutions: this.config.countExecutions === true,
       hardwareAssist: this.config.monitor === 'hv' && !this.#vmiConfigured,
       adapters,
       poweredOnAtCycles: nowCycles,

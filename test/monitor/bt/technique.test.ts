@@ -186,3 +186,28 @@ test('a 16-bit code segment stops the VM with a reason', () => {
   const end = runBt(makeBt(start));
   expect(end.why).toMatch(/^stopped: 16-bit code segment 0x30/);
 });
+
+test('units that count their executions do what they did before, and count right', () => {
+  const source = `mov ecx, 1000
+    pushf
+    pop edi
+again: call f
+    dec ecx
+    jnz again
+    hlt
+f:  add eax, ecx
+    adc ebx, 7
+    ret`;
+  const plain = runBt(makeBt(guest(source)));
+  const machine = makeBt(guest(source), { countExecutions: true });
+  const counted = runBt(machine);
+  expect(counted.registers).toEqual(plain.registers);
+  expect(counted.eflags).toBe(plain.eflags);
+  const lines = machine.technique.listCode(0);
+  const count = (start: string) => lines.find(({ text }) => text.startsWith(start))!.count;
+  expect([count('add eax'), count('dec ecx'), count('hlt')]).toEqual([
+    // HLT's unit goes on into the function that stands behind it.
+    1001, 1000, 1,
+  ]);
+  expect(machine.technique.audit()).toEqual([]);
+});

@@ -14,6 +14,7 @@ export class UnitBuilder {
   readonly #instructions: { readonly guest: GuestInstruction; readonly at: number }[] = [];
   readonly #tails: (() => void)[] = [];
   #shadow = false;
+  #counterAt: number | undefined;
 
   /** `tcStart`: linear address in the TC; `lookupAt`: of the shared lookup code; `cs`: the guest's code selector. */
   constructor(
@@ -27,6 +28,16 @@ export class UnitBuilder {
   begin(guest: GuestInstruction, shadow: boolean): void {
     this.#instructions.push({ guest, at: this.emit.offset });
     this.#shadow = shadow;
+  }
+
+  /** Adds one to the word at a linear address. The guest state is exact at `eip`. */
+  count(eip: number, counter: number): void {
+    this.#counterAt = counter;
+    this.exact(eip).storeSlot(Slot.ECX, Reg.ECX);
+    this.exact(eip).loadSlot(Reg.ECX, counter);
+    this.spilled(eip).addImmediate(Reg.ECX, 1);
+    this.spilled(eip).storeSlot(counter, Reg.ECX);
+    this.spilled(eip).loadSlot(Reg.ECX, Slot.ECX);
   }
 
   /** Declares the guest state before the TC instruction that is emitted next. */
@@ -110,6 +121,7 @@ export class UnitBuilder {
       points: this.#points,
       callouts: this.#callouts,
       continuations: this.#continuations,
+      counterAt: this.#counterAt,
       cutShort,
     };
   }

@@ -18,7 +18,7 @@ import { assert } from '../../base/assert.js';
 import { type Mpn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../base/pages.js';
 import type { Cause } from '../../stats/causes.js';
 import { type Decoded, decode } from '../decoded.js';
-import { TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
+import { COUNTERS_LINEAR, TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
 import type { MonitoredVm } from '../monitored-vm.js';
 import { type GuestInstruction, isNarrowTransfer } from './classify.js';
 import { EXIT_BYTES, ROUTINE_BYTES } from './emit.js';
@@ -119,6 +119,7 @@ export class TranslationCache {
   readonly #mapHole: MapHole;
   readonly #pages: (Mpn | undefined)[] = [];
   readonly #hashPages: Mpn[] = [];
+  readonly #counterPages: Mpn[] = [];
   /** Ascending by `tcStart`; retired units stay until the flush. */
   #placed: Tu[] = [];
   /** Their places as offsets into the TC: what a search reads. */
@@ -177,6 +178,28 @@ export class TranslationCache {
       if (mpn !== undefined) give(mpn, TC_LINEAR + page * PAGE_SIZE);
     });
     for (const [page, mpn] of this.#hashPages.entries()) give(mpn, TARGET_HASH_LINEAR + page * PAGE_SIZE);
+    for (const [page, mpn] of this.#counterPages.entries()) give(mpn, COUNTERS_LINEAR + page * PAGE_SIZE);
+  }
+
+  /** Linear address of the counter of the unit that will be placed next: a word, which begins with 0. */
+  counterForNext(): number {
+    const offset = this.#placed.length * 4;
+    if (offset % PAGE_SIZE === 0 && this.#counterPages.length * PAGE_SIZE === offset) {
+      const mpn = this.#vm.allocateMonitorPage('tc');
+      this.#counterPages.push(mpn);
+      this.#mapHole(COUNTERS_LINEAR + offset, mpn, true);
+    }
+    this.#vm.memory.write32(this.#counterMachine(offset), 0);
+    return COUNTERS_LINEAR + offset;
+  }
+
+  /** What a counter says. */
+  countAt(counter: number): number {
+    return this.#vm.memory.read32(this.#counterMachine(counter - COUNTERS_LINEAR));
+  }
+
+  #counterMachine(offset: number): number {
+    return (this.#counterPages[offset >>> 12]! << 12) | (offset & PAGE_OFFSET_MASK);
   }
 
   /** Bytes in use by units, retired ones included. */

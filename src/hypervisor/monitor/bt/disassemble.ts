@@ -66,8 +66,8 @@ export function disassembleUnit(code: TuCode, options: DisassemblyOptions): stri
 }
 
 /**
- * Live units from a linear address on, as they are in the TC now, in the order of their guest code; where several begin in the same
- * instructions, the first one tells them. At most `CODE_LINES_MAX` lines.
+ * Live units from a linear address on, as they are in the TC now, in the order of their guest code. An instruction of several units is
+ * told as the one has it that was entered most, with all their executions. At most `CODE_LINES_MAX` lines.
  */
 export function listTranslations(cache: TranslationCache, linear: number): CodeLine[] {
   const formatter = new Formatter(FormatterSyntax.Nasm);
@@ -81,6 +81,8 @@ export function listTranslations(cache: TranslationCache, linear: number): CodeL
     return instruction.isInvalid ? '(bad)' : formatter.format(instruction);
   };
   const lines = new Map<number, CodeLine>();
+  /** Executions of the unit that each line is from. */
+  const most = new Map<number, number>();
   const units = cache.units.filter(tu => !tu.retired).sort((a, b) => a.linear - b.linear);
   for (const tu of units) {
     const base = tu.linear - tu.code.instructions[0]!.guest.eip;
@@ -89,15 +91,22 @@ export function listTranslations(cache: TranslationCache, linear: number): CodeL
     const options = { tcStart: tu.tcStart, lookupAt: cache.lookupAt };
     for (const [index, { guest, at }] of instructions.entries()) {
       const address = (guest.eip + base) >>> 0;
-      if (address < linear || lines.has(address)) continue;
-      if (lines.size === CODE_LINES_MAX) break;
+      if (address < linear) continue;
+      const known = lines.get(address);
+      if (known === undefined && lines.size === CODE_LINES_MAX) break;
+      const count = tu.code.counterAt === undefined ? undefined : cache.countAt(tu.code.counterAt);
+      if (known !== undefined && (count ?? 0) <= (most.get(address) ?? 0)) {
+        lines.set(address, { ...known, count: sum(known.count, count) });
+        continue;
+      }
+      most.set(address, count ?? 0);
       const end = instructions[index + 1]?.at ?? Number.POSITIVE_INFINITY;
       lines.set(address, {
         address,
         bytes: [...guest.bytes].map(byte => byte.toString(16).padStart(2, '0')).join(''),
         text: text(guest.bytes, guest.eip),
         guestClass: guest.guestClass,
-        count: undefined,
+        count: sum(known?.count, count),
         translation: points
           .filter(point => point.at >= at && point.at < end)
           .map(point => nameAddresses(text(inTc.subarray(point.at), tu.tcStart + point.at), options)),
@@ -125,6 +134,10 @@ export function describeUnit(cache: TranslationCache, tu: Tu): string {
   ];
   return `${heading.join('; ')}\n${body}`;
 }
+
+/** Undefined is of nobody who counts. */
+const sum = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : a + b;
 
 function describe(callout: Callout): string {
   switch (callout.kind) {

@@ -47,6 +47,8 @@ import { enterTc, enterUser, leaveTc, leaveUser, loadGuestSegment, loadTcData } 
 export interface BtOptions {
   /** `int HYPERCALL_VECTOR` was executed by kernel code; EIP is behind it. Undefined: not the hook's, the guest gets its INT. */
   readonly onHypercall?: (vcpu: VirtualCpu) => Outcome | undefined;
+  /** Translated code counts how often each unit is entered: five instructions more a unit, which cost as much as they cost. */
+  readonly countExecutions?: boolean;
   /** Size of the TC, whole pages (tests use small ones). */
   readonly tcBytes?: number;
 }
@@ -266,6 +268,7 @@ export class BtTechnique implements Technique {
     const cause = vcpu.cause;
     vcpu.account(cause);
     if (cache.isFull) this.flush();
+    const counterAt = this.options.countExecutions === true ? cache.counterForNext() : undefined;
     const read = readUnit(vcpu, eip, code =>
       translate({
         eip,
@@ -273,6 +276,7 @@ export class BtTechnique implements Technique {
         cs: vcpu.selector(Seg.CS) & 0xfffc,
         tcStart: cache.top,
         lookupAt: cache.lookupAt,
+        counterAt,
         isAdapted: at => this.adaptation.isAdapted((at + vcpu.base(Seg.CS)) >>> 0),
       }),
     );

@@ -26,6 +26,8 @@ export interface TranslationRequest {
   /** Where the unit will be. */
   readonly tcStart: number;
   readonly lookupAt: number;
+  /** Linear address of a word that counts how often the unit is entered; undefined where nobody wants to know. */
+  readonly counterAt?: number | undefined;
   /** True for sites whose stores keep hitting traces. */
   isAdapted(eip: number): boolean;
 }
@@ -35,6 +37,7 @@ export function translate(request: TranslationRequest): TuCode | undefined {
   const guests = decodeUnit(request);
   if (guests.length === 0) return undefined;
   const unit = new UnitBuilder(request.tcStart, request.lookupAt, request.cs);
+  if (request.counterAt !== undefined) unit.count(request.eip, request.counterAt);
   // What casts the shadow, if anything: STI has set VIF, a load of SS may find it clear.
   let shadow: GuestInstruction | undefined;
   let open = true;

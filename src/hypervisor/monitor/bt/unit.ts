@@ -85,6 +85,8 @@ export interface TuCode {
   readonly points: readonly TcPoint[];
   readonly callouts: readonly CalloutSite[];
   readonly continuations: readonly Continuation[];
+  /** Word that counts how often the unit is entered. */
+  readonly counterAt: number | undefined;
   /** The bytes ended right behind STI or a load of SS: the unit should be made again with more of them. */
   readonly cutShort: boolean;
 }
