@@ -80,8 +80,8 @@ describe('a scripted recording', () => {
   test('one changed instruction of the guest is found', async () => {
     const original = readFileSync(file('spin.elf'));
     try {
-      // jmp $ becomes nop; jmp $-1: the console shows the same, the cycles do not.
-      writeFileSync(file('spin.elf'), tinyImage([...print('round\n'), 0x90, 0xeb, 0xfd]));
+      // jmp $ becomes imul eax, eax; jmp $-3: the console shows the same, but a cycle is no instruction any more.
+      writeFileSync(file('spin.elf'), tinyImage([...print('round\n'), 0x0f, 0xaf, 0xc0, 0xeb, 0xfb]));
       const { code, stdout } = await runCli(['verify', file('session.rec')]);
       expect(code).toBe(1);
       expect(stdout).toMatch(/^different: sample \d+ at /);
