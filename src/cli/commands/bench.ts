@@ -2,7 +2,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { loadNanoImage } from '../../guest/image.js';
-import { COST_PROFILES, type CostProfile, type Mode, overrideCosts, UsageError } from '../../hypervisor/index.js';
+import { COST_PROFILES, overrideCosts, UsageError } from '../../hypervisor/index.js';
 import {
   EXPERIMENTS,
   type Experiment,
@@ -63,9 +63,7 @@ async function bench(argv: BenchArguments, streams: Streams): Promise<ExitCode> 
   const costOverrides = parseCosts(argv.cost);
   overrideCosts(costs, costOverrides);
   const bytes = loadImage(OWN_GUEST);
-  const output = argv.json === undefined ? undefined : openOutput(argv.json, '--json');
-  const bar = new ProgressBar(streams.stderr);
-  try {
+  return report(argv.json, streams, async bar => {
     const measurements: Measurement[] = [];
     const runs = experiments.flatMap(experiment => modes.map(mode => ({ experiment, mode })));
     for (const [index, run] of runs.entries()) {
@@ -79,9 +77,40 @@ async function bench(argv: BenchArguments, streams: Streams): Promise<ExitCode> 
       bar.show(index / runs.length, `${run.experiment} (${run.mode})`);
       measurements.push(await measure(run.experiment, run.mode, lab));
     }
+    return {
+      tables: [
+        timeTable(measurements, modes, costs.cyclesPerSecond),
+        ...experimentsOf(measurements).map(experiment => causeTable(measurements, experiment, modes)),
+      ],
+      data: {
+        costs: costs.name,
+        costOverrides,
+        cyclesPerSecond: costs.cyclesPerSecond,
+        measurements: measurements.map(one => ({ ...one, figure: figureOf(one, costs.cyclesPerSecond) })),
+      },
+    };
+  });
+}
+
+/** What a bench has found: tables as lines, and all of it for `--json`. */
+interface Findings {
+  readonly tables: readonly (readonly string[])[];
+  readonly data: object;
+}
+
+/** Measures with a progress bar, prints what came of it; a guest that does not do its part is one line and an exit code. */
+async function report(
+  json: string | undefined,
+  streams: Streams,
+  findings: (bar: ProgressBar) => Promise<Findings>,
+): Promise<ExitCode> {
+  const output = json === undefined ? undefined : openOutput(json, '--json');
+  const bar = new ProgressBar(streams.stderr);
+  try {
+    const { tables, data } = await findings(bar);
     bar.clear();
-    print(measurements, modes, costs.cyclesPerSecond, streams);
-    if (output !== undefined) writeSync(output, json(measurements, costs, costOverrides));
+    streams.stdout.write(tables.map(lines => `${lines.join('\n')}\n`).join('\n'));
+    if (output !== undefined) writeSync(output, `${JSON.stringify(data, null, 2)}\n`);
     return ExitCode.OK;
   } catch (error) {
     if (!(error instanceof ExperimentFailure)) throw error;
@@ -104,33 +133,16 @@ async function benchNano(argv: BenchArguments, streams: Streams): Promise<ExitCo
   const costOverrides = parseCosts(argv.cost);
   overrideCosts(COST_PROFILES[profiles[0]!]!, costOverrides);
   const bytes = loadNanoImage();
-  const output = argv.json === undefined ? undefined : openOutput(argv.json, '--json');
-  const bar = new ProgressBar(streams.stderr);
-  try {
+  return report(argv.json, streams, async bar => {
     const measurements: NanoMeasurement[] = [];
     const runs = profiles.flatMap(profile => modes.map(mode => ({ profile, mode })));
     for (const [index, { profile, mode }] of runs.entries()) {
       bar.show(index / runs.length, `${profile} (${mode})`);
       measurements.push(await measureNano(profile, mode, bytes, { costOverrides }));
     }
-    bar.clear();
-    streams.stdout.write(
-      nanoTables(measurements)
-        .map(lines => `${lines.join('\n')}\n`)
-        .join('\n'),
-    );
     const plain = measurements.map(one => ({ ...one, cycles: Object.fromEntries(one.cycles) }));
-    if (output !== undefined) writeSync(output, `${JSON.stringify({ costOverrides, measurements: plain }, null, 2)}\n`);
-    return ExitCode.OK;
-  } catch (error) {
-    if (!(error instanceof ExperimentFailure)) throw error;
-    bar.clear();
-    streams.stderr.write(`vmitop: ${error.message}\n`);
-    return ExitCode.GUEST_CRASHED;
-  } finally {
-    bar.clear();
-    if (output !== undefined) closeSync(output);
-  }
+    return { tables: nanoTables(measurements), data: { costOverrides, measurements: plain } };
+  });
 }
 
 /** A comma-separated list of cost profiles, each once, in the order of the generations. */
@@ -151,32 +163,3 @@ function parseExperiments(names: readonly string[]): readonly Experiment[] {
   }
   return names.length === 0 ? EXPERIMENTS : EXPERIMENTS.filter(experiment => names.includes(experiment));
 }
-
-function print(
-  measurements: readonly Measurement[],
-  modes: readonly Mode[],
-  cyclesPerSecond: number,
-  streams: Streams,
-): void {
-  const tables = [
-    timeTable(measurements, modes, cyclesPerSecond),
-    ...experimentsOf(measurements).map(experiment => causeTable(measurements, experiment, modes)),
-  ];
-  streams.stdout.write(tables.map(lines => `${lines.join('\n')}\n`).join('\n'));
-}
-
-const json = (
-  measurements: readonly Measurement[],
-  { name, cyclesPerSecond }: CostProfile,
-  costOverrides: Readonly<Record<string, number>>,
-): string =>
-  `${JSON.stringify(
-    {
-      costs: name,
-      costOverrides,
-      cyclesPerSecond,
-      measurements: measurements.map(one => ({ ...one, figure: figureOf(one, cyclesPerSecond) })),
-    },
-    null,
-    2,
-  )}\n`;

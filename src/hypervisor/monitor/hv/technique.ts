@@ -45,7 +45,7 @@ import type { Outcome, Technique } from '../technique.js';
 import { VcpuPage } from '../vcpu-page.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { ExitHandlers } from './exits.js';
-import { CPU_CONTROLS, setUpVmcs } from './set-up.js';
+import { CPU_CONTROLS, CR0_OWNED, CR4_OWNED, setUpVmcs } from './set-up.js';
 
 const DEADLINE: Exit = { kind: 'deadline' };
 const DELIVERED: Delivery = { kind: 'delivered' };
@@ -317,14 +317,16 @@ export class HvTechnique implements Technique {
   onMappingChanged(): void {}
 
   audit(): string[] {
-    const findings: string[] = [];
+    if (!this.#inside) return [];
     const { vcpu } = this;
     const { vmcs } = vcpu.thread.vmx;
-    if (this.#inside && !vcpu.inHardware) findings.push('hv: inside, and captured');
-    if (!this.#inside && vcpu.inHardware) return findings;
-    if (this.#launched && (vmcs.get(Field.CR0_SHADOW) & Cr0.PG) !== (vcpu.cr0 & Cr0.PG) && this.#inside) {
-      findings.push('hv: the read shadow of CR0 is not the guest’s');
-    }
+    const findings: string[] = [];
+    const differs = (field: number, value: number, owned: number) => ((vmcs.get(field) ^ value) & ~owned) !== 0;
+    if (differs(Field.CR0_SHADOW, vcpu.cr0, CR0_OWNED))
+      findings.push('hv: the read shadow of CR0 is not the guest’s CR0');
+    if (differs(Field.CR4_SHADOW, vcpu.cr4, CR4_OWNED))
+      findings.push('hv: the read shadow of CR4 is not the guest’s CR4');
+    if (vmcs.get(Field.GUEST_CR3) >>> 12 !== vcpu.shadow.root) findings.push('hv: the guest runs on another shadow');
     return findings;
   }
 }
