@@ -52,6 +52,23 @@ describe('a site that keeps storing to a watched page', () => {
     expect(counters.traceFaults).toBeLessThan(5 * turns);
   });
 
+  it('is adapted, and goes back, in every unit that it stands in', () => {
+    // The site begins a unit, and stands in the one that begins with the NOP.
+    const source = (address: number, count: number) => `mov ebx, ${address}
+      mov esi, ${count}
+ again${address}: call before
+      call site
+      dec esi
+      jnz again${address}`;
+    const body = `${source(WATCHED, 50)}\n${source(PLAIN, IDLE_TO_REVERT)}\n hlt\n before: nop\n site: mov [ebx], ecx\n ret`;
+    const machine = makeBt(guest(body));
+    expect(runBt(machine).why).toBe('halt');
+    const { counters } = machine.vm;
+    expect(counters.traceFaults).toBe(HITS_TO_ADAPT);
+    expect([counters.tcAdapted, counters.tcReverted]).toEqual([1, 1]);
+    expect(machine.technique.audit()).toEqual([]);
+  });
+
   it('does the same whichever way it is translated', () => {
     const { end } = stores([
       [WATCHED, 10],

@@ -20,6 +20,7 @@ export function auditTranslations(bt: BtTechnique, stale: 'all' | ReadonlySet<nu
     if (cache.get(tu.linear) !== tu) findings.push(`${name}: not found by its address`);
     auditSource(bt, tu, name, stale, findings);
     auditCode(bt, tu, name, findings);
+    auditAdaptation(bt, tu, name, findings);
     for (const from of tu.chainedFrom) {
       if (from.target !== tu || from.owner === undefined || !live.has(from.owner)) {
         findings.push(`${name}: chained from a unit that does not know it`);
@@ -69,6 +70,17 @@ function auditSource(
     const found = walk(vcpu.physical, vcpu, linear, { write: false, user: false });
     // Hardware would go on using a translation that the guest has not invalidated; so may we.
     if (found.kind === 'mapped' && found.ppn !== ppn) findings.push(`${name}: made from another frame`);
+  }
+}
+
+/** A site is a routine's in every unit that it stands in, or in none. */
+function auditAdaptation(bt: BtTechnique, tu: Tu, name: string, findings: string[]): void {
+  const csBase = tu.linear - tu.code.instructions[0]!.guest.eip;
+  for (const { guest } of tu.code.instructions) {
+    if (guest.guestClass !== 'ident' && guest.guestClass !== 'adapted') continue;
+    const adapted = bt.adaptation.isAdapted((guest.eip + csBase) >>> 0);
+    if (adapted !== (guest.guestClass === 'adapted'))
+      findings.push(`${name}: ${hex(guest.eip)} is ${adapted ? '' : 'not '}adapted, its translation is otherwise`);
   }
 }
 

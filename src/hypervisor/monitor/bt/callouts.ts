@@ -67,7 +67,7 @@ export class Callouts {
         const site = (instruction.eip + vcpu.base(Seg.CS)) >>> 0;
         const done = outcome === 'left' ? 0 : instruction.bytes.length;
         vcpu.eip = (vcpu.eip + done) >>> 0;
-        if (bt.adaptation.countAccess(site, outcome === 'needed')) bt.revert(tu!);
+        if (bt.adaptation.countAccess(site, outcome === 'needed')) bt.revert(site);
         else bt.resumeAt(tu!, plain + done, vcpu.eip);
         return RESUME;
       }

@@ -188,36 +188,43 @@ export class BtTechnique implements Technique {
   onTraceHit(): void {
     const { vcpu } = this;
     if (!vcpu.inHardware || vcpu.cpl === 3) return;
-    const tu = this.cache.find(vcpu.thread.s[S.EIP]! >>> 0);
     const site = this.#site();
-    if (tu === undefined || site?.guestClass !== 'ident') return;
+    if (site?.guestClass !== 'ident') return;
     if (isBlockStore(site)) {
       this.#releaseTable(vcpu.thread.s[S.FAULT_LINEAR]! >>> 0);
       return;
     }
-    this.#countHit(tu, site);
+    this.#countHit(site);
   }
 
   onDeviceHit(): void {
     const { vcpu } = this;
     if (!vcpu.inHardware || vcpu.cpl === 3) return;
-    const tu = this.cache.find(vcpu.thread.s[S.EIP]! >>> 0);
     const site = this.#site();
-    if (tu !== undefined && site?.guestClass === 'ident') this.#countHit(tu, site);
+    if (site?.guestClass === 'ident') this.#countHit(site);
   }
 
-  /** The unit is made anew when control comes to it next; the access itself is still carried out by the loop. */
-  #countHit(tu: Tu, site: GuestInstruction): void {
+  /** Its units are made anew when control comes to them next; the access itself is still carried out by the loop. */
+  #countHit(site: GuestInstruction): void {
     const { vcpu } = this;
-    if (!this.adaptation.countHit(site, vcpu.base(Seg.CS))) return;
+    const csBase = vcpu.base(Seg.CS);
+    if (!this.adaptation.countHit(site, csBase)) return;
     vcpu.vm.counters.tcAdapted += 1;
-    if (!tu.retired) this.cache.retire(tu);
+    this.#retireUnitsWith((site.eip + csBase) >>> 0);
   }
 
-  /** An adapted site of this unit is to be translated plainly again. */
-  revert(tu: Tu): void {
+  /** An adapted site is to be translated plainly again. */
+  revert(linear: number): void {
     this.vcpu.vm.counters.tcReverted += 1;
-    if (!tu.retired) this.cache.retire(tu);
+    this.#retireUnitsWith(linear);
+  }
+
+  /** An instruction may stand in several units: in one that begins before it, and in one that begins with it. */
+  #retireUnitsWith(linear: number): void {
+    const csBase = this.vcpu.base(Seg.CS);
+    for (const tu of this.cache.unitsOnLpn(linear >>> 12)) {
+      if (tu.code.instructions.some(({ guest }) => (guest.eip + csBase) >>> 0 === linear)) this.cache.retire(tu);
+    }
   }
 
   /**
