@@ -18,7 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe.each(['native', 'bt'])('in mode %s', mode => {
+describe.each(['native', 'bt', 'hv'])('in mode %s', mode => {
   test('0 when the guest powers off; its console is stdout', async () => {
     const { code, stdout, stderr } = await runCli(['boot', file('hello.elf'), '--mode', mode, '--quiet']);
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'hello\n', stderr: '' });
@@ -61,7 +61,7 @@ test('130 after SIGINT', async () => {
   expect(code).toBe(130);
 });
 
-test.each(['bt', 'vmi'])('piped input reaches the shell of our own guest in mode %s', async mode => {
+test.each(['bt', 'hv', 'vmi'])('piped input reaches the shell of our own guest in mode %s', async mode => {
   const words = ['boot', 'guest', '--mode', mode, '--limit', '20', '--quiet'];
   const { code, stdout } = await runCli(words, { input: 'echo one; echo two\nhalt\n' });
   expect(code).toBe(0);

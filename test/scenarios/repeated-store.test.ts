@@ -14,7 +14,7 @@ const SOURCE = `
   out dx, ax
 stop: jmp stop`;
 
-test.each(['native', 'bt'] as const)('a REP STOSD over 300 untouched pages completes under %s', monitor => {
+test.each(['native', 'bt', 'hv'] as const)('a REP STOSD over 300 untouched pages completes under %s', monitor => {
   const image = multiboot(assemble(LOAD_ADDRESS + 32, SOURCE).bytes);
   const host = createHost({
     name: 'test',

@@ -10,7 +10,7 @@ import { image, PROLOGUE } from './programs.js';
 const MEMORY_MIB = 16;
 const RAM_END = MEMORY_MIB << 20;
 
-describe.each(['native', 'bt'] as const)('of a VM under %s', monitor => {
+describe.each(['native', 'bt', 'hv'] as const)('of a VM under %s', monitor => {
   function memoryOf(vmi = false): { readonly memory: BusMemory; readonly host: VmHost } {
     let memory: BusMemory | undefined;
     const images = { image: image(`${PROLOGUE}\nmain: jmp off`) };
