@@ -67,7 +67,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     name: 'bench',
     memoryBytes,
     image: parseMultiboot('guest.elf', image),
-    commandLine: options.commandLine,
+    boot: { commandLine: options.commandLine },
     hardwareAssist: false,
     countExecutions: false,
     vmi: false,

@@ -10,6 +10,7 @@ export interface SingleVm {
   readonly bytes: Uint8Array;
   /** The image is a BIOS. */
   readonly rom?: boolean;
+  readonly initrd?: { readonly word: string; readonly bytes: Uint8Array } | undefined;
   readonly append: string;
   readonly costOverrides: Readonly<Record<string, number>>;
 }
@@ -25,7 +26,7 @@ export function singleVmHost(vm: SingleVm): HostConfig {
     memoryMib: vm.memoryMib + HOST_MIB,
     costs: 'xeon-5160',
     costOverrides: vm.costOverrides,
-    images: { [vm.image]: vm.bytes },
+    images: { [vm.image]: vm.bytes, ...(vm.initrd && { [vm.initrd.word]: vm.initrd.bytes }) },
     vms: [
       {
         name: vm.name,
@@ -34,6 +35,7 @@ export function singleVmHost(vm: SingleVm): HostConfig {
         vmi: vm.mode === 'vmi',
         image: vm.image,
         ...(vm.rom === true && { rom: true }),
+        ...(vm.initrd && { initrd: vm.initrd.word }),
         append: vm.append,
         powerOn: false,
       },

@@ -53,6 +53,8 @@ export interface VmConfig {
   readonly image: string;
   /** The image is a BIOS of 64, 128 or 256 KiB, not a kernel: the VM starts at the reset vector, natively. */
   readonly rom?: boolean;
+  /** Initial RAM disk of a Linux kernel: key into `HostConfig.images`. */
+  readonly initrd?: string;
   /** Kernel command line. */
   readonly append: string;
   readonly cpuShares?: number;
@@ -67,7 +69,7 @@ export interface HostConfig {
   readonly costs: string;
   /** Figures that replace the profile's (what-if). */
   readonly costOverrides?: Readonly<Record<string, number>>;
-  /** Guest images by name: multiboot ELF32 files, or BIOS images where a VM says so. */
+  /** Guest images by name: multiboot ELF32 files, bzImages and their initrds, or BIOS images where a VM says so. */
   readonly images: Readonly<Record<string, Uint8Array>>;
   readonly vms: readonly VmConfig[];
   /** Sampling interval in ms of virtual time. */

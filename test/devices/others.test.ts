@@ -4,7 +4,6 @@ import { MmioBus, PortBus } from '../../src/hypervisor/devices/bus.js';
 import { civilTime, EPOCH_SECONDS, Rtc } from '../../src/hypervisor/devices/rtc.js';
 import {
   DebugExit,
-  KeyboardController,
   PowerPort,
   type PowerRequest,
   SystemControlB,
@@ -181,9 +180,8 @@ describe('system board', () => {
     power.writePort(0, 2, 0x0001);
     expect(requests).toEqual([]);
     power.writePort(0, 2, 0x2000);
-    new KeyboardController(signal).writePort(4, 1, 0xfe);
     new DebugExit(signal).writePort(0, 1, 7);
-    expect(requests).toEqual([{ kind: 'powerOff' }, { kind: 'reset' }, { kind: 'debugExit', value: 7 }]);
+    expect(requests).toEqual([{ kind: 'powerOff' }, { kind: 'debugExit', value: 7 }]);
   });
 
   test('port 0x61 gates the speaker timer and shows its output', () => {

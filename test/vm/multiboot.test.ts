@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/hypervisor/index.js';
-import { loadMultiboot, memoryMap, parseMultiboot } from '../../src/hypervisor/vm/multiboot.js';
+import { memoryMap } from '../../src/hypervisor/vm/memory-map.js';
+import { BOOTLOADER_MAGIC, loadMultiboot, parseMultiboot } from '../../src/hypervisor/vm/multiboot.js';
 import { elfImage, flatImage } from './images.js';
 
 const MIB = 1048576;
@@ -63,8 +64,9 @@ describe('loading', () => {
   const load = (physical: number, memoryBytes: number, commandLine = 'kernel x=1') => {
     const image = parse(elfImage(code, { linear: physical, physical, memoryBytes: 0x2000 }));
     const memory = new Uint8Array(memoryBytes);
-    const at = loadMultiboot(image, commandLine, { memoryBytes, write: (to, bytes) => memory.set(bytes, to) });
-    return { memory, view: new DataView(memory.buffer), at };
+    const start = loadMultiboot(image, commandLine, { memoryBytes, write: (to, bytes) => memory.set(bytes, to) });
+    expect(start.eax).toBe(BOOTLOADER_MAGIC);
+    return { memory, view: new DataView(memory.buffer), at: start.ebx! };
   };
   const text = (memory: Uint8Array, at: number) => {
     let s = '';

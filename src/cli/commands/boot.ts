@@ -22,6 +22,7 @@ import type { Streams } from '../streams.js';
 interface BootArguments {
   image: string | undefined;
   rom: string | undefined;
+  initrd: string | undefined;
   mode: string | undefined;
   memory: string;
   append: string;
@@ -42,13 +43,14 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
     yargs
       .positional('image', {
         type: 'string',
-        describe: `multiboot ELF32 file, or the word ${OWN_GUEST}: the kernel that comes with vmitop`,
+        describe: `Linux bzImage, multiboot ELF32 file, or the word ${OWN_GUEST}: the kernel that comes with vmitop`,
       })
       .option('rom', {
         type: 'string',
         requiresArg: true,
         describe: 'instead of a kernel, start this BIOS of 64, 128 or 256 KiB at the reset vector, natively',
       })
+      .option('initrd', { type: 'string', requiresArg: true, describe: 'initial RAM disk for a Linux kernel' })
       .option('mode', {
         type: 'string',
         requiresArg: true,
@@ -68,6 +70,7 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
       .example('vmitop boot guest', 'a shell on the kernel that comes with vmitop; Ctrl-C ends')
       .example('vmitop boot guest --mode vmi --append "run=getppid"', 'runs a program, then powers off')
       .example('vmitop boot kernel.elf --mode native --limit 5 --stats stats.json', 'any multiboot kernel')
+      .example('vmitop boot vmlinuz --initrd initrd.gz --append console=ttyS0 --memory 256', 'a Linux kernel')
       .example('vmitop boot --rom bios.bin --limit 5', 'a BIOS in real mode; its log on port 0x402 is shown')
       .epilogue('Exit code: 0 when the guest powers off or the text appeared, 3 when it crashed, 4 at the limit.'),
   handler: async argv => {
@@ -95,6 +98,7 @@ async function boot(argv: BootArguments, streams: Streams): Promise<ExitCode> {
       image,
       bytes: loadImage(image),
       rom,
+      initrd: argv.initrd === undefined ? undefined : { word: argv.initrd, bytes: loadImage(argv.initrd) },
       append: argv.append,
       costOverrides: parseCosts(argv.cost),
     }),

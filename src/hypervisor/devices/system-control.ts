@@ -1,7 +1,7 @@
 /**
  * The small ports of a PC's system board: system control port B (0x61), POST code (0x80), system control port A (0x92), the
- * keyboard controller's reset line (0x60, 0x64), and the ports by which virtual machines are switched off (0x604 and
- * 0xB004: the ACPI power control of QEMU's and Bochs's boards; 0xF4: QEMU's debug exit).
+ * ports by which virtual machines are switched off (0x604 and 0xB004: the ACPI power control of QEMU's and Bochs's boards; 0xF4:
+ * QEMU's debug exit).
  */
 import type { PortDevice, PortWidth, VirtualClock } from './device.js';
 
@@ -71,23 +71,6 @@ export class PostCode implements PortDevice {
 
   writePort(_offset: number, _width: PortWidth, value: number): void {
     this.#code = value;
-  }
-}
-
-/** Ports 0x60 (offset 0) and 0x64 (offset 4): no keyboard; status 0, and command 0xFE pulses the reset line. */
-export class KeyboardController implements PortDevice {
-  readonly #signal: PowerSignal;
-
-  constructor(signal: PowerSignal) {
-    this.#signal = signal;
-  }
-
-  readPort(): number {
-    return 0;
-  }
-
-  writePort(offset: number, _width: PortWidth, value: number): void {
-    if (offset === 4 && value === 0xfe) this.#signal({ kind: 'reset' });
   }
 }
 

@@ -32,6 +32,8 @@ const vmConfigSchema = z.strictObject({
   countExecutions: z.boolean().optional(),
   vmi: z.boolean(),
   image: z.string(),
+  rom: z.boolean().optional(),
+  initrd: z.string().optional(),
   append: z.string(),
   cpuShares: z.number().optional(),
   powerOn: z.boolean().optional(),

@@ -3,12 +3,12 @@ import { Backdoor, type BackdoorRegisters } from '../devices/backdoor.js';
 import { MmioBus, PortBus } from '../devices/bus.js';
 import { DeviceClock } from '../devices/clock.js';
 import type { BusMemory } from '../devices/device.js';
+import { KeyboardController } from '../devices/keyboard-controller.js';
 import { Pic } from '../devices/pic.js';
 import { Pit } from '../devices/pit.js';
 import { Rtc } from '../devices/rtc.js';
 import {
   DebugExit,
-  KeyboardController,
   PostCode,
   PowerPort,
   type PowerSignal,
@@ -69,10 +69,10 @@ export class Board {
     ports.claim(0xa0, 2, pic.port('slave'));
     ports.claim(0x40, 4, pit);
     ports.claim(0x61, 1, new SystemControlB(pit, clock));
-    const keyboard = new KeyboardController(wiring.onPower);
+    const keyboard = new KeyboardController(wiring.onPower, pic.line(1));
     ports.claim(0x60, 1, keyboard);
     ports.claim(0x64, 1, {
-      readPort: () => 0,
+      readPort: (_offset, width) => keyboard.readPort(4, width),
       writePort: (_offset, width, value) => keyboard.writePort(4, width, value),
     });
     ports.claim(0x70, 2, new Rtc(clock, wiring.memoryBytes));

@@ -29,9 +29,9 @@ import { LoadAverage } from '../vmkernel/load-average.js';
 import { MpnAllocator } from '../vmkernel/mpn-allocator.js';
 import { Scheduler } from '../vmkernel/scheduler.js';
 import type { Adapter } from './board.js';
+import { type BootImage, type BootOptions, parseKernel } from './boot-image.js';
 import { checkHostConfig, checkVmConfig } from './config.js';
 import type { HostHardware } from './instance.js';
-import { type BootImage, parseMultiboot } from './multiboot.js';
 import { parseRom } from './rom.js';
 import { VirtualMachine } from './virtual-machine.js';
 
@@ -274,6 +274,7 @@ export class VmHost implements Host {
       hardware: this.#hardware,
       scheduler: this.#scheduler,
       image: this.#imageOf(config),
+      initrd: this.#initrdOf(config),
       adapters: this.#adapters,
       firstWorldId: this.#nextWorldId,
       gid: this.#nextGid,
@@ -288,13 +289,22 @@ export class VmHost implements Host {
 
   #imageOf({ name, image, rom }: VmConfig): BootImage {
     const known = this.#images.get(image);
-    if (known !== undefined && (known.rom !== undefined) === (rom === true)) return known;
-    const bytes = this.config.images[image];
-    if (bytes === undefined)
-      throw new UsageError(`VM "${name}" names the image "${image}", which the host does not have`);
-    const parsed = rom === true ? parseRom(image, bytes) : parseMultiboot(image, bytes);
+    if (known !== undefined && (known.kind === 'rom') === (rom === true)) return known;
+    const bytes = this.#bytesOf(name, image);
+    const parsed = rom === true ? parseRom(image, bytes) : parseKernel(image, bytes);
     this.#images.set(image, parsed);
     return parsed;
+  }
+
+  #initrdOf({ name, initrd }: VmConfig): BootOptions['initrd'] {
+    return initrd === undefined ? undefined : { name: initrd, bytes: this.#bytesOf(name, initrd) };
+  }
+
+  #bytesOf(vm: string, image: string): Uint8Array {
+    const bytes = this.config.images[image];
+    if (bytes === undefined)
+      throw new UsageError(`VM "${vm}" names the image "${image}", which the host does not have`);
+    return bytes;
   }
 
   #find(name: string): VirtualMachine {

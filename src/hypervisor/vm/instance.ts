@@ -12,7 +12,7 @@ import type { Counters } from '../stats/counters.js';
 import type { Mode, VmTimerSample } from '../stats/sample.js';
 import type { MpnAllocator } from '../vmkernel/mpn-allocator.js';
 import type { Adapter, Board } from './board.js';
-import type { BootImage } from './multiboot.js';
+import type { BootImage, BootOptions } from './boot-image.js';
 
 /** What all VMs of a host share. */
 export interface HostHardware {
@@ -27,7 +27,7 @@ export interface InstanceWiring {
   readonly name: string;
   readonly memoryBytes: number;
   readonly image: BootImage;
-  readonly commandLine: string;
+  readonly boot: BootOptions;
   readonly vmi: boolean;
   /** The guest runs in VMX non-root operation. */
   readonly hardwareAssist: boolean;

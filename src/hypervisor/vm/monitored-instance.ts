@@ -32,6 +32,7 @@ import type { CodeLine } from '../stats/code-listing.js';
 import type { Counters } from '../stats/counters.js';
 import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
+import { loadKernel } from './boot-image.js';
 import { MappedMemory } from './bus-memory.js';
 import { cpuidOf } from './cpuid.js';
 import {
@@ -44,7 +45,7 @@ import {
   registersOf,
   unimplementedLine,
 } from './instance.js';
-import { loadMultiboot } from './multiboot.js';
+import { readMsr, writeMsr } from './msrs.js';
 import { FIXED_OVERHEAD_KB, overheadMaxKb } from './overhead.js';
 import { resetThread, startVirtual } from './reset-state.js';
 
@@ -165,7 +166,9 @@ export class MonitoredInstance implements Instance, MonitoredVm {
         wallclockAtPowerOn: EPOCH_SECONDS + Math.floor(wiring.poweredOnAtCycles / hardware.costs.cyclesPerSecond),
       });
       this.#vcpu = new VirtualCpu(this, context, wiring.hardwareAssist ? NO_HOLE : HOLE_BASE);
-      const infoAt = loadMultiboot(wiring.image, wiring.commandLine, {
+      const { image } = wiring;
+      assert(image.kind !== 'rom', 'a BIOS starts in real mode, which only native VMs have');
+      const start = loadKernel(image, wiring.boot, {
         memoryBytes: wiring.memoryBytes,
         write: (physical, bytes) => this.#vcpu.physical.writeBytes(physical, bytes),
       });
@@ -176,7 +179,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
             ...(wiring.vmi && { onHypercall: vmiInitHook }),
           });
       this.#loop = new MonitorLoop(this.#vcpu, technique, vcpu => this.#goOnUnderVmi(vcpu));
-      startVirtual(this.#vcpu, wiring.image.entry, infoAt);
+      startVirtual(this.#vcpu, start);
       this.#vcpu.settleAccount();
     } catch (error) {
       this.release();
@@ -229,13 +232,8 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.#hardware.allocator.free(mpn);
   }
 
-  readMsr(): undefined {
-    return undefined;
-  }
-
-  writeMsr(): boolean {
-    return false;
-  }
+  readonly readMsr = readMsr;
+  readonly writeMsr = writeMsr;
 
   log(line: string): void {
     this.#wiring.onLog(line);

@@ -3,10 +3,15 @@
  * address fields of the header. The loader gives the guest what the specification promises and an old PC's memory map.
  */
 import { UsageError } from '../base/assert.js';
+import type { LoadTarget, StartState } from './boot-image.js';
+import { HIGH_MEMORY_START, LOW_MEMORY_END, memoryMap } from './memory-map.js';
 
 const HEADER_MAGIC = 0x1badb002;
 /** In EAX when the image starts. */
 export const BOOTLOADER_MAGIC = 0x2badb002;
+/** The specification leaves the selectors open, and no table stands behind them. */
+const CODE_SELECTOR = 0x08;
+const DATA_SELECTOR = 0x10;
 const HEADER_SEARCH_BYTES = 8192;
 /** Page alignment (nothing to align: there are no modules) and memory information. */
 const KNOWN_FLAGS = 0x3;
@@ -22,17 +27,16 @@ export interface Segment {
   readonly memoryBytes: number;
 }
 
-export interface BootImage {
+export interface MultibootImage {
+  readonly kind: 'multiboot';
   readonly name: string;
   readonly segments: readonly Segment[];
   /** Physical address of the first instruction. */
   readonly entry: number;
-  /** A BIOS instead of a kernel: the machine starts at the reset vector, in real mode. Nothing else is loaded. */
-  readonly rom?: Uint8Array;
 }
 
 /** Throws `UsageError` that names the image and what is wrong with it. */
-export function parseMultiboot(name: string, image: Uint8Array): BootImage {
+export function parseMultiboot(name: string, image: Uint8Array): MultibootImage {
   const fail = (reason: string): never => {
     throw new UsageError(`image ${name}: ${reason}`);
   };
@@ -47,10 +51,10 @@ export function parseMultiboot(name: string, image: Uint8Array): BootImage {
   const { segments, entry } = parsed;
   const holdsEntry = segments.some(({ physical, memoryBytes }) => entry >= physical && entry < physical + memoryBytes);
   if (!holdsEntry) fail(`entry point 0x${entry.toString(16)} is outside its segments`);
-  return { name, segments, entry };
+  return { kind: 'multiboot', name, segments, entry };
 }
 
-type Parsed = Pick<BootImage, 'segments' | 'entry'>;
+type Parsed = Pick<MultibootImage, 'segments' | 'entry'>;
 type Fail = (reason: string) => never;
 
 function findHeader(view: DataView): number | undefined {
@@ -117,48 +121,16 @@ function parseElf(view: DataView, image: Uint8Array, fail: Fail): Parsed {
   return { segments, entry };
 }
 
-/** Physical memory between the end of conventional memory and 1 MiB belongs to adapters and firmware. */
-const LOW_MEMORY_END = 0x9fc00;
-const HIGH_MEMORY_START = 0x100000;
-/** SeaBIOS keeps its tables in the last 128 KiB of memory; the map says so here too, so that guests see what QEMU shows. */
-const FIRMWARE_TABLE_BYTES = 0x20000;
-
-interface MapEntry {
-  readonly base: number;
-  readonly length: number;
-  /** 1 usable, 2 reserved. */
-  readonly type: 1 | 2;
-}
-
-/** The memory map as a PC's firmware reports it, by rising address. */
-export function memoryMap(memoryBytes: number): readonly MapEntry[] {
-  const top = memoryBytes - FIRMWARE_TABLE_BYTES;
-  return [
-    { base: 0, length: LOW_MEMORY_END, type: 1 },
-    { base: LOW_MEMORY_END, length: 0xa0000 - LOW_MEMORY_END, type: 2 },
-    { base: 0xf0000, length: 0x10000, type: 2 },
-    { base: HIGH_MEMORY_START, length: top - HIGH_MEMORY_START, type: 1 },
-    { base: top, length: FIRMWARE_TABLE_BYTES, type: 2 },
-    { base: 0xfffc0000, length: 0x40000, type: 2 },
-  ];
-}
-
-/** Guest memory for the loader. The pages are zero. */
-export interface LoadTarget {
-  readonly memoryBytes: number;
-  write(physical: number, bytes: Uint8Array): void;
-}
-
 const INFO_BYTES = 0x1000;
 /** Where the multiboot information may lie: below 640 KiB, first place that the image leaves free. */
 const INFO_PLACES = [0x9000, 0x8e000, 0x1000] as const;
 const LOADER_NAME = 'vmitop';
 
 /**
- * Puts image and multiboot information into memory. Returns the physical address of the information (EBX). Throws
- * `UsageError` when the image does not fit.
+ * Puts image and multiboot information into memory: EAX is the loader's magic number then, EBX the information's address (3.2).
+ * Throws `UsageError` when the image does not fit.
  */
-export function loadMultiboot(image: BootImage, commandLine: string, target: LoadTarget): number {
+export function loadMultiboot(image: MultibootImage, commandLine: string, target: LoadTarget): StartState {
   for (const { physical, memoryBytes } of image.segments) {
     const end = physical + memoryBytes;
     const fits = end <= LOW_MEMORY_END || (physical >= HIGH_MEMORY_START && end <= target.memoryBytes);
@@ -180,7 +152,7 @@ export function loadMultiboot(image: BootImage, commandLine: string, target: Loa
     throw new UsageError(`the kernel command line is too long (${commandLine.length} characters)`);
   for (const { physical, bytes } of image.segments) target.write(physical, bytes);
   target.write(infoAt, information);
-  return infoAt;
+  return { eip: image.entry, code: CODE_SELECTOR, data: DATA_SELECTOR, eax: BOOTLOADER_MAGIC, ebx: infoAt };
 }
 
 function buildInformation(at: number, memoryBytes: number, commandLine: string): Uint8Array | undefined {

@@ -8,6 +8,7 @@ import { Flag } from '../machine/cpu/state.js';
 import type { LoopResult } from '../monitor/loop.js';
 import { NativeMonitor } from '../monitor/native/native-monitor.js';
 import { Board } from './board.js';
+import { loadKernel } from './boot-image.js';
 import { MappedMemory, type PhysicalMap } from './bus-memory.js';
 import { cpuidOf } from './cpuid.js';
 import {
@@ -20,7 +21,7 @@ import {
   registersOf,
   unimplementedLine,
 } from './instance.js';
-import { loadMultiboot } from './multiboot.js';
+import { readMsr, writeMsr } from './msrs.js';
 import { startAtResetVector, startNative } from './reset-state.js';
 import { FIRST_MIB, LOW_ROM_BYTES_MAX, ROM_END_PAGE, SHADOW_FIRST_PAGE } from './rom.js';
 
@@ -73,8 +74,8 @@ export class NativeMachine implements PhysicalMap {
         ring0Escapes: false,
         onUnimplemented: report => this.onUnimplemented(unimplementedLine(report)),
         cpuid: cpuidOf(hardware.costs),
-        readMsr: () => undefined,
-        writeMsr: () => false,
+        readMsr,
+        writeMsr,
       },
       hardware.codeCache,
     );
@@ -149,11 +150,11 @@ export class NativeInstance implements Instance {
     const base = machine.first * 4096;
     const write = (physical: number, bytes: Uint8Array) => hardware.memory.writeBytes(base + physical, bytes);
     context.cycles = wiring.poweredOnAtCycles;
-    const { rom } = wiring.image;
-    if (rom === undefined) {
-      const infoAt = loadMultiboot(wiring.image, wiring.commandLine, { memoryBytes: wiring.memoryBytes, write });
-      startNative(context, wiring.image.entry, infoAt);
+    const { image } = wiring;
+    if (image.kind !== 'rom') {
+      startNative(context, loadKernel(image, wiring.boot, { memoryBytes: wiring.memoryBytes, write }));
     } else {
+      const rom = image.bytes;
       write(machine.pages * 4096, rom);
       const low = rom.subarray(-LOW_ROM_BYTES_MAX);
       write(FIRST_MIB - low.length, low);

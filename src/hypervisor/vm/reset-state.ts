@@ -1,15 +1,13 @@
 /**
- * The states in which machines start: at the reset vector, or as a multiboot image expects (Multiboot 0.6.96, 3.2): 32-bit
- * protected mode without paging, flat segments, interrupts off, EAX the loader's magic number, EBX the information's address. No
- * descriptor table is loaded, so an image that reloads a segment first faults, on this machine as on others.
+ * The states in which machines start: at the reset vector, or as kernels expect of their loaders (Multiboot 0.6.96, 3.2; Linux/x86
+ * boot protocol, "32-bit boot protocol"): 32-bit protected mode without paging, flat segments, interrupts off. Where the loader
+ * gives no descriptor table, an image that reloads a segment first faults, on this machine as on others.
  */
 import type { HardwareThread } from '../machine/cpu/processor.js';
 import { Attr, Cr0, Flag, S, Seg } from '../machine/cpu/state.js';
 import type { VirtualCpu } from '../monitor/virtual-cpu.js';
-import { BOOTLOADER_MAGIC } from './multiboot.js';
+import type { StartState } from './boot-image.js';
 
-const CODE_SELECTOR = 0x08;
-const DATA_SELECTOR = 0x10;
 const LIMIT = 0xffffffff;
 const FLAT = Attr.P | Attr.S | Attr.DB | Attr.G | Attr.WRITE_READ | Attr.ACCESSED;
 const DATA_SEGMENTS = [Seg.ES, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
@@ -48,14 +46,18 @@ export function resetThread(thread: HardwareThread): void {
   thread.flushTlb();
 }
 
-/** The bare machine at the image's entry. */
-export function startNative(thread: HardwareThread, entry: number, infoAt: number): void {
+/** The bare machine at a kernel's entry. */
+export function startNative(thread: HardwareThread, start: StartState): void {
   resetThread(thread);
   thread.setCr0(RESET_CR0);
-  thread.setSegment(Seg.CS, CODE_SELECTOR, 0, LIMIT, FLAT | Attr.CODE);
-  for (const seg of DATA_SEGMENTS) thread.setSegment(seg, DATA_SELECTOR, 0, LIMIT, FLAT);
-  startRegisters(thread, infoAt);
-  thread.s[S.EIP] = entry;
+  thread.setSegment(Seg.CS, start.code, 0, LIMIT, FLAT | Attr.CODE);
+  for (const seg of DATA_SEGMENTS) thread.setSegment(seg, start.data, 0, LIMIT, FLAT);
+  if (start.gdt !== undefined) {
+    thread.s[S.GDT_BASE] = start.gdt.base;
+    thread.s[S.GDT_LIMIT] = start.gdt.limit;
+  }
+  startRegisters(thread, start);
+  thread.s[S.EIP] = start.eip;
 }
 
 /**
@@ -73,21 +75,27 @@ export function startAtResetVector(thread: HardwareThread, signature: number): v
 }
 
 /** The same for a guest of a monitor; the guest is out. */
-export function startVirtual(vcpu: VirtualCpu, entry: number, infoAt: number): void {
+export function startVirtual(vcpu: VirtualCpu, start: StartState): void {
   vcpu.cr0 = RESET_CR0;
   vcpu.cr4 = 0;
   vcpu.cr3 = 0;
   vcpu.cpl = 0;
   vcpu.eflags = Flag.FIXED;
-  vcpu.setSegment(Seg.CS, CODE_SELECTOR, 0, LIMIT, FLAT | Attr.CODE);
-  for (const seg of DATA_SEGMENTS) vcpu.setSegment(seg, DATA_SELECTOR, 0, LIMIT, FLAT);
+  vcpu.setSegment(Seg.CS, start.code, 0, LIMIT, FLAT | Attr.CODE);
+  for (const seg of DATA_SEGMENTS) vcpu.setSegment(seg, start.data, 0, LIMIT, FLAT);
   vcpu.setSegment(Seg.TR, 0, 0, 0xffff, TSS_ATTR);
   vcpu.setSegment(Seg.LDTR, 0, 0, 0xffff, LDT_ATTR);
-  startRegisters(vcpu.thread, infoAt);
-  vcpu.eip = entry;
+  if (start.gdt !== undefined) {
+    vcpu.gdtBase = start.gdt.base;
+    vcpu.gdtLimit = start.gdt.limit;
+    vcpu.descriptors.setGdt(vcpu.watchesDescriptors);
+  }
+  startRegisters(vcpu.thread, start);
+  vcpu.eip = start.eip;
 }
 
-function startRegisters(thread: HardwareThread, infoAt: number): void {
-  thread.s[S.EAX] = BOOTLOADER_MAGIC;
-  thread.s[S.EBX] = infoAt;
+function startRegisters(thread: HardwareThread, { eax = 0, ebx = 0, esi = 0 }: StartState): void {
+  thread.s[S.EAX] = eax;
+  thread.s[S.EBX] = ebx;
+  thread.s[S.ESI] = esi;
 }

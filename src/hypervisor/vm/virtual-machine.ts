@@ -19,10 +19,10 @@ import type { Mode, PowerState, VmSample } from '../stats/sample.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
 import type { Adapter } from './board.js';
+import type { BootImage, BootOptions } from './boot-image.js';
 import { digestOf } from './digest.js';
 import type { HostHardware, Instance, InstanceMemory, InstanceWiring } from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
-import type { BootImage } from './multiboot.js';
 import { NativeInstance, NativeMachine } from './native-instance.js';
 
 export const DEFAULT_SHARES = 1000;
@@ -32,6 +32,7 @@ export interface VmWiring {
   readonly hardware: HostHardware;
   readonly scheduler: Scheduler;
   readonly image: BootImage;
+  readonly initrd: BootOptions['initrd'];
   readonly adapters: readonly Adapter[];
   /** First of three world ids. */
   readonly firstWorldId: number;
@@ -324,13 +325,13 @@ export class VirtualMachine implements Guest {
   }
 
   #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles): Instance {
-    const { hardware, image, adapters } = this.#wiring;
+    const { hardware, image, initrd, adapters } = this.#wiring;
     const vm = this;
     const wiring: InstanceWiring = {
       name: this.config.name,
       memoryBytes: this.config.memoryMib * 1048576,
       image,
-      commandLine: commandLine(this.config),
+      boot: { commandLine: this.config.append, ...(initrd !== undefined && { initrd }) },
       vmi: this.#vmiConfigured,
       countExecutions: this.config.countExecutions === true,
       hardwareAssist: this.config.monitor === 'hv' && !this.#vmiConfigured,
@@ -368,7 +369,9 @@ export class VirtualMachine implements Guest {
   #makeNative(wiring: InstanceWiring): Instance {
     const { hardware } = this.#wiring;
     const known = this.#nativeMachine;
-    const machine = known ?? new NativeMachine(hardware, wiring.memoryBytes, wiring.image.rom?.length);
+    const { image, memoryBytes } = wiring;
+    const romBytes = image.kind === 'rom' ? image.bytes.length : 0;
+    const machine = known ?? new NativeMachine(hardware, memoryBytes, romBytes);
     this.#noteRings(machine.context.cyclesByRing);
     try {
       const instance = new NativeInstance(hardware, machine, wiring, known === undefined);
@@ -488,15 +491,6 @@ export class VirtualMachine implements Guest {
     this.#emit({ kind: 'guest', atCycles, vm: this.config.name, state });
   }
 }
-
-/** By the multiboot convention the first word names the image. Blanks and '=' in a name would be taken for options. */
-const commandLine = ({ image, append }: VmConfig): string => {
-  const name = image
-    .split('/')
-    .at(-1)!
-    .replaceAll(/[^\w.-]/g, '_');
-  return append === '' ? name : `${name} ${append}`;
-};
 
 /** One readable line for whatever was thrown while a VM ran. */
 function crashLine(error: unknown): string {
