@@ -4,7 +4,13 @@ import type { Ppn } from '../../src/hypervisor/base/pages.js';
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { Attr, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
 import { unpackDescriptor } from '../../src/hypervisor/monitor/descriptors.js';
-import { GUEST_LIMIT_BT, GUEST_LIMIT_VMI, MonitorSelector } from '../../src/hypervisor/monitor/hole.js';
+import {
+  GUEST_LIMIT_BT,
+  GUEST_LIMIT_VMI,
+  HOLE_BASE,
+  MONITOR_GDT_LINEAR,
+  MonitorSelector,
+} from '../../src/hypervisor/monitor/hole.js';
 import { hiddenSoftwareInterrupt } from '../../src/hypervisor/monitor/inject.js';
 import { MonitorLoop } from '../../src/hypervisor/monitor/loop.js';
 import { CAUSE_NAMES } from '../../src/hypervisor/stats/causes.js';
@@ -154,7 +160,7 @@ describe('descriptor copies', () => {
     const machineAt = (index: number) => {
       // The copy is where hardware finds it: through the shadow's hole.
       const { i32 } = test.memory;
-      const linear = 0xfc100000 + index * 8;
+      const linear = MONITOR_GDT_LINEAR + index * 8;
       const pde = i32[(vcpu.shadow.root << 10) + (linear >>> 22)]!;
       const pte = i32[((pde >>> 12) << 10) + ((linear >>> 12) & 1023)]!;
       const at = ((pte >>> 12) << 12) + (linear & 4095);
@@ -168,8 +174,8 @@ describe('descriptor copies', () => {
     test.write32(GDT + 0x24, 0x00008900);
     expect(machineAt(4).attr & Attr.P).toBe(0);
     test.write32(GDT + 0x20, 0x0000ffff);
-    test.write32(GDT + 0x24, 0xfb_cff300 | 0);
-    expect(machineAt(4)).toMatchObject({ base: 0xfb000000 | 0, limit: 0xffffff });
+    test.write32(GDT + 0x24, 0xff_cff300 | 0);
+    expect(machineAt(4)).toMatchObject({ base: 0xff000000 | 0, limit: HOLE_BASE - 0xff000000 - 1 });
     test.write32(GDT + 0x24, 0x00cff700);
     expect(machineAt(4).attr & Attr.P).toBe(0);
     expect(vcpu.descriptors.audit()).toEqual([]);
@@ -195,7 +201,7 @@ describe('descriptor copies', () => {
   });
 
   it('let hardware run into the limit before the hole', () => {
-    const { vcpu, test, loop } = machine('mov eax, [0xfc000000]');
+    const { vcpu, test, loop } = machine(`mov eax, [${HOLE_BASE}]`);
     test.write32(IDT + 13 * 8, (0x08 << 16) | HANDLER);
     test.write32(IDT + 13 * 8 + 4, 0x00018e00);
     expect(loop.run(1_000_000).kind).toBe('halted');

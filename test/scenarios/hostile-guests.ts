@@ -1,6 +1,7 @@
 /** Kernels that crash, or do what no sane kernel does: multiboot images. */
 import type { Mode } from '../../src/hypervisor/index.js';
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
+import { MONITOR_GDT_LINEAR, TC_LINEAR } from '../../src/hypervisor/monitor/hole.js';
 import { LOAD_ADDRESS, multiboot } from '../differential/oracle-image.js';
 
 const image = (source: string) => multiboot(assemble(LOAD_ADDRESS + 32, source).bytes);
@@ -47,7 +48,7 @@ export const HOSTILE: readonly Hostile[] = [
   },
   {
     name: 'a jump to where the monitor keeps its translations',
-    image: image(`${FLAT}\n${NO_IDT}\njmp dword [far]\nfar: dd 0xfc400000\n${TABLES}`),
+    image: image(`${FLAT}\n${NO_IDT}\njmp dword [far]\nfar: dd ${TC_LINEAR}\n${TABLES}`),
     reason: /triple fault/i,
   },
   {
@@ -57,7 +58,9 @@ export const HOSTILE: readonly Hostile[] = [
   },
   {
     name: 'a GDT inside the monitor',
-    image: image(`${NO_IDT}\nlgdt [gdtr]\nmov eax, 0x10\nmov ds, eax\nud2\ngdtr: dw 0xffff\ndd 0xfc100000\n${EMPTY}`),
+    image: image(
+      `${NO_IDT}\nlgdt [gdtr]\nmov eax, 0x10\nmov ds, eax\nud2\ngdtr: dw 0xffff\ndd ${MONITOR_GDT_LINEAR}\n${EMPTY}`,
+    ),
     reason: /triple fault/i,
   },
   {

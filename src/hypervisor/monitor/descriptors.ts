@@ -355,6 +355,18 @@ export class Descriptors {
     return { base: parts.base, limit: parts.limit, attr: parts.attr, low: low | 0, high: high | 0, at };
   }
 
+  /** As `read`, but as the monitor looks for itself: without accessed bits in the guest's page tables. Undefined where none can be read. */
+  peek(selector: number): SegmentParts | undefined {
+    const vcpu = this.#vcpu;
+    const local = (selector & 4) !== 0;
+    if (local && (vcpu.attr(Seg.LDTR) & Attr.P) === 0) return undefined;
+    const limit = local ? vcpu.limit(Seg.LDTR) : vcpu.gdtLimit >>> 0;
+    if ((selector | 7) > limit) return undefined;
+    const at = (this.#guestBase(local ? 'ldt' : 'gdt') + (selector & ~7)) >>> 0;
+    vcpu.thread.charge(2 * vcpu.costs.guestMemoryAccess);
+    return unpackDescriptor(this.#peek(at), this.#peek((at + 4) >>> 0));
+  }
+
   /**
    * Sets accessed bits in the guest's tables where hardware has set them in ours, as it would have done to the guest's own.
    * Free. The loop calls it at the end of every run, before the guest's memory may be looked at from outside.

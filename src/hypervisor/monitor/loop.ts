@@ -17,11 +17,12 @@ import { MonitorBug } from '../base/assert.js';
 import { PAGE_SHIFT, ppnOf } from '../base/pages.js';
 import { type Exit, PfError, S, Vector } from '../machine/cpu/state.js';
 import type { Cause } from '../stats/causes.js';
+import { BeyondLimits } from './beyond-limits.js';
 import { resumeFlag } from './debug-registers.js';
 import { deliver, type Event } from './inject.js';
 import { MachineMemoryExhausted } from './monitored-vm.js';
 import type { RefusedFault } from './page-fault.js';
-import { SingleStep } from './single-step.js';
+import { SingleStep, type StepResult } from './single-step.js';
 import type { Outcome, Technique } from './technique.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
@@ -46,6 +47,7 @@ export class MonitorLoop {
   /** The guest waits in HLT. */
   halted = false;
   readonly #step: SingleStep;
+  readonly #beyond: BeyondLimits;
   readonly #onVmiInit: (vcpu: VirtualCpu) => Technique;
   #lastHiddenPage = -1;
   #lastHiddenAt = -1;
@@ -63,6 +65,7 @@ export class MonitorLoop {
     this.technique = technique;
     this.#onVmiInit = onVmiInit;
     this.#step = new SingleStep(vcpu);
+    this.#beyond = new BeyondLimits(vcpu, this.#step);
     vcpu.traces.listen('code', (ppn, offset, length) => this.technique.onCodeWritten(ppn, offset, length));
     vcpu.onMappingChanged = () => this.technique.onMappingChanged();
   }
@@ -194,7 +197,12 @@ export class MonitorLoop {
       case 'stepped':
         throw new MonitorBug(`${exit.kind} at CPL ${vcpu.thread.s[S.CPL]}`);
       case 'monitor':
-        if (exit.vector === Vector.PF && !exit.software) return this.#pageFault(exit.errorCode);
+        if (exit.software) break;
+        if (exit.vector === Vector.PF) return this.#pageFault(exit.errorCode);
+        if ((exit.vector === Vector.GP || exit.vector === Vector.SS) && exit.errorCode === 0) {
+          const outcome = this.#beyondLimits();
+          if (outcome !== undefined) return outcome;
+        }
         break;
       default:
         break;
@@ -254,9 +262,23 @@ export class MonitorLoop {
   }
 
   #stepOver(fault: RefusedFault, linear: number, cause: Cause): Outcome {
+    this.technique.beginEmulation?.();
+    return this.#stepped(this.#step.run(fault, linear), cause);
+  }
+
+  /** #GP or #SS without a selector: a limit that the monitor has cut short, perhaps. Undefined where the fault is the guest's. */
+  #beyondLimits(): Outcome | undefined {
+    const { vcpu } = this;
+    const bytes = this.technique.instruction?.();
+    const result = bytes && this.#beyond.carryOut(bytes);
+    if (result === undefined) return undefined;
+    vcpu.thread.charge(vcpu.costs.vmmEntry);
+    vcpu.vm.counters.trappedInstructions += 1;
+    return this.#stepped(result, 'trap');
+  }
+
+  #stepped(result: StepResult, cause: Cause): Outcome {
     const { vcpu, technique } = this;
-    technique.beginEmulation?.();
-    const result = this.#step.run(fault, linear);
     vcpu.account(cause);
     switch (result.kind) {
       case 'done':

@@ -1,6 +1,6 @@
 /** Decoding and operands of instructions that the monitor carries out for the guest, by iced-x86. The guest must be out. */
 import { OpKind, Register } from 'iced-x86';
-import { Attr, Seg, Vector } from '../machine/cpu/state.js';
+import { Attr, S, Seg, Vector } from '../machine/cpu/state.js';
 import type { Decoded } from './decoded.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import type { Width } from './guest-memory.js';
@@ -54,6 +54,14 @@ export function decodeAt(vcpu: VirtualCpu): Decoded | GuestFault {
     if (isFault(next)) return next;
   }
   return wanted < MAX_INSTRUCTION && bytes.length === wanted ? fault(Vector.GP, 0) : fault(Vector.UD);
+}
+
+/** As many bytes of the instruction at hardware's EIP as can be fetched; undefined for none. Charges the fetch. The guest is in. */
+export function fetchHere(vcpu: VirtualCpu): Uint8Array | undefined {
+  const { s } = vcpu.thread;
+  const linear = (s[S.EIP]! + s[S.SEG + Seg.CS * 4 + 1]!) >>> 0;
+  const bytes = vcpu.memory.fetch(linear, MAX_INSTRUCTION, s[S.CPL] === 3);
+  return isFault(bytes) ? undefined : bytes;
 }
 
 export function readRegister(vcpu: VirtualCpu, register: Register): number {

@@ -38,10 +38,9 @@ export function auditShadow(mmu: ShadowMmu): string[] {
     let count = 0;
     for (let index = 0; index < ENTRIES; index++) {
       const entry = shadow.entry(index);
-      if (shadow.owner !== undefined && index >= shadow.owner.hole.firstIndex) {
-        const table = shadow.owner.hole.tables.get(index);
-        const expected = table === undefined ? 0 : (table << 12) | Pte.P | Pte.W;
-        if ((entry & ~IGNORED) !== expected) say(index, `hole entry ${hex(entry)} is not ${hex(expected)}`);
+      if (shadow.owner !== undefined && index >= shadow.owner.hole.index) {
+        const expected = shadow.owner.hole.directoryEntry;
+        if (((entry ^ expected) & ~IGNORED) !== 0) say(index, `hole entry ${hex(entry)} is not ${hex(expected)}`);
         continue;
       }
       if (entry === 0) continue;

@@ -89,7 +89,7 @@ export class ShadowFollower implements TraceFollower {
       else if (!shadow.traced) {
         // Still in use: from here on it is watched like any other, after the stores that nobody announced are made good.
         this.#set.trace(by, shadow);
-        for (let index = 0; index < owner.hole.firstIndex; index++) this.syncDirectoryEntry(by, shadow, index);
+        for (let index = 0; index < owner.hole.index; index++) this.syncDirectoryEntry(by, shadow, index);
       }
     }
   }
@@ -134,7 +134,7 @@ export class ShadowFollower implements TraceFollower {
   /** Makes one directory entry agree with the guest's: relinks at once what has a shadow and has been accessed, else unlinks. */
   syncDirectoryEntry(by: VirtualCpu, directory: ShadowTable, index: number): void {
     const { vcpu, hole } = directory.owner!;
-    if (index >= hole.firstIndex) return;
+    if (index >= hole.index) return;
     const pde = vcpu.physical.peek32(((directory.ppn << 12) | (index << 2)) >>> 0);
     const child = isUsable(pde, vcpu.cr4) ? this.#set.childOf(pde, vcpu.cr4) : undefined;
     if (child === undefined) this.#set.unlink(by, directory, index);

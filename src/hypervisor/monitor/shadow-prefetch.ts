@@ -33,8 +33,8 @@ export function prefetchLeaves(set: ShadowSet, by: VirtualCpu, table: ShadowTabl
 export function prefetchLinks(set: ShadowSet, by: VirtualCpu, directory: ShadowTable, index: number): void {
   if (directory.kind !== 'directory') return;
   const first = index & -WINDOW;
-  const { firstIndex } = directory.owner!.hole;
-  for (let at = first; at < Math.min(first + WINDOW, firstIndex); at++) {
+  const { index: end } = directory.owner!.hole;
+  for (let at = first; at < Math.min(first + WINDOW, end); at++) {
     if (directory.entry(at) !== 0) continue;
     set.follower.syncDirectoryEntry(by, directory, at);
     if (directory.entry(at) === 0) continue;

@@ -157,7 +157,7 @@ export class ShadowSet {
   /** What a directory entry leads to; undefined where it is empty or the monitor's. */
   child(directory: ShadowTable, index: number): ShadowTable | undefined {
     const entry = directory.entry(index);
-    return entry === 0 || index >= directory.owner!.hole.firstIndex ? undefined : this.#byMpn.get(entry >>> 12);
+    return entry === 0 || index >= directory.owner!.hole.index ? undefined : this.#byMpn.get(entry >>> 12);
   }
 
   /** Makes a directory entry lead to a table, with the rights of `source`. */
@@ -294,7 +294,7 @@ export class ShadowSet {
     if (this.#byMpn.get(shadow.mpn) !== shadow) return;
     if (owner === undefined) this.#emptyLeaf(by, shadow);
     else {
-      for (let index = 0; index < owner.hole.firstIndex; index++)
+      for (let index = 0; index < owner.hole.index; index++)
         if (shadow.entry(index) !== 0) this.unlink(by, shadow, index);
     }
     this.#byMpn.delete(shadow.mpn);

@@ -27,7 +27,7 @@ import { lpnOf, type Mpn, PAGE_OFFSET_MASK, type Ppn, ppnOf } from '../base/page
 import { Cr0, Cr4, PfError } from '../machine/cpu/state.js';
 import type { MachineMemory } from '../machine/memory.js';
 import { type MappedWalk, markUsed, PRESENT_MASK, Pte, pdeIndex, pteIndex, walk } from './guest-walk.js';
-import { HoleTables } from './hole-tables.js';
+import { HoleTable } from './hole-table.js';
 import type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
 import { auditShadow } from './shadow-audit.js';
 import { prefetchLeaves, prefetchLinks } from './shadow-prefetch.js';
@@ -53,7 +53,7 @@ const keyOf = ({ kind, ppn }: ShadowTable): number => (kind === 'directory' ? pp
 export class ShadowMmu {
   readonly vcpu: VirtualCpu;
   readonly set: ShadowSet;
-  readonly hole: HoleTables;
+  readonly hole: HoleTable;
   /** This vCPU's shadow directories, by guest page; `IDENTITY` for the one without paging. */
   readonly directories = new Map<number, ShadowTable>();
   /** The one that hardware has loaded. */
@@ -67,7 +67,7 @@ export class ShadowMmu {
     this.vcpu = vcpu;
     this.set = set;
     this.#memory = vcpu.vm.memory;
-    this.hole = new HoleTables(vcpu.vm, vcpu.holeBase);
+    this.hole = new HoleTable(vcpu.vm, vcpu.holeBase);
     set.join(this);
   }
 
@@ -83,16 +83,13 @@ export class ShadowMmu {
 
   /** Maps a page of the hole for every address space, supervisor-only. */
   mapHole(linear: number, mpn: Mpn, writable: boolean): void {
-    const added = this.hole.map(linear, mpn, writable);
-    if (added) for (const directory of this.directories.values()) this.hole.enter(directory);
+    this.hole.map(linear, mpn, writable);
     this.vcpu.thread.flushTlbPage(linear);
   }
 
   /** Takes a page of the hole from every address space. */
   unmapHole(linear: number): void {
-    if (this.hole.unmap(linear)) {
-      for (const directory of this.directories.values()) directory.set(pdeIndex(linear), 0);
-    }
+    this.hole.unmap(linear);
     this.vcpu.thread.flushTlbPage(linear);
   }
 
@@ -171,10 +168,20 @@ export class ShadowMmu {
    * tables as hardware does: with the accessed bit of the directory entry that led to the page table.
    */
   classify(linear: number, errorCode: number): PageFault {
+    if (linear >>> 0 >= this.hole.base) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
+    return this.#classify(linear, errorCode);
+  }
+
+  /** As `classify`, for an access to the hole that the guest's tables are to decide: there is no shadow of it, so nothing is hidden. */
+  classifyHole(linear: number, errorCode: number): PageFault {
+    assert(linear >>> 0 >= this.hole.base, 'not in the hole');
+    return this.#classify(linear, errorCode);
+  }
+
+  #classify(linear: number, errorCode: number): PageFault {
     const { vcpu } = this;
     const write = (errorCode & PfError.W) !== 0;
     const user = (errorCode & PfError.U) !== 0;
-    if (linear >>> 0 >= this.hole.base) return { kind: 'true', errorCode: errorCode & (PfError.W | PfError.U) };
     const found = walk(vcpu.physical, vcpu, linear, { write, user });
     vcpu.thread.charge(vcpu.costs.guestWalkLevel * found.levels);
     if (found.kind === 'fault') {

@@ -13,7 +13,8 @@
 import { assert } from '../base/assert.js';
 import type { Mpn, Ppn } from '../base/pages.js';
 import { type Exit, S, Vector } from '../machine/cpu/state.js';
-import type { RefusedFault } from './page-fault.js';
+import { markUsed } from './guest-walk.js';
+import type { PageFault, RefusedFault } from './page-fault.js';
 import type { Override } from './shadow.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
@@ -27,6 +28,14 @@ interface Watched {
   readonly machine: number;
   readonly before: Uint8Array;
 }
+
+interface Work {
+  readonly overrides: Override[];
+  readonly watched: Watched[];
+}
+
+/** Faults behind which the guest's tables lead to some page. */
+type MappedFault = Exclude<PageFault, { kind: 'true' }>;
 
 export type StepResult =
   /** Done: hardware is at the next instruction (or at the same, for a repeated string). */
@@ -47,14 +56,30 @@ export class SingleStep {
 
   /** `first`: the fault that hardware reported at the current EIP. */
   run(first: RefusedFault, linear: number): StepResult {
+    return this.#carryOut(work => this.#open(first, linear, work));
+  }
+
+  /**
+   * The instruction was refused by something else than paging. `prepare` arranges that it can run, with frames for the pages that it
+   * reaches (of which the guest's accessed and dirty bits are set), `restore` takes back what it did.
+   */
+  runWith(prepare: (frameFor: (fault: MappedFault, linear: number) => Mpn) => void, restore: () => void): StepResult {
+    return this.#carryOut(work => {
+      prepare((fault, linear) => {
+        markUsed(this.#vcpu.physical, fault.walk, 'write' in fault ? fault.write : true);
+        return this.#frameFor(fault, linear, work);
+      });
+    }, restore);
+  }
+
+  #carryOut(prepare: (work: Work) => void, restore?: () => void): StepResult {
     const { vcpu } = this;
     const { thread, costs, vm } = vcpu;
     thread.charge(costs.decode + costs.emulate);
-    const overrides: Override[] = [];
-    const watched: Watched[] = [];
+    const work: Work = { overrides: [], watched: [] };
     const accessesBefore = vm.mmioWindow.accesses;
     vm.mmioWindow.beginInstruction();
-    this.#open(first, linear, overrides, watched);
+    prepare(work);
     let result: StepResult | undefined;
     while (result === undefined) {
       const exit = thread.step();
@@ -66,13 +91,14 @@ export class SingleStep {
         const fault = vcpu.shadow.classify(at, exit.errorCode);
         if (fault.kind === 'true') result = { kind: 'true', errorCode: fault.errorCode, linear: at };
         else if (fault.kind === 'hidden') vcpu.shadow.fill(fault);
-        else this.#open(fault, at, overrides, watched);
+        else this.#open(fault, at, work);
       }
     }
-    for (const override of overrides.reverse()) vcpu.shadow.endOverride(override);
+    for (const override of work.overrides.reverse()) vcpu.shadow.endOverride(override);
+    restore?.();
     const accesses = vm.mmioWindow.accesses - accessesBefore;
     if (accesses > 0) this.#settleDevicePrice(accesses);
-    for (const range of watched) this.#report(range);
+    for (const range of work.watched) this.#report(range);
     return result;
   }
 
@@ -80,29 +106,32 @@ export class SingleStep {
     return this.#vcpu;
   }
 
-  #open(fault: RefusedFault, linear: number, overrides: Override[], watched: Watched[]): void {
+  #open(fault: RefusedFault, linear: number, work: Work): void {
+    assert(work.overrides.length < OVERRIDES_MAX, 'one instruction keeps faulting');
+    const write = fault.kind !== 'mmio' || fault.write;
+    work.overrides.push(this.#vcpu.shadow.beginOverride(fault, this.#frameFor(fault, linear, work), write));
+  }
+
+  /** What the instruction shall reach in place of the page at `linear`. */
+  #frameFor(fault: MappedFault, linear: number, work: Work): Mpn {
     const { vcpu } = this;
-    const { vm, shadow } = vcpu;
-    assert(overrides.length < OVERRIDES_MAX, 'one instruction keeps faulting');
-    if (fault.kind === 'mmio') {
-      overrides.push(shadow.beginOverride(fault, vm.mmioWindow.frameFor(fault.ppn), fault.write));
-      return;
-    }
+    const { vm } = vcpu;
+    if (fault.kind === 'mmio') return vm.mmioWindow.frameFor(fault.ppn);
     vcpu.thread.charge(vcpu.costs.guestMemoryAccess);
     const mpn = vm.pmap.mpnFor(fault.ppn)!;
     if (fault.kind === 'rom') {
       this.#scratch ??= vm.allocateMonitorPage('tables');
       vm.memory.writeBytes(this.#scratch << 12, vm.memory.pageBytes(mpn));
-      overrides.push(shadow.beginOverride(fault, this.#scratch, true));
-      return;
+      return this.#scratch;
     }
-    overrides.push(shadow.beginOverride(fault, mpn, true));
-    if (fault.kind !== 'trace') return;
-    const offset = linear & 4095;
-    const from = Math.max(0, offset - REACH);
-    const machine = (mpn << 12) | from;
-    const length = Math.min(4096, offset + REACH) - from;
-    watched.push({ ppn: fault.ppn, from, machine, before: vm.memory.bytes(machine, length).slice() });
+    if (fault.kind === 'trace') {
+      const offset = linear & 4095;
+      const from = Math.max(0, offset - REACH);
+      const machine = (mpn << 12) | from;
+      const length = Math.min(4096, offset + REACH) - from;
+      work.watched.push({ ppn: fault.ppn, from, machine, before: vm.memory.bytes(machine, length).slice() });
+    }
+    return mpn;
   }
 
   /** Tells the listeners of a trace which bytes changed. A store of the same value changes nothing and wakes nobody. */

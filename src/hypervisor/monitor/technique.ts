@@ -49,6 +49,11 @@ export interface Technique {
   handle(exit: Exit): Outcome;
   /** The monitor is about to carry out one instruction of the guest by software: charges what it takes to get hold of it. */
   beginEmulation?(): void;
+  /**
+   * Bytes from the guest instruction at hardware's EIP on, where hardware is about to execute it as it is; undefined in the middle of
+   * something. Techniques that cut segments short say it.
+   */
+  instruction?(): Uint8Array | undefined;
   /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */
   onTraceHit(): void;
   /** Device memory was reached by the instruction at the current hardware EIP, likewise. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../../src/hypervisor/base/prng.js';
-import { VCPU_PAGE_LINEAR } from '../../../src/hypervisor/monitor/hole.js';
+import { HOLE_BASE, MONITOR_IDT_LINEAR, VCPU_PAGE_LINEAR } from '../../../src/hypervisor/monitor/hole.js';
 import { CALLS } from '../../../src/hypervisor/monitor/vmi/calls.js';
 import { DATA, GDT, IDT, KERNEL, KERNEL_STACK_TOP, USER_LINEAR, VmiMachine } from './vmi-machine.js';
 
@@ -40,8 +40,8 @@ const VALUES = [
   USER_LINEAR,
   VCPU_PAGE_LINEAR,
   VCPU_PAGE_LINEAR + 0x200,
-  0xfbfffffe,
-  0xfc110000,
+  HOLE_BASE - 2,
+  MONITOR_IDT_LINEAR,
   0x70000000,
 ];
 /** Calls that end or never return are of no use in the middle of a sequence. */

@@ -18,7 +18,7 @@ import { assert } from '../../base/assert.js';
 import { type Mpn, PAGE_OFFSET_MASK, PAGE_SIZE } from '../../base/pages.js';
 import type { Cause } from '../../stats/causes.js';
 import { type Decoded, decode } from '../decoded.js';
-import { COUNTERS_LINEAR, TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
+import { COUNTERS_BYTES, COUNTERS_LINEAR, TARGET_HASH_LINEAR, TC_BYTES, TC_LINEAR } from '../hole.js';
 import type { MonitoredVm } from '../monitored-vm.js';
 import { type GuestInstruction, isNarrowTransfer } from './classify.js';
 import { EXIT_BYTES, ROUTINE_BYTES } from './emit.js';
@@ -213,7 +213,7 @@ export class TranslationCache {
   }
 
   get isFull(): boolean {
-    return this.#top + TU_BYTES_MAX > this.lookupAt;
+    return this.#top + TU_BYTES_MAX > this.lookupAt || this.#placed.length >= COUNTERS_BYTES / 4;
   }
 
   /** Live units in order of their places. */

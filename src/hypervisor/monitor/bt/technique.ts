@@ -16,8 +16,8 @@
  * faults; where the guest has to be taken out at one, single steps carry it to the next boundary.
  *
  * Gaps. EFLAGS.TF is dropped where kernel code would run with it (no #DB behind its instructions; user code single-steps as on
- * hardware). A kernel access between the monitor's hole and the guest's own segment limit raises #GP or #SS, where the guest's
- * tables might map memory. Breakpoints are met by user code only. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows
+ * hardware). A kernel's stack operations and accesses through GS that reach into the monitor's hole raise #GP or #SS, where the guest's
+ * tables might map memory (`beyond-limits.ts` does all others). Breakpoints are met by user code only. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows
  * IOPL 0, whatever the virtual IOPL.
  */
 import { assert, MonitorBug } from '../../base/assert.js';
@@ -27,6 +27,7 @@ import type { GuestFault } from '../guest-fault.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
 import { CALLOUT_VECTOR, MonitorSelector, ROUTINE_LINEAR, TC_BYTES } from '../hole.js';
+import { fetchHere } from '../operands.js';
 import type { Outcome, Technique } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { Adaptation } from './adapt.js';
@@ -183,6 +184,14 @@ export class BtTechnique implements Technique {
     }
     vcpu.vm.counters.forwardedFaults += 1;
     return this.#user.forward(exit.vector, exit.hasErrorCode ? exit.errorCode : undefined);
+  }
+
+  instruction(): Uint8Array | undefined {
+    const { vcpu } = this;
+    if (!vcpu.inHardware) return undefined;
+    if (vcpu.cpl === 3) return fetchHere(vcpu);
+    const site = this.#site();
+    return site?.guestClass === 'ident' || this.#overrideAt !== undefined ? site?.bytes : undefined;
   }
 
   onTraceHit(): void {

@@ -11,7 +11,7 @@ import { assert } from '../../base/assert.js';
 import { Attr, Cr0, Cr4, S, Seg } from '../../machine/cpu/state.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
-import { HOLE_BASE } from '../hole.js';
+import { VMI_VIRTUAL_TOP } from '../hole.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { buildVmiRom, INIT_CALL } from './rom.js';
@@ -53,13 +53,13 @@ export function initRefusal(vcpu: VirtualCpu): string | undefined {
     if (isCode !== (seg === Seg.CS)) return `${name} descriptor has the wrong type`;
     if ((attr & Attr.DPL) !== 0) return `${name} descriptor is not of ring 0`;
     if ((attr & Attr.DB) === 0) return `${name} is a 16-bit segment`;
-    if (descriptor.base !== 0 || descriptor.limit >>> 0 < HOLE_BASE - 1) return `${name} is not flat`;
+    if (descriptor.base !== 0 || descriptor.limit >>> 0 < VMI_VIRTUAL_TOP - 1) return `${name} is not flat`;
   }
   for (const [name, base, limit] of [
     ['GDT', vcpu.gdtBase, vcpu.gdtLimit],
     ['IDT', vcpu.idtBase, vcpu.idtLimit],
   ] as const) {
-    if ((base >>> 0) + limit >= HOLE_BASE) return `${name} reaches into the reserved range`;
+    if ((base >>> 0) + limit >= VMI_VIRTUAL_TOP) return `${name} reaches into the reserved range`;
   }
   return undefined;
 }

@@ -19,6 +19,7 @@ import { armBreakpoints, singleStepTrap } from '../debug-registers.js';
 import { type GuestFault, isFault } from '../guest-fault.js';
 import { GUEST_LIMIT_VMI, HYPERCALL_VECTOR, MonitorSelector } from '../hole.js';
 import { deliver, type Event, eventOf, hiddenSoftwareInterrupt } from '../inject.js';
+import { fetchHere } from '../operands.js';
 import { emulate, sysenter } from '../privileged.js';
 import type { Outcome, Technique } from '../technique.js';
 import { VcpuPage } from '../vcpu-page.js';
@@ -329,6 +330,12 @@ export class VmiTechnique implements Technique {
   #begin(cause: Cause): void {
     this.#vcpu.account(cause);
     this.#vcpu.thread.charge(this.#vcpu.costs.vmmEntry);
+  }
+
+  /** Programs alone: the kernel knows that its segments end below the hole. */
+  instruction(): Uint8Array | undefined {
+    const vcpu = this.#vcpu;
+    return vcpu.inHardware && vcpu.thread.s[S.CPL] === 3 ? fetchHere(vcpu) : undefined;
   }
 
   /** The ROM's update of an entry that was never announced: the hypercall that follows finds it done. */
