@@ -1,5 +1,5 @@
 /** Files that the user names: guest images, texts, outputs. Whatever is wrong with one is a single line that names it. */
-import { openSync, readFileSync, statSync } from 'node:fs';
+import { openSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { loadGuestImage } from '../guest/image.js';
 import { UsageError } from '../hypervisor/index.js';
 
@@ -13,6 +13,9 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: 'is a directory',
   EACCES: 'permission denied',
   ENOTDIR: 'a part of its path is not a directory',
+  EEXIST: 'is there already',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space is left',
 };
 
 /** Why a file could not be used, in words. */
@@ -36,6 +39,21 @@ export function openOutput(path: string, option: string): number {
     return openSync(path, 'w');
   } catch (error) {
     throw new UsageError(`${option} ${path}: ${fileReason(error)}`, { cause: error });
+  }
+}
+
+/** New contents for a file, whole or not at all: written beside it and put in its place. Throws `UsageError`. */
+export function replaceFile(path: string, bytes: Uint8Array): void {
+  let beside: string | undefined;
+  try {
+    const target = realpathSync(path);
+    const temporary = `${target}.${process.pid}.tmp`;
+    writeFileSync(temporary, bytes, { mode: statSync(target).mode });
+    beside = temporary;
+    renameSync(temporary, target);
+  } catch (error) {
+    if (beside !== undefined) rmSync(beside, { force: true });
+    throw new UsageError(`${path}: ${fileReason(error)}`, { cause: error });
   }
 }
 

@@ -1,10 +1,13 @@
 /**
- * What the host runs: a host and its VMs as data, from a JSON file or from the default below. The default is the paper's
- * system A (two Xeon 5160, 5 GB) with six small Linux guests, half of them paravirtualized.
+ * What the host runs: a host and its VMs as data, from a JSON file, from a folder of .vmx files, or from the default below. The default is
+ * the paper's system A (two Xeon 5160, 5 GB) with six small Linux guests, half of them paravirtualized.
  */
+import { existsSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { COST_PROFILES, type HostConfig, UsageError } from '../hypervisor/index.js';
 import { loadImages, OWN_GUEST, readText } from './files.js';
+import { InventoryFolder, type VmFile } from './vmx/folder.js';
 
 const vmSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
@@ -12,6 +15,8 @@ const vmSchema = z.strictObject({
   monitor: z.enum(['bt', 'hv', 'native']).default('bt'),
   vmi: z.boolean().default(false),
   image: z.string().min(1).default(OWN_GUEST),
+  /** Initial RAM disk of a Linux kernel. */
+  initrd: z.string().min(1).optional(),
   append: z.string().max(1024).default(''),
   countExecutions: z.boolean().optional(),
   cpuShares: z.int().min(1).max(1_000_000).optional(),
@@ -20,17 +25,21 @@ const vmSchema = z.strictObject({
   start: z.string().max(256).optional(),
 });
 
-const inventorySchema = z
-  .strictObject({
-    name: z.string().min(1).max(64).default('esx01'),
-    pcpus: z.int().min(1).max(32).default(4),
-    memoryMib: z.int().min(256).max(65_536).default(5_120),
-    /** Bound of the memory for compiled code of guests, in the process that simulates them. */
-    codeCacheMib: z.int().min(16).max(4_096).optional(),
-    costs: z.enum(Object.keys(COST_PROFILES) as [string, ...string[]]).default('xeon-5160'),
-    costOverrides: z.record(z.string(), z.int().min(0)).default({}),
-    vms: z.array(vmSchema).min(1).max(64),
-  })
+const VMS_MAX = 64;
+
+/** The host itself. */
+const hostSchema = z.strictObject({
+  name: z.string().min(1).max(64).default('esx01'),
+  pcpus: z.int().min(1).max(32).default(4),
+  memoryMib: z.int().min(256).max(65_536).default(5_120),
+  /** Bound of the memory for compiled code of guests, in the process that simulates them. */
+  codeCacheMib: z.int().min(16).max(4_096).optional(),
+  costs: z.enum(Object.keys(COST_PROFILES) as [string, ...string[]]).default('xeon-5160'),
+  costOverrides: z.record(z.string(), z.int().min(0)).default({}),
+});
+
+const inventorySchema = hostSchema
+  .extend({ vms: z.array(vmSchema).min(1).max(VMS_MAX) })
   .superRefine((inventory, context) => {
     const seen = new Set<string>();
     for (const [index, vm] of inventory.vms.entries()) {
@@ -64,14 +73,16 @@ const DEFAULT: InventoryInput = {
 export const defaultInventory = (): Inventory => inventorySchema.parse(DEFAULT);
 
 /** Throws `UsageError` with one line that names `source`, the field and the reason. */
-export function parseInventory(text: string, source: string): Inventory {
+export const parseInventory = (text: string, source: string): Inventory => parseJson(inventorySchema, text, source);
+
+function parseJson<T>(schema: z.ZodType<T>, text: string, source: string): T {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
     throw new UsageError(`inventory ${source}: not JSON: ${(error as Error).message}`, { cause: error });
   }
-  const result = inventorySchema.safeParse(json);
+  const result = schema.safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   const where = issue.path.length > 0 ? `${issue.path.join('.')}: ` : '';
@@ -80,7 +91,41 @@ export function parseInventory(text: string, source: string): Inventory {
 
 /** The user's inventory, or the default one. */
 export function loadInventory(path: string | undefined): Inventory {
-  return path === undefined ? defaultInventory() : parseInventory(readText(path, 'inventory'), path);
+  if (path === undefined) return defaultInventory();
+  if (isFolder(path)) return inventoryOf(InventoryFolder.open(path));
+  return parseInventory(readText(path, 'inventory'), path);
+}
+
+export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+
+/** Throws `UsageError` for a folder without VMs, with too many of them, or with a host.json that cannot be used. */
+export function inventoryOf({ path, hostFile, vms }: InventoryFolder): Inventory {
+  if (vms.length === 0 || vms.length > VMS_MAX) {
+    throw new UsageError(`inventory ${path}: holds ${vms.length} VMs, must be 1 to ${VMS_MAX} .vmx files`);
+  }
+  const host = existsSync(hostFile)
+    ? parseJson(hostSchema, readText(hostFile, 'inventory'), hostFile)
+    : hostSchema.parse({});
+  return { ...host, vms: vms.map(vmOf) };
+}
+
+function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
+  const { memoryMib, vmi, append, cpuShares, countExecutions, powerOn, image, initrd, start } = settings;
+  const place = (word: string): string => (isAbsolute(word) ? word : join(dirname(path), word));
+  const assisted = settings.virtualExec === 'hardware' ? 'hv' : 'bt';
+  return {
+    name,
+    memoryMib,
+    monitor: settings.native ? 'native' : assisted,
+    vmi,
+    image: image === OWN_GUEST ? image : place(image),
+    ...(initrd !== undefined && { initrd: place(initrd) }),
+    append,
+    cpuShares,
+    countExecutions,
+    powerOn,
+    ...(start !== '' && { start }),
+  };
 }
 
 /** The configuration of a host with this inventory; reads the images. `costOverrides` win over the inventory's. */
@@ -95,11 +140,12 @@ export function hostConfig(
     memoryMib: inventory.memoryMib,
     costs: inventory.costs,
     costOverrides: { ...inventory.costOverrides, ...costOverrides },
-    images: loadImages(inventory.vms.map(vm => vm.image)),
-    vms: inventory.vms.map(({ start: _start, countExecutions, cpuShares, ...vm }) => ({
+    images: loadImages(inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd]))),
+    vms: inventory.vms.map(({ start: _start, countExecutions, cpuShares, initrd, ...vm }) => ({
       ...vm,
       ...(countExecutions === undefined ? {} : { countExecutions }),
       ...(cpuShares === undefined ? {} : { cpuShares }),
+      ...(initrd === undefined ? {} : { initrd }),
     })),
     sampleIntervalMs,
     ...(inventory.codeCacheMib === undefined ? {} : { engine: { codeBytesMax: inventory.codeCacheMib << 20 } }),

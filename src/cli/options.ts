@@ -22,7 +22,7 @@ export const SPEED_OPTION = {
 export const INVENTORY_OPTION = {
   type: 'string',
   requiresArg: true,
-  describe: 'JSON file that describes the host and its VMs',
+  describe: 'folder of .vmx files, or JSON file, that describes the host and its VMs',
 } as const satisfies Options;
 
 /** `NAME=CYCLES` words as a table. Throws `UsageError`; whether the names exist is for the host to say. */

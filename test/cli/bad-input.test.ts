@@ -29,6 +29,9 @@ beforeAll(() => {
   writeFileSync(file('no-image.json'), '{ "vms": [{ "name": "a", "image": "nowhere.elf" }] }');
   writeFileSync(file('bad-image.json'), JSON.stringify({ vms: [{ name: 'a', image: file('text.elf') }] }));
   writeFileSync(file('costs.json'), '{ "costs": "8086", "vms": [{ "name": "a" }] }');
+  mkdirSync(file('empty-lab'));
+  mkdirSync(file('lab/web'), { recursive: true });
+  writeFileSync(file('lab/web/web.vmx'), '# first\nmemsize = "63"\n');
   writeFileSync(file('empty.rec'), '');
   writeFileSync(file('text.rec'), 'not a recording\n');
   writeFileSync(file('other.rec'), '{"some":"json"}\n');
@@ -78,6 +81,9 @@ const CASES: readonly [words: string, ...says: string[]][] = [
   ['top --inventory @no-image.json', 'nowhere.elf', 'no such file'],
   ['top --inventory @bad-image.json', '@text.elf'],
   ['top --inventory @costs.json', '@costs.json', 'costs'],
+  ['top --inventory @empty-lab', '@empty-lab', '0 VMs'],
+  ['top --inventory @lab', '@lab/web/web.vmx:2', 'memsize', 'multiple of 4', '"63"'],
+  ['record @out.rec --inventory @lab --script @ghost.script', '@lab/web/web.vmx:2'],
   ['top --delay 0', '--delay'],
   ['top --iterations 0', '--iterations'],
   ['record', 'vmitop record --help'],

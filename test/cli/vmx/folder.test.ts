@@ -1,0 +1,166 @@
+/** Folders of .vmx files as inventories. */
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { hostConfig, loadInventory, typedWhenIdle } from '../../../src/cli/inventory.js';
+import { InventoryFolder, setInFile } from '../../../src/cli/vmx/folder.js';
+import { UsageError } from '../../../src/hypervisor/index.js';
+
+let lab: string;
+beforeEach(() => {
+  lab = mkdtempSync(join(tmpdir(), 'vmitop-lab-'));
+});
+afterEach(() => rmSync(lab, { recursive: true, force: true }));
+
+function put(name: string, ...lines: string[]): string {
+  const path = join(lab, name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, lines.map(line => `${line}\n`).join(''));
+  return path;
+}
+
+describe('an inventory', () => {
+  test('is made of host.json and of both layouts, in the order of the paths', () => {
+    put('host.json', '{ "pcpus": 2, "memoryMib": 1024 }');
+    put('web/web.vmx', 'displayName = "web 01"', 'vmi.present = "TRUE"', 'vmitop.start = "getppid"');
+    put('web/vmware.log', 'no inventory');
+    put('db.vmx', 'monitor.virtual_exec = "hardware"', 'memsize = "128"', 'sched.cpu.shares = "high"');
+    put('alone/other.vmx', 'memsize = "nobody reads this"');
+    put('.hidden.vmx', 'memsize = "nor this"');
+    const inventory = loadInventory(lab);
+    expect(inventory).toMatchObject({ name: 'esx01', pcpus: 2, memoryMib: 1024, costs: 'xeon-5160' });
+    const config = hostConfig(inventory, 1000);
+    expect(config.vms).toEqual([
+      {
+        name: 'db',
+        memoryMib: 128,
+        monitor: 'hv',
+        vmi: false,
+        image: 'guest',
+        append: '',
+        cpuShares: 2000,
+        countExecutions: false,
+        powerOn: true,
+      },
+      {
+        name: 'web 01',
+        memoryMib: 64,
+        monitor: 'bt',
+        vmi: true,
+        image: 'guest',
+        append: '',
+        cpuShares: 1000,
+        countExecutions: false,
+        powerOn: true,
+      },
+    ]);
+    expect(typedWhenIdle(inventory)).toEqual({ 'web 01': 'getppid\n' });
+  });
+
+  test('without host.json is the default host', () => {
+    put('a.vmx');
+    expect(loadInventory(lab)).toMatchObject({ name: 'esx01', pcpus: 4, memoryMib: 5120 });
+  });
+
+  test.each([
+    ['software', 'FALSE', 'bt'],
+    ['automatic', 'FALSE', 'bt'],
+    ['hardware', 'FALSE', 'hv'],
+    ['software', 'TRUE', 'native'],
+  ])('virtual_exec %s, native %s: monitor %s', (exec, native, monitor) => {
+    put('a.vmx', `monitor.virtual_exec = "${exec}"`, `vmitop.native = "${native}"`);
+    expect(loadInventory(lab).vms[0]!.monitor).toBe(monitor);
+  });
+
+  test('images are where the .vmx file says, seen from there', () => {
+    put('a/a.vmx', 'vmitop.image = "../kernels/bzImage"', 'vmitop.initrd = "initrd.gz"');
+    put('kernels/bzImage', 'kernel');
+    put('a/initrd.gz', 'disk');
+    const config = hostConfig(loadInventory(lab), 1000);
+    expect(config.vms[0]).toMatchObject({ image: join(lab, 'kernels/bzImage'), initrd: join(lab, 'a/initrd.gz') });
+    expect(Object.keys(config.images)).toEqual([join(lab, 'kernels/bzImage'), join(lab, 'a/initrd.gz')]);
+  });
+});
+
+test.each<[string, () => void, () => string]>([
+  ['no VM', () => {}, () => `inventory ${lab}: holds 0 VMs, must be 1 to 64 .vmx files`],
+  [
+    'two of one name',
+    () => {
+      put('a.vmx');
+      put('b.vmx', '', 'displayName = "a"');
+    },
+    () => `${lab}/b.vmx:2: "a" is the name of ${lab}/a.vmx already`,
+  ],
+  [
+    'a bad value',
+    () => put('a.vmx', 'memsize = "1"'),
+    () => `${lab}/a.vmx:1: memsize: must be a multiple of 4 from 8 to 1024, not "1"`,
+  ],
+  [
+    'a file name that no VM can have',
+    () => put('a,b.vmx'),
+    () =>
+      `${lab}/a,b.vmx: needs a displayName: the name of a VM must be 1 to 32 letters, digits, blanks, or characters of _.-(), not "a,b"`,
+  ],
+  [
+    'VMs in host.json',
+    () => put('a.vmx') + put('host.json', '{ "vms": [] }'),
+    () => `inventory ${lab}/host.json: Unrecognized key: "vms"`,
+  ],
+])('%s is refused in one line', (_, prepare, message) => {
+  prepare();
+  expect(() => loadInventory(lab)).toThrow(new UsageError(message()));
+});
+
+test('a VM is found by its own name first, then by that of its file', () => {
+  put('a.vmx', 'displayName = "b"');
+  put('b.vmx', 'displayName = "c"');
+  const folder = InventoryFolder.open(lab);
+  expect(folder.find('b').path).toBe(join(lab, 'a.vmx'));
+  expect(folder.find('c').path).toBe(join(lab, 'b.vmx'));
+  expect(folder.find('a').path).toBe(join(lab, 'a.vmx'));
+  expect(() => folder.find('d')).toThrow(new UsageError(`inventory ${lab}: no VM is called "d"`));
+});
+
+describe('setting keys', () => {
+  test('changes one line, keeps the mode of the file, and leaves nothing beside it', () => {
+    const path = put('a.vmx', '# mine', 'memsize = "64" # enough', 'vmi.present = "FALSE"', 'colour = "red"');
+    chmodSync(path, 0o640);
+    setInFile(path, [['vmi.present', 'TRUE']]);
+    expect(readFileSync(path, 'utf8')).toBe('# mine\nmemsize = "64" # enough\nvmi.present = "TRUE"\ncolour = "red"\n');
+    expect(statSync(path).mode & 0o777).toBe(0o640);
+    expect(readdirSync(lab)).toEqual(['a.vmx']);
+  });
+
+  test('follows a link instead of replacing it', () => {
+    const path = put('real.vmx', 'memsize = "64"');
+    const link = join(lab, 'link.vmx');
+    symlinkSync(path, link);
+    setInFile(link, [['memsize', '32']]);
+    expect(readFileSync(path, 'utf8')).toBe('memsize = "32"\n');
+  });
+
+  test('all or nothing', () => {
+    const path = put('a.vmx', 'memsize = "64"');
+    expect(() =>
+      setInFile(path, [
+        ['memsize', '128'],
+        ['numvcpus', '2'],
+      ]),
+    ).toThrow(`${path}:2: numvcpus: must be 1: VMs with several virtual CPUs are not built yet, not "2"`);
+    expect(readFileSync(path, 'utf8')).toBe('memsize = "64"\n');
+    expect(readdirSync(lab)).toEqual(['a.vmx']);
+  });
+});

@@ -1,0 +1,139 @@
+/** What .vmx files say about VMs, and what they cannot say. */
+import { describe, expect, test } from 'vitest';
+import { VmxDocument } from '../../../src/cli/vmx/document.js';
+import { IGNORED_KEYS, VMX_KEYS } from '../../../src/cli/vmx/keys.js';
+import { ignoredSettings, readSettings, withSetting } from '../../../src/cli/vmx/settings.js';
+import { UsageError } from '../../../src/hypervisor/index.js';
+
+const document = (text: string) => VmxDocument.parse(Buffer.from(text), 'web.vmx');
+const read = (...lines: string[]) => readSettings(document(lines.join('\n')));
+
+test('an empty file is a VM with the defaults', () => {
+  expect(read()).toEqual({
+    name: undefined,
+    guestOs: 'other',
+    memoryMib: 64,
+    vcpus: 1,
+    vmi: false,
+    virtualExec: 'automatic',
+    virtualMmu: 'automatic',
+    cpuShares: 1000,
+    image: 'guest',
+    initrd: undefined,
+    append: '',
+    start: '',
+    powerOn: true,
+    native: false,
+    countExecutions: false,
+  });
+});
+
+test('every default that is declared can be written, and reads as the same', () => {
+  const empty = read();
+  for (const [field, spec] of Object.entries(VMX_KEYS)) {
+    if (spec.otherwise === undefined) continue;
+    expect(read(`${spec.key} = "${spec.otherwise}"`), spec.key).toEqual(empty);
+    expect(Object.hasOwn(empty, field)).toBe(true);
+  }
+});
+
+test.each([
+  ['displayName', 'Web Server (1)', { name: 'Web Server (1)' }],
+  ['guestOS', 'other26xlinux', { guestOs: 'other26xlinux' }],
+  ['memSize', '1024', { memoryMib: 1024 }],
+  ['vmi.present', 'true', { vmi: true }],
+  ['monitor.virtual_exec', 'Hardware', { virtualExec: 'hardware' }],
+  ['monitor.virtual_mmu', 'software', { virtualMmu: 'software' }],
+  ['sched.cpu.shares', 'low', { cpuShares: 500 }],
+  ['sched.cpu.shares', 'HIGH', { cpuShares: 2000 }],
+  ['sched.cpu.shares', '1234', { cpuShares: 1234 }],
+  ['vmitop.image', '../bzImage', { image: '../bzImage' }],
+  ['vmitop.initrd', 'initrd.gz', { initrd: 'initrd.gz' }],
+  ['vmitop.append', 'console=ttyS0', { append: 'console=ttyS0' }],
+  ['vmitop.start', 'getppid', { start: 'getppid' }],
+  ['vmitop.poweron', 'FALSE', { powerOn: false }],
+  ['vmitop.native', 'TRUE', { native: true }],
+  ['vmitop.countExecutions', 'TRUE', { countExecutions: true }],
+])('%s = "%s"', (key, value, said) => {
+  expect(read(`${key} = "${value}"`)).toEqual({ ...read(), ...said });
+});
+
+const BAD = [
+  ['displayName', 'a,b', 'must be 1 to 32 letters, digits, blanks, or characters of _.-(), not "a,b"'],
+  ['displayName', 'B\u00fcro', 'must be 1 to 32 letters, digits, blanks, or characters of _.-(), not "B\u00fcro"'],
+  ['guestOS', 'x'.repeat(65), `is longer than 64 characters, not "${'x'.repeat(65)}"`],
+  ['memsize', 'lots', 'must be a multiple of 4 from 8 to 1024, not "lots"'],
+  ['memsize', '63', 'must be a multiple of 4 from 8 to 1024, not "63"'],
+  ['memsize', '4', 'must be a multiple of 4 from 8 to 1024, not "4"'],
+  ['memsize', '1028', 'must be a multiple of 4 from 8 to 1024, not "1028"'],
+  ['memsize', '-64', 'must be a multiple of 4 from 8 to 1024, not "-64"'],
+  ['numvcpus', '2', 'must be 1: VMs with several virtual CPUs are not built yet, not "2"'],
+  ['numvcpus', '3', 'must be 1, not "3"'],
+  ['vmi.present', 'yes', 'must be TRUE or FALSE, not "yes"'],
+  ['monitor.virtual_exec', 'vt', 'must be one of automatic, software, hardware, not "vt"'],
+  ['monitor.virtual_mmu', '', 'must be one of automatic, software, hardware, not ""'],
+  ['sched.cpu.shares', '0', 'must be low, normal, high or a whole number from 1 to 100000, not "0"'],
+  ['sched.cpu.shares', '100001', 'must be low, normal, high or a whole number from 1 to 100000, not "100001"'],
+  ['vmitop.image', '', 'must name a file, not ""'],
+  ['vmitop.initrd', '', 'must name a file, not ""'],
+  ['vmitop.append', 'x'.repeat(1025), 'is longer than 1024 characters'],
+  ['vmitop.start', 'x'.repeat(257), 'is longer than 256 characters'],
+  ['vmitop.powerOn', '1', 'must be TRUE or FALSE, not "1"'],
+  ['vmitop.native', '', 'must be TRUE or FALSE, not ""'],
+  ['vmitop.countExecutions', 'on', 'must be TRUE or FALSE, not "on"'],
+] as const;
+
+describe('a bad value is refused with file, line, key and reason', () => {
+  test.each(BAD)('%s = "%s"', (key, value, reason) => {
+    let message = '';
+    try {
+      read('# first', `${key} = "${value}"`);
+    } catch (error) {
+      expect(error).toBeInstanceOf(UsageError);
+      ({ message } = error as Error);
+    }
+    expect(message.startsWith(`web.vmx:2: ${key}: ${reason}`), message).toBe(true);
+    // The same when it is set.
+    expect(() => withSetting(document('# first\n'), key, value)).toThrow(message);
+  });
+
+  test('every key that can be wrong has its line above', () => {
+    const free = new Set(['guestOS']);
+    const covered = new Set(BAD.map(([key]) => key.toLowerCase()));
+    for (const { key } of Object.values(VMX_KEYS))
+      expect(covered.has(key.toLowerCase()) || free.has(key), key).toBe(true);
+  });
+
+  test('VMI without a monitor', () => {
+    expect(() => read('vmitop.native = "TRUE"', 'vmi.present = "TRUE"')).toThrow(
+      new UsageError('web.vmx:2: vmi.present: needs a monitor, and with vmitop.native the VM has none'),
+    );
+  });
+
+  test('a slip in a key of ours', () => {
+    expect(() => read('vmitop.iamge = "x"')).toThrow(
+      /^web\.vmx:1: vmitop\.iamge: no such key, must be one of .*vmitop\.image,/,
+    );
+  });
+});
+
+test('keys without a meaning are kept and told, with the reason', () => {
+  const file = document('sched.CPU.max = "1000"\nmemsize = "32"\nethernet0.present = "TRUE"\n');
+  expect(readSettings(file).memoryMib).toBe(32);
+  expect(ignoredSettings(file)).toEqual([
+    { key: 'sched.CPU.max', value: '1000', reason: 'the scheduler has neither reservations nor limits' },
+    { key: 'ethernet0.present', value: 'TRUE', reason: 'not known' },
+  ]);
+});
+
+test('no key is in both tables', () => {
+  const known = new Set(Object.values(VMX_KEYS).map(({ key }) => key.toLowerCase()));
+  const ignored = IGNORED_KEYS.map(({ key }) => key.toLowerCase());
+  expect(ignored.filter(key => known.has(key))).toEqual([]);
+  expect(new Set(ignored).size).toBe(ignored.length);
+});
+
+test('a key is added in its usual spelling', () => {
+  const changed = withSetting(document(''), 'VMI.PRESENT', 'TRUE');
+  expect(Buffer.from(changed.bytes()).toString()).toBe('vmi.present = "TRUE"\n');
+});
