@@ -47,6 +47,8 @@ export interface VmConfig {
   readonly monitor: 'bt' | 'hv' | 'native';
   /** Translated code counts how often it is executed (`disassemble` shows it), which costs cycles. */
   readonly countExecutions?: boolean;
+  /** Size of the translation cache in KiB: whole pages, from 4 (then it is flushed all the time) to the default of 4096. */
+  readonly tcKib?: number;
   /** `vmi.present`: offer the VMI ROM to the guest. */
   readonly vmi: boolean;
   /** Key into `HostConfig.images`. */

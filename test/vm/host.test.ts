@@ -216,6 +216,11 @@ describe('commands', () => {
     ['no pCPU', { pcpus: 0 }, /pcpus must be/],
     ['an image that is not there', { images: {} }, /names the image "spin", which the host does not have/],
     ['an unknown cost', { costOverrides: { nonsense: 1 } }, /unknown cost "nonsense"/],
+    [
+      'a translation cache of half a page',
+      { vms: [{ ...config({ spin: SPIN }).vms[0]!, tcKib: 6 }] },
+      /tcKib must be a multiple of 4 from 4/,
+    ],
   ])('a host with %s is not made', (_, change, reason) => {
     const broken = config({ spin: SPIN }, change as Partial<HostConfig>);
     expect(() => createHost(broken)).toThrow(UsageError);

@@ -30,6 +30,7 @@ const vmConfigSchema = z.strictObject({
   memoryMib: z.number(),
   monitor: z.enum(['bt', 'hv', 'native']),
   countExecutions: z.boolean().optional(),
+  tcKib: z.number().optional(),
   vmi: z.boolean(),
   image: z.string(),
   rom: z.boolean().optional(),

@@ -2,6 +2,7 @@
 import { UsageError } from '../base/assert.js';
 import type { HostConfig, VmConfig } from '../index.js';
 import { Tiering } from '../machine/cpu/compile/compiler.js';
+import { TC_BYTES } from '../monitor/hole.js';
 
 const PCPUS_MAX = 64;
 /** A multiboot image needs conventional memory, some above 1 MiB, and room for the firmware's tables. */
@@ -9,6 +10,10 @@ const VM_MEMORY_MIB_MIN = 4;
 /** A native VM is one range of machine addresses; a monitored one could be larger, but no larger than the host's backing. */
 const VM_MEMORY_MIB_MAX = 1024;
 const SHARES_MAX = 100_000;
+/** In KiB: room for the lookup code and one unit, and the place that a translation cache has in the monitor's hole. */
+const TC_KIB_MIN = 4;
+const TC_KIB_MAX = TC_BYTES / 1024;
+const PAGE_KIB = 4;
 /** Room for a few regions at least: with less, compiling would be all that is done. */
 const CODE_BYTES_MIN = 1 << 20;
 
@@ -57,6 +62,11 @@ export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
     throw new UsageError(`VM "${vm.name}": vmi needs a monitor, and it runs natively`);
   if (vm.rom === true && vm.monitor !== 'native')
     throw new UsageError(`VM "${vm.name}": a BIOS starts in real mode, which only native VMs have`);
+  if (vm.tcKib !== undefined && (vm.tcKib % PAGE_KIB !== 0 || !wholeBetween(vm.tcKib, TC_KIB_MIN, TC_KIB_MAX))) {
+    throw new UsageError(
+      `VM "${vm.name}": tcKib must be a multiple of ${PAGE_KIB} from ${TC_KIB_MIN} to ${TC_KIB_MAX}: ${vm.tcKib}`,
+    );
+  }
   if (vm.cpuShares !== undefined && !wholeBetween(vm.cpuShares, 1, SHARES_MAX)) {
     throw new UsageError(`VM "${vm.name}": cpuShares must be a whole number from 1 to ${SHARES_MAX}: ${vm.cpuShares}`);
   }

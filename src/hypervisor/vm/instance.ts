@@ -32,6 +32,8 @@ export interface InstanceWiring {
   /** The guest runs in VMX non-root operation. */
   readonly hardwareAssist: boolean;
   readonly countExecutions: boolean;
+  /** Undefined: the default. */
+  readonly tcBytes?: number;
   /** Besides the board's own devices. */
   readonly adapters?: readonly Adapter[];
   readonly poweredOnAtCycles: number;

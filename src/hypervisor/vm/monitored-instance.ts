@@ -176,6 +176,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
         ? new HvTechnique(this.#vcpu)
         : new BtTechnique(this.#vcpu, {
             countExecutions: wiring.countExecutions,
+            ...(wiring.tcBytes !== undefined && { tcBytes: wiring.tcBytes }),
             ...(wiring.vmi && { onHypercall: vmiInitHook }),
           });
       this.#loop = new MonitorLoop(this.#vcpu, technique, vcpu => this.#goOnUnderVmi(vcpu));

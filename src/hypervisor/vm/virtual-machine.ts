@@ -334,6 +334,7 @@ export class VirtualMachine implements Guest {
       boot: { commandLine: this.config.append, ...(initrd !== undefined && { initrd }) },
       vmi: this.#vmiConfigured,
       countExecutions: this.config.countExecutions === true,
+      ...(this.config.tcKib !== undefined && { tcBytes: this.config.tcKib * 1024 }),
       hardwareAssist: this.config.monitor === 'hv' && !this.#vmiConfigured,
       adapters,
       poweredOnAtCycles: nowCycles,

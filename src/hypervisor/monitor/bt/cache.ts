@@ -146,13 +146,13 @@ export class TranslationCache {
   onFirstUnit: (ppn: number) => void = () => {};
   onLastUnit: (ppn: number) => void = () => {};
 
-  /** `sizeBytes`: whole pages, at least two. */
+  /** `sizeBytes`: whole pages. */
   constructor(
     vm: MonitoredVm,
     mapHole: MapHole,
     readonly sizeBytes: number = TC_BYTES,
   ) {
-    assert(sizeBytes % PAGE_SIZE === 0 && sizeBytes >= 2 * PAGE_SIZE && sizeBytes <= TC_BYTES, 'bad size of the TC');
+    assert(sizeBytes % PAGE_SIZE === 0 && sizeBytes >= PAGE_SIZE && sizeBytes <= TC_BYTES, 'bad size of the TC');
     this.#vm = vm;
     this.#mapHole = mapHole;
     for (let at = 0; at < HASH_BYTES; at += PAGE_SIZE) {
