@@ -49,6 +49,7 @@ import {
   SHAPE,
   Shape,
   THREAD_BYTES,
+  TIME_STAMP_OFFSET_AT,
   TLB_AT,
   WRITABLE,
 } from './layout.js';
@@ -117,8 +118,7 @@ export class Core {
   readonly fpu: FpuState;
   readonly costs: CostProfile;
 
-  /** What RDTSC adds to `cycles`. */
-  timeStampOffset = 0;
+  readonly #timeStampOffset: Float64Array;
   /** EIP behind the instruction that a helper executes; control transfers replace it. */
   nextEip = 0;
   /** Why `run` returns, once a helper answered `Result.EXIT`. */
@@ -143,6 +143,7 @@ export class Core {
     this.clock = new Float64Array(memory.wasm.buffer, at + CLOCK_AT, CLOCK_DOUBLES);
     this.cyclesByRing = this.clock.subarray(RINGS, RINGS + 4);
     this.transitions = new Transitions(memory, at);
+    this.#timeStampOffset = new Float64Array(memory.wasm.buffer, at + TIME_STAMP_OFFSET_AT, 1);
     const prices = new Float64Array(memory.wasm.buffer, at + PRICES_AT, PRICES.length);
     PRICES.forEach((name, index) => {
       prices[index] = wiring.costs.cycles[name];
@@ -223,6 +224,14 @@ export class Core {
   /** Events that lead to ring 0 end the run: ring 0 is a monitor's, and no guest is in non-root operation. */
   get ring0Escapes(): boolean {
     return this.s[ESCAPES] !== 0;
+  }
+
+  /** What RDTSC adds to `cycles`. */
+  get timeStampOffset(): number {
+    return this.#timeStampOffset[0]!;
+  }
+  set timeStampOffset(cycles: number) {
+    this.#timeStampOffset[0] = cycles;
   }
 
   /** Back to root operation, whatever the VMCS says: the host is done with this guest. */

@@ -106,6 +106,8 @@ export const PRICES = [
   'stringStart',
   'stringStep',
 ] as const satisfies readonly (keyof CostProfile['cycles'])[];
-export const THREAD_BYTES = PRICES_AT + PRICES.length * 8;
+/** A double: what RDTSC adds to the clock. */
+export const TIME_STAMP_OFFSET_AT = PRICES_AT + PRICES.length * 8;
+export const THREAD_BYTES = TIME_STAMP_OFFSET_AT + 8;
 
 if (S.TEMP + TEMPS > ZERO || WRITABLE + 8 > S.WORDS) throw new Error('state layout overlaps');

@@ -1,13 +1,13 @@
 /**
- * `SYSTEM` ops that a region does by itself as a rule: loads of ES, DS, FS and GS, CLI and STI, and reads of control registers. They
- * touch little, and a call with the whole state in its words costs several times as much as what they do.
+ * `SYSTEM` ops that a region does by itself as a rule: loads of ES, DS, FS and GS, CLI and STI, RDTSC, and reads of control registers.
+ * They touch little, and a call with the whole state in its words costs several times as much as what they do.
  *
  * What a helper of `system.ts` does in all other cases (faults, the shadow of STI, a descriptor that is not remembered) is left to it.
  */
 import type { CostProfile } from '../../costs/profile.js';
 import { Op } from '../ir.js';
-import { SHAPE, Shape } from '../layout.js';
-import { Flag, S, Seg } from '../state.js';
+import { CLOCK_AT, CYCLES, SHAPE, Shape, TIME_STAMP_OFFSET_AT } from '../layout.js';
+import { Cr4, Flag, S, Seg } from '../state.js';
 import { Repeat, StringKind } from '../strings.js';
 import { helperNumber } from '../system.js';
 import { type Frame, Helper, L, Leave } from './frame.js';
@@ -27,7 +27,7 @@ interface InlineSystem {
   /** General registers (numbers) that it reads and writes. */
   registers(code: Int32Array, at: number): readonly number[];
   /** Branches to `general` before anything has changed, or does it. */
-  emit(f: Frame, at: number, general: number): void;
+  emit(f: Frame, at: number, general: number, place: SystemPlace): void;
 }
 
 const always = (): boolean => true;
@@ -109,11 +109,51 @@ const readControl: InlineSystem = {
   },
 };
 
+/** Where user code may be refused, and where the counter has wrapped, the helper looks. */
+const readTimeStamp: InlineSystem = {
+  cost: 'rdtsc',
+  reshapes: false,
+  applies: (_code, _at, shape) => (shape & Shape.NON_ROOT) === 0,
+  registers: () => [S.EAX, S.EDX],
+  emit: (f, _at, general, { cycles }) => {
+    const { w } = f;
+    f.loadState(S.CR4);
+    w.i32(Cr4.TSD);
+    w.op(W.I32_AND);
+    f.brIf(general);
+    w.get(L.CPU);
+    w.memory(W.F64_LOAD, CLOCK_AT + CYCLES * 8, 3);
+    w.get(L.SPENT);
+    w.op(W.I32_WRAP_I64);
+    w.i32(cycles);
+    w.op(W.I32_ADD);
+    w.op(W.F64_CONVERT_I32_U);
+    w.op(W.F64_ADD);
+    w.get(L.CPU);
+    w.memory(W.F64_LOAD, TIME_STAMP_OFFSET_AT, 3);
+    w.op(W.F64_ADD);
+    w.truncateWide();
+    w.tee(L.WIDE);
+    w.i64(0, 0);
+    w.op(W.I64_LT_S);
+    f.brIf(general);
+    w.get(L.WIDE);
+    w.op(W.I32_WRAP_I64);
+    f.pop(S.EAX);
+    w.get(L.WIDE);
+    w.i64(0, 32);
+    w.op(W.I64_SHR_U);
+    w.op(W.I32_WRAP_I64);
+    f.pop(S.EDX);
+  },
+};
+
 const INLINE = new Map<number, InlineSystem>([
   [helperNumber.loadSegment, loadSegment],
   [helperNumber.clearInterrupts, setInterrupts(false)],
   [helperNumber.setInterrupts, setInterrupts(true)],
   [helperNumber.readControl, readControl],
+  [helperNumber.readTimeStamp, readTimeStamp],
 ]);
 
 function inlineAt(code: Int32Array, at: number, shape: number): InlineSystem | undefined {
@@ -147,7 +187,7 @@ export function emitInlineSystem(f: Frame, at: number, place: SystemPlace, costs
   if (inline === undefined) return 0;
   const done = f.open();
   const general = f.open();
-  inline.emit(f, at, general);
+  inline.emit(f, at, general, place);
   f.spend(place.instructions, place.cycles + costs[inline.cost]);
   f.settleKind();
   if (inline.reshapes) {

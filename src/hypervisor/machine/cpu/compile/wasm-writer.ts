@@ -54,6 +54,7 @@ export const W = {
   I32_GE_U: 0x4f,
   I64_EQ: 0x51,
   I64_NE: 0x52,
+  I64_LT_S: 0x53,
   I64_GT_U: 0x56,
   F64_GE: 0x66,
   I32_CLZ: 0x67,
@@ -91,6 +92,7 @@ export const W = {
   I64_EXTEND_I32_S: 0xac,
   I64_EXTEND_I32_U: 0xad,
   F64_CONVERT_I32_S: 0xb7,
+  F64_CONVERT_I32_U: 0xb8,
   I32_EXTEND8_S: 0xc0,
   I32_EXTEND16_S: 0xc1,
 } as const;
@@ -317,6 +319,12 @@ export class WasmWriter {
   truncate(): void {
     this.byte(0xfc);
     this.byte(2);
+  }
+
+  /** i64.trunc_sat_f64_s. */
+  truncateWide(): void {
+    this.byte(0xfc);
+    this.byte(6);
   }
 
   call(index: number): void {
