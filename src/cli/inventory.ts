@@ -7,7 +7,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { COST_PROFILES, type HostConfig, UsageError } from '../hypervisor/index.js';
 import { loadImages, OWN_GUEST, readText } from './files.js';
-import { InventoryFolder, type VmFile } from './vmx/folder.js';
+import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
 
 const vmSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
@@ -92,17 +92,18 @@ function parseJson<T>(schema: z.ZodType<T>, text: string, source: string): T {
 /** The user's inventory, or the default one. */
 export function loadInventory(path: string | undefined): Inventory {
   if (path === undefined) return defaultInventory();
-  if (isFolder(path)) return inventoryOf(InventoryFolder.open(path));
+  if (isFolder(path)) return inventoryOf(openFolder(path));
   return parseInventory(readText(path, 'inventory'), path);
 }
 
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 /** Throws `UsageError` for a folder without VMs, with too many of them, or with a host.json that cannot be used. */
-export function inventoryOf({ path, hostFile, vms }: InventoryFolder): Inventory {
+export function inventoryOf({ path, vms }: InventoryFolder): Inventory {
   if (vms.length === 0 || vms.length > VMS_MAX) {
     throw new UsageError(`inventory ${path}: holds ${vms.length} VMs, must be 1 to ${VMS_MAX} .vmx files`);
   }
+  const hostFile = hostFileOf(path);
   const host = existsSync(hostFile)
     ? parseJson(hostSchema, readText(hostFile, 'inventory'), hostFile)
     : hostSchema.parse({});

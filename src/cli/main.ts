@@ -9,6 +9,7 @@ import { disasmCommand } from './commands/disasm.js';
 import { recordCommand } from './commands/record.js';
 import { topCommand } from './commands/top.js';
 import { verifyCommand } from './commands/verify.js';
+import { vmCommand } from './commands/vm.js';
 import { explain } from './exit.js';
 import type { Streams } from './streams.js';
 
@@ -32,6 +33,7 @@ function parserOf(words: readonly string[], streams: Streams): Argv {
     disasm: disasmCommand(streams),
     record: recordCommand(streams),
     verify: verifyCommand(streams),
+    vm: vmCommand(streams),
     // What each takes is its own business.
   } as { readonly [name: string]: unknown } as { readonly [name: string]: CommandModule };
   const [name = ''] = words;

@@ -1,7 +1,7 @@
 /** Bad input gets one line that names what and why, and exit code 2. */
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -84,6 +84,25 @@ const CASES: readonly [words: string, ...says: string[]][] = [
   ['top --inventory @empty-lab', '@empty-lab', '0 VMs'],
   ['top --inventory @lab', '@lab/web/web.vmx:2', 'memsize', 'multiple of 4', '"63"'],
   ['record @out.rec --inventory @lab --script @ghost.script', '@lab/web/web.vmx:2'],
+  ['vm', 'vmitop vm --help'],
+  ['vm list', 'inventory'],
+  ['vm list --inventory @nowhere', '@nowhere', 'must be a folder'],
+  ['vm list --inventory @twice.json', '@twice.json', 'must be a folder'],
+  ['vm list web --inventory @lab', 'web'],
+  ['vm list --inventory @lab', '@lab/web/web.vmx:2', 'memsize'],
+  ['vm explode web --inventory @lab', 'explode', 'list, create, set, delete'],
+  ['vm create --inventory @lab', 'vm create', 'name the VM'],
+  ['vm create web --inventory @lab', '@lab/web/web.vmx', 'is there already'],
+  ['vm create a/b --inventory @lab', 'a/b', '1 to 32 letters'],
+  ['vm create new memsize=1 --inventory @lab', '@lab/new/new.vmx:6', 'memsize', '"1"'],
+  ['vm set web --inventory @lab', 'vm set', 'KEY=VALUE'],
+  ['vm set web memsize --inventory @lab', 'memsize', 'KEY=VALUE'],
+  ['vm set web numvcpus=2 --inventory @lab', '@lab/web/web.vmx:2', 'memsize'],
+  ['vm set web memsize=64 numvcpus=2 --inventory @lab', '@lab/web/web.vmx:3', 'numvcpus', 'not built'],
+  ['vm set web vmitop.kernel=x memsize=64 --inventory @lab', '@lab/web/web.vmx:3', 'vmitop.kernel', 'vmitop.image'],
+  ['vm set ghost memsize=64 --inventory @empty-lab', '@empty-lab', 'ghost'],
+  ['vm delete ghost --inventory @empty-lab', '@empty-lab', 'ghost'],
+  ['vm delete web now --inventory @lab', 'now'],
   ['top --delay 0', '--delay'],
   ['top --iterations 0', '--iterations'],
   ['record', 'vmitop record --help'],
@@ -107,12 +126,18 @@ describe.concurrent('one line, exit code 2', () => {
   });
 });
 
+test('whatever was refused, the .vmx file is as it was', () => {
+  expect(readFileSync(file('lab/web/web.vmx'), 'utf8')).toBe('# first\nmemsize = "63"\n');
+  expect(readdirSync(file('lab'))).toEqual(['web']);
+  expect(readdirSync(file('lab/web'))).toEqual(['web.vmx']);
+});
+
 test('a boot that cannot start leaves no statistics file behind', async () => {
   await runCli(['boot', file('text.elf'), '--stats', file('stats.json')]);
   expect(() => readFileSync(file('stats.json'))).toThrow();
 });
 
-test.each(['top', 'boot', 'bench', 'record', 'verify', ''])(
+test.each(['top', 'boot', 'bench', 'record', 'verify', 'vm', ''])(
   'vmitop %s --help shows examples and ends with 0',
   async command => {
     const { code, stdout, stderr } = await runCli([...(command ? [command] : []), '--help']);

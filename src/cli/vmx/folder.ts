@@ -2,83 +2,145 @@
  * A folder that describes a host: `host.json` for the host itself, if it is there, and a .vmx file for each VM, as `NAME.vmx` or as
  * `NAME/NAME.vmx`, which is how ESX lays them out. A VM with a folder of its own has its vmware.log there.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { UsageError } from '../../hypervisor/index.js';
 import { fileReason, replaceFile } from '../files.js';
 import { VmxDocument } from './document.js';
-import { VMX_KEYS, type VmSettings } from './keys.js';
-import { readSettings, withSetting } from './settings.js';
+import { knownKey, VMX_KEYS, type VmSettings } from './keys.js';
+import { readSettings } from './settings.js';
 
 const EXTENSION = '.vmx';
 const HOST_FILE = 'host.json';
+/** vmware.log, and those of power-ons before. */
+const LOG = /^vmware(?:-\d+)?\.log$/;
 /** A slip of the finger (a disk) should not be read into memory, bytes. */
 const VMX_BYTES_MAX = 1024 * 1024;
 
-/** A VM as its file describes it. */
-export interface VmFile {
+/** A .vmx file of a folder; what it says has not been looked at. */
+export interface VmxFile {
   readonly path: string;
   /** Name of the file without its extension. */
   readonly base: string;
+  /** It has a folder of its own. */
+  readonly alone: boolean;
+}
+
+/** A VM as its file describes it. */
+export interface VmFile extends VmxFile {
   /** What the host calls the VM: `displayName`, or the name of the file. */
   readonly name: string;
-  /** The file has a folder of its own. */
-  readonly alone: boolean;
   readonly document: VmxDocument;
   readonly settings: VmSettings;
 }
 
-export class InventoryFolder {
+export interface InventoryFolder {
   readonly path: string;
   /** By path. */
   readonly vms: readonly VmFile[];
+}
 
-  private constructor(path: string, vms: readonly VmFile[]) {
-    this.path = path;
-    this.vms = vms;
+/** Reads every .vmx file. Throws `UsageError` for the first that cannot be used, and when two VMs have one name. */
+export function openFolder(path: string): InventoryFolder {
+  const vms = vmxFiles(path).map(readVmFile);
+  const byName = new Map<string, VmFile>();
+  for (const vm of vms) {
+    const other = byName.get(vm.name);
+    if (other) throw nameTaken(vm, other);
+    byName.set(vm.name, vm);
   }
+  return { path, vms };
+}
 
-  /** Reads every .vmx file. Throws `UsageError` for the first that cannot be used, and when two VMs have one name. */
-  static open(path: string): InventoryFolder {
-    const vms = vmxFiles(path).map(({ file, alone }) => readVmFile(file, alone));
-    const byName = new Map<string, VmFile>();
-    for (const vm of vms) {
-      const other = byName.get(vm.name);
-      if (other) {
-        throw new UsageError(`${vm.document.where('displayName')}: "${vm.name}" is the name of ${other.path} already`);
-      }
-      byName.set(vm.name, vm);
-    }
-    return new InventoryFolder(path, vms);
+/** Where the host itself may be described. */
+export const hostFileOf = (folder: string): string => join(folder, HOST_FILE);
+
+/**
+ * The file of a VM, by the name of the file or else by that of the VM: a file that cannot be used is still found by its own name, even
+ * beside others that cannot. Throws `UsageError` for a VM that is not there.
+ */
+export function findFile(folder: string, name: string): VmxFile {
+  const [file, second] = vmxFiles(folder).filter(({ base }) => base === name);
+  if (file && !second) return file;
+  const vm = openFolder(folder).vms.find(each => each.name === name);
+  if (!vm) throw new UsageError(`inventory ${folder}: no VM is called "${name}"`);
+  return vm;
+}
+
+/** What ESX 3.5 writes into every file, as far as it means something here, or to ESX. */
+const TEMPLATE = [
+  '#!/usr/bin/vmware',
+  '.encoding = "UTF-8"',
+  'config.version = "8"',
+  'virtualHW.version = "4"',
+  'guestOS = "other26xlinux"',
+  'memsize = "64"',
+  'numvcpus = "1"',
+  'monitor.virtual_exec = "automatic"',
+  'vmi.present = "FALSE"',
+];
+
+type Settings = readonly (readonly [key: string, value: string])[];
+
+/**
+ * Makes a VM with a folder of its own and these settings beside the usual ones; the inventory's folder is made as well. Returns the path of
+ * the file. Throws `UsageError`; then nothing has changed.
+ */
+export function createVm(folder: string, name: string, settings: Settings): string {
+  const reading = VMX_KEYS.name.read(name);
+  if ('reason' in reading || /^[. ]|[. ]$/.test(name)) {
+    const reason = 'reason' in reading ? reading.reason : 'must not begin or end with a dot or a blank';
+    throw new UsageError(`vm create: the name of a VM ${reason}, not "${name}"`);
   }
-
-  /** Where the host itself may be described. */
-  get hostFile(): string {
-    return join(this.path, HOST_FILE);
+  const path = join(folder, name, name + EXTENSION);
+  if (existsSync(path)) throw new UsageError(`${path}: ${fileReason({ code: 'EEXIST' })}`);
+  const text = [...TEMPLATE, `displayName = "${name}"`].map(line => `${line}\n`).join('');
+  const document = withSettings(VmxDocument.parse(Buffer.from(text), path), settings);
+  const vm = vmFileOf({ path, base: name, alone: true }, document);
+  if (existsSync(folder)) refuseTakenName(folder, vm);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, document.bytes(), { flag: 'wx' });
+  } catch (error) {
+    throw new UsageError(`${path}: ${fileReason(error)}`, { cause: error });
   }
+  return path;
+}
 
-  /** Where a new VM's file belongs. */
-  fileOf(base: string): string {
-    return join(this.path, base, base + EXTENSION);
-  }
+/** Sets keys of a VM. Throws `UsageError`; then nothing has changed. */
+export function setInVm(folder: string, file: VmxFile, settings: Settings): void {
+  const document = withSettings(readDocument(file.path), settings);
+  const vm = vmFileOf(file, document);
+  if (settings.some(([key]) => key.toLowerCase() === VMX_KEYS.name.key.toLowerCase())) refuseTakenName(folder, vm);
+  replaceFile(file.path, document.bytes());
+}
 
-  /** By the name of the VM, or that of its file. Throws `UsageError` for one that is not there. */
-  find(name: string): VmFile {
-    const vm = this.vms.find(each => each.name === name) ?? this.vms.find(each => each.base === name);
-    if (!vm) throw new UsageError(`inventory ${this.path}: no VM is called "${name}"`);
-    return vm;
+/**
+ * Deletes the file of a VM and its logs, and its folder, if that held nothing else. Returns what is left of the folder. Throws
+ * `UsageError`.
+ */
+export function deleteVm({ path, alone }: VmxFile): readonly string[] {
+  try {
+    rmSync(path);
+    if (!alone) return [];
+    const folder = dirname(path);
+    for (const entry of readdirSync(folder)) if (LOG.test(entry)) rmSync(join(folder, entry));
+    const left = readdirSync(folder);
+    if (left.length === 0) rmdirSync(folder);
+    return left;
+  } catch (error) {
+    throw new UsageError(`${path}: ${fileReason(error)}`, { cause: error });
   }
 }
 
-/** The file as it is now, with keys set one after the other; nothing else in it changes. Throws `UsageError`; then nothing has changed. */
-export function setInFile(path: string, settings: readonly (readonly [key: string, value: string])[]): void {
-  let document = readDocument(path);
-  for (const [key, value] of settings) document = withSetting(document, key, value);
-  replaceFile(path, document.bytes());
-}
+const withSettings = (document: VmxDocument, settings: Settings): VmxDocument => {
+  let changed = document;
+  for (const [key, value] of settings) changed = changed.with(knownKey(key)?.key ?? key, value);
+  return changed;
+};
 
 /** Throws `UsageError`. */
-export function readDocument(path: string): VmxDocument {
+function readDocument(path: string): VmxDocument {
   try {
     const { size } = statSync(path);
     if (size > VMX_BYTES_MAX) throw new UsageError(`${path}: ${size} bytes are too many for a .vmx file`);
@@ -89,32 +151,40 @@ export function readDocument(path: string): VmxDocument {
   }
 }
 
-function readVmFile(path: string, alone: boolean): VmFile {
-  const document = readDocument(path);
+const readVmFile = (file: VmxFile): VmFile => vmFileOf(file, readDocument(file.path));
+
+function vmFileOf(file: VmxFile, document: VmxDocument): VmFile {
   const settings = readSettings(document);
-  const base = basename(path, EXTENSION);
-  return { path, base, name: settings.name ?? nameOfFile(path, base), alone, document, settings };
+  return { ...file, name: settings.name ?? nameOfFile(file), document, settings };
 }
 
+function refuseTakenName(folder: string, vm: VmFile): void {
+  const other = openFolder(folder).vms.find(each => each.name === vm.name && each.path !== vm.path);
+  if (other) throw nameTaken(vm, other);
+}
+
+const nameTaken = (vm: VmFile, other: VmFile): UsageError =>
+  new UsageError(`${vm.document.where(VMX_KEYS.name.key)}: "${vm.name}" is the name of ${other.path} already`);
+
 /** A file whose name cannot be that of a VM has to say `displayName`. */
-function nameOfFile(path: string, base: string): string {
+function nameOfFile({ path, base }: VmxFile): string {
   const reading = VMX_KEYS.name.read(base);
   if ('value' in reading) return reading.value;
   throw new UsageError(`${path}: needs a displayName: the name of a VM ${reading.reason}, not "${base}"`);
 }
 
-/** In the order of their paths. */
-function vmxFiles(folder: string): { readonly file: string; readonly alone: boolean }[] {
+/** In the order of their paths. Throws `UsageError`. */
+function vmxFiles(folder: string): VmxFile[] {
   try {
     return readdirSync(folder)
       .filter(name => !name.startsWith('.'))
-      .flatMap(name => {
+      .flatMap((name): VmxFile[] => {
         const path = join(folder, name);
-        if (name.endsWith(EXTENSION) && isFile(path)) return [{ file: path, alone: false }];
+        if (name.endsWith(EXTENSION) && isFile(path)) return [{ path, base: basename(name, EXTENSION), alone: false }];
         const own = join(path, name + EXTENSION);
-        return isFile(own) ? [{ file: own, alone: true }] : [];
+        return isFile(own) ? [{ path: own, base: name, alone: true }] : [];
       })
-      .sort((a, b) => (a.file < b.file ? -1 : 1));
+      .sort((a, b) => (a.path < b.path ? -1 : 1));
   } catch (error) {
     throw new UsageError(`inventory ${folder}: ${fileReason(error)}`, { cause: error });
   }

@@ -108,6 +108,7 @@ const meaning = <T>(key: string, kind: Kind<T>, otherwise: string | undefined, h
 export const VMX_KEYS = {
   name: meaning('displayName', DISPLAY_NAME, undefined, 'name of the VM (without it, that of the file)'),
   guestOs: meaning('guestOS', text('text', 64), 'other', 'what `vm list` shows; the guest is not asked'),
+  annotation: meaning('annotation', text('text', 1024), '', 'what `vm list` shows'),
   memoryMib: meaning('memsize', MEMORY, '64', 'memory of the guest'),
   vcpus: meaning('numvcpus', VCPUS, '1', 'virtual CPUs'),
   vmi: meaning('vmi.present', FLAG, 'FALSE', 'offer the VMI ROM to the guest, which then runs on the BT monitor'),
@@ -172,9 +173,13 @@ export const IGNORED_KEYS: readonly { readonly key: string; readonly reason: str
   { key: 'tools.syncTime', reason: 'guests run no tools' },
   { key: 'uuid.bios', reason: 'no device shows it to the guest' },
   { key: 'uuid.location', reason: 'no device shows it to the guest' },
-  { key: 'config.version', reason: 'the format of the file: 8 on ESX 3.5' },
-  { key: 'virtualHW.version', reason: 'the virtual hardware: 4 on ESX 3.5; what `vm list` shows' },
-  { key: '.encoding', reason: 'how the file is read, no setting of the VM' },
+];
+
+/** Keys about the file itself. */
+export const FILE_KEYS: readonly { readonly key: string; readonly help: string }[] = [
+  { key: '.encoding', help: 'encoding of the values; without it, UTF-8' },
+  { key: 'config.version', help: 'version of the format: 8 on ESX 3.5; not looked at' },
+  { key: 'virtualHW.version', help: 'version of the virtual hardware: 4 on ESX 3.5; what `vm list` shows' },
 ];
 
 const BY_NAME: ReadonlyMap<string, VmxKey> = new Map(
@@ -184,11 +189,13 @@ const IGNORED_BY_NAME: ReadonlyMap<string, string> = new Map(
   IGNORED_KEYS.map(({ key, reason }) => [key.toLowerCase(), reason]),
 );
 
+const OF_FILE: ReadonlySet<string> = new Set(FILE_KEYS.map(({ key }) => key.toLowerCase()));
+
 /** A key with a meaning, in whatever case it is written. */
 export const knownKey = (name: string): VmxKey | undefined => BY_NAME.get(name.toLowerCase());
 
-/** Why a key has no effect; undefined for one that has. */
+/** Why a key of a VM has no effect; undefined for one that has, and for one about the file. */
 export function ignoredReason(name: string): string | undefined {
-  if (knownKey(name)) return undefined;
+  if (knownKey(name) || OF_FILE.has(name.toLowerCase())) return undefined;
   return IGNORED_BY_NAME.get(name.toLowerCase()) ?? 'not known';
 }

@@ -27,13 +27,6 @@ export function readSettings(document: VmxDocument): VmSettings {
   return settings;
 }
 
-/** The file with one key set, still a file that can be used. Throws `UsageError` otherwise. */
-export function withSetting(document: VmxDocument, key: string, value: string): VmxDocument {
-  const changed = document.with(knownKey(key)?.key ?? key, value);
-  readSettings(changed);
-  return changed;
-}
-
 /** Keys of a file that change nothing here, with the reason of each. */
 export const ignoredSettings = (
   document: VmxDocument,

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hostConfig, loadInventory, typedWhenIdle } from '../../../src/cli/inventory.js';
-import { InventoryFolder, setInFile } from '../../../src/cli/vmx/folder.js';
+import { createVm, deleteVm, findFile, setInVm } from '../../../src/cli/vmx/folder.js';
 import { UsageError } from '../../../src/hypervisor/index.js';
 
 let lab: string;
@@ -124,43 +124,112 @@ test.each<[string, () => void, () => string]>([
   expect(() => loadInventory(lab)).toThrow(new UsageError(message()));
 });
 
-test('a VM is found by its own name first, then by that of its file', () => {
+test('a VM is found by the name of its file first, then by its own', () => {
   put('a.vmx', 'displayName = "b"');
   put('b.vmx', 'displayName = "c"');
-  const folder = InventoryFolder.open(lab);
-  expect(folder.find('b').path).toBe(join(lab, 'a.vmx'));
-  expect(folder.find('c').path).toBe(join(lab, 'b.vmx'));
-  expect(folder.find('a').path).toBe(join(lab, 'a.vmx'));
-  expect(() => folder.find('d')).toThrow(new UsageError(`inventory ${lab}: no VM is called "d"`));
+  expect(findFile(lab, 'a').path).toBe(join(lab, 'a.vmx'));
+  expect(findFile(lab, 'b').path).toBe(join(lab, 'b.vmx'));
+  expect(findFile(lab, 'c').path).toBe(join(lab, 'b.vmx'));
+  expect(() => findFile(lab, 'd')).toThrow(new UsageError(`inventory ${lab}: no VM is called "d"`));
+});
+
+test('where two files have one name, the name of the VM decides', () => {
+  put('a.vmx', 'displayName = "one"');
+  put('a/a.vmx', 'displayName = "a"');
+  expect(findFile(lab, 'a').path).toBe(join(lab, 'a/a.vmx'));
 });
 
 describe('setting keys', () => {
   test('changes one line, keeps the mode of the file, and leaves nothing beside it', () => {
     const path = put('a.vmx', '# mine', 'memsize = "64" # enough', 'vmi.present = "FALSE"', 'colour = "red"');
     chmodSync(path, 0o640);
-    setInFile(path, [['vmi.present', 'TRUE']]);
+    setInVm(lab, findFile(lab, 'a'), [['VMI.Present', 'TRUE']]);
     expect(readFileSync(path, 'utf8')).toBe('# mine\nmemsize = "64" # enough\nvmi.present = "TRUE"\ncolour = "red"\n');
     expect(statSync(path).mode & 0o777).toBe(0o640);
     expect(readdirSync(lab)).toEqual(['a.vmx']);
   });
 
   test('follows a link instead of replacing it', () => {
-    const path = put('real.vmx', 'memsize = "64"');
+    const path = put('kept/real', 'memsize = "64"');
     const link = join(lab, 'link.vmx');
     symlinkSync(path, link);
-    setInFile(link, [['memsize', '32']]);
+    setInVm(lab, findFile(lab, 'link'), [['memsize', '32']]);
     expect(readFileSync(path, 'utf8')).toBe('memsize = "32"\n');
   });
 
   test('all or nothing', () => {
     const path = put('a.vmx', 'memsize = "64"');
     expect(() =>
-      setInFile(path, [
+      setInVm(lab, findFile(lab, 'a'), [
         ['memsize', '128'],
         ['numvcpus', '2'],
       ]),
     ).toThrow(`${path}:2: numvcpus: must be 1: VMs with several virtual CPUs are not built yet, not "2"`);
     expect(readFileSync(path, 'utf8')).toBe('memsize = "64"\n');
     expect(readdirSync(lab)).toEqual(['a.vmx']);
+  });
+
+  test('a new key gets its usual spelling', () => {
+    const path = put('a.vmx');
+    setInVm(lab, findFile(lab, 'a'), [
+      ['VMI.PRESENT', 'TRUE'],
+      ['Foo.Bar', '1'],
+    ]);
+    expect(readFileSync(path, 'utf8')).toBe('vmi.present = "TRUE"\nFoo.Bar = "1"\n');
+  });
+
+  test('repairs a file that could not be used, beside another', () => {
+    const path = put('a.vmx', 'memsize = "1"');
+    put('b.vmx', 'memsize = "2"');
+    setInVm(lab, findFile(lab, 'a'), [['memsize', '32']]);
+    expect(readFileSync(path, 'utf8')).toBe('memsize = "32"\n');
+  });
+
+  test('refuses the name of another VM', () => {
+    put('a.vmx');
+    put('b.vmx', 'memsize = "32"');
+    expect(() => setInVm(lab, findFile(lab, 'b'), [['displayname', 'a']])).toThrow(
+      new UsageError(`${lab}/b.vmx:2: "a" is the name of ${lab}/a.vmx already`),
+    );
+    expect(readFileSync(join(lab, 'b.vmx'), 'utf8')).toBe('memsize = "32"\n');
+  });
+});
+
+describe('VMs come and go', () => {
+  test('a new one can be used, and one that exists is not written over', () => {
+    const folder = join(lab, 'new');
+    const path = createVm(folder, 'web', [['memsize', '32']]);
+    expect(path).toBe(join(folder, 'web/web.vmx'));
+    const text = readFileSync(path, 'utf8');
+    expect(text).toContain('\nmemsize = "32"\n');
+    expect(text).toContain('\ndisplayName = "web"\n');
+    expect(loadInventory(folder).vms).toMatchObject([{ name: 'web', memoryMib: 32, monitor: 'bt', vmi: false }]);
+    expect(() => createVm(folder, 'web', [])).toThrow(new UsageError(`${path}: is there already`));
+    expect(() => createVm(folder, 'web2', [['displayName', 'web']])).toThrow(
+      new UsageError(`${folder}/web2/web2.vmx:10: "web" is the name of ${path} already`),
+    );
+    expect(readdirSync(folder)).toEqual(['web']);
+  });
+
+  test.each(['.web', 'web.', ' web', 'a/b', '..', '', 'a,b'])('none is called %j', name => {
+    expect(() => createVm(lab, name, [])).toThrow(/^vm create: the name of a VM must [^\n]+, not "/);
+    expect(readdirSync(lab)).toEqual([]);
+  });
+
+  test('one that goes takes its logs and its folder along, but nothing else', () => {
+    createVm(lab, 'web', []);
+    put('web/vmware.log', 'x');
+    put('web/vmware-3.log', 'x');
+    expect(deleteVm(findFile(lab, 'web'))).toEqual([]);
+    expect(readdirSync(lab)).toEqual([]);
+    createVm(lab, 'db', []);
+    put('db/vmware.log', 'x');
+    put('db/disk.img', 'x');
+    expect(deleteVm(findFile(lab, 'db'))).toEqual(['disk.img']);
+    expect(readdirSync(join(lab, 'db'))).toEqual(['disk.img']);
+    put('flat.vmx');
+    put('vmware.log', 'x');
+    expect(deleteVm(findFile(lab, 'flat'))).toEqual([]);
+    expect(readdirSync(lab)).toEqual(['db', 'vmware.log']);
   });
 });
