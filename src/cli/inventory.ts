@@ -89,11 +89,18 @@ function parseJson<T>(schema: z.ZodType<T>, text: string, source: string): T {
   throw new UsageError(`inventory ${source}: ${where}${issue.message}`);
 }
 
+/** An inventory, and the folder that it was read from, if it was one. */
+export interface LoadedInventory {
+  readonly inventory: Inventory;
+  readonly folder?: InventoryFolder;
+}
+
 /** The user's inventory, or the default one. */
-export function loadInventory(path: string | undefined): Inventory {
-  if (path === undefined) return defaultInventory();
-  if (isFolder(path)) return inventoryOf(openFolder(path));
-  return parseInventory(readText(path, 'inventory'), path);
+export function loadInventory(path: string | undefined): LoadedInventory {
+  if (path === undefined) return { inventory: defaultInventory() };
+  if (!isFolder(path)) return { inventory: parseInventory(readText(path, 'inventory'), path) };
+  const folder = openFolder(path);
+  return { inventory: inventoryOf(folder), folder };
 }
 
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();

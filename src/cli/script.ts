@@ -47,6 +47,13 @@ const VERBS: Readonly<Record<string, Verb>> = {
       return match ? { kind: 'setVmi', vm: match[1]!, enabled: match[2] === 'on' } : undefined;
     },
   },
+  monitor: {
+    words: 'monitor VM bt|hv',
+    parse: rest => {
+      const match = /^(\S+)\s+(bt|hv)$/.exec(rest);
+      return match ? { kind: 'setMonitor', vm: match[1]!, monitor: match[2] as 'bt' | 'hv' } : undefined;
+    },
+  },
   run: {
     words: 'run VM PROGRAM...',
     stirs: true,

@@ -101,6 +101,8 @@ export type Command =
   | { readonly kind: 'reset'; readonly vm: string }
   /** At once while the VM is off; at the next power-on otherwise. */
   | { readonly kind: 'setVmi'; readonly vm: string; readonly enabled: boolean }
+  /** At the next power-on; a native VM has no monitor to choose. */
+  | { readonly kind: 'setMonitor'; readonly vm: string; readonly monitor: 'bt' | 'hv' }
   /** Bytes for the guest's serial console, as typed. */
   | { readonly kind: 'type'; readonly vm: string; readonly text: string }
   | { readonly kind: 'setSampleInterval'; readonly ms: number };

@@ -26,6 +26,11 @@ export interface SessionOptions {
   readonly pace?: Pace;
   /** Text to type on a VM's console, once after each power-on, when its guest is idle for the first time. */
   readonly typeWhenIdle?: Readonly<Record<string, string>>;
+  /**
+   * Sees a command before the host does, to keep what it changes of a configuration; a refusal is the answer to the command, of which the
+   * host then learns nothing.
+   */
+  readonly keep?: (command: Command) => CommandResult;
   /** Sees everything that happened, in order and before the session's subscribers: what a recorder needs. */
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -54,6 +59,7 @@ export class HostSession implements Session {
     { resolve(answer: CommandResult | CodeAnswer): void; reject(error: Error): void }
   >();
   readonly #console = new Map<string, string>();
+  readonly #keep: SessionOptions['keep'];
   readonly #onProgress: ((progress: Progress) => void) | undefined;
   #latest: Sample | undefined;
   #previous: Sample | undefined;
@@ -66,6 +72,7 @@ export class HostSession implements Session {
   #error: Error | undefined;
 
   constructor(options: SessionOptions) {
+    this.#keep = options.keep;
     this.#onProgress = options.onProgress;
     this.#worker = startWorker('worker', {
       workerData: {
@@ -163,6 +170,8 @@ export class HostSession implements Session {
 
   /** Rejects when the host is gone. */
   execute(command: Command): Promise<CommandResult> {
+    const kept = this.#gone ? undefined : this.#keep?.(command);
+    if (kept?.ok === false) return Promise.resolve(kept);
     return this.#ask(id => ({ kind: 'execute', id, command }));
   }
 

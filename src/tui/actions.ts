@@ -70,8 +70,23 @@ const POWER_ACTIONS = [
   },
 ] as const;
 
+/** What `p` offers besides power: the other monitor. */
+const MONITORS = {
+  bt: { other: 'hv', name: 'hardware assist', help: 'run the guest by VT-x, not by binary translation' },
+  hv: { other: 'bt', name: 'binary translation', help: 'run the guest by binary translation, not by VT-x' },
+} as const;
+
+/** Chooses the other monitor, in force at the next power-on. */
+async function changeMonitor(desk: Desk, vm: VmSample, { other, name }: (typeof MONITORS)['bt' | 'hv']): Promise<void> {
+  if (!(await desk.send({ kind: 'setMonitor', vm: vm.name, monitor: other }))) return;
+  const when = vm.power === 'on' ? ' at next power-on' : '';
+  const unless = vm.vmiConfigured ? ', once VMI is off' : '';
+  desk.say(`${printable(vm.name)}: ${name}${when}${unless}`);
+}
+
 export function openPowerMenu(desk: Desk, vm: VmSample): void {
   const name = printable(vm.name);
+  const monitor = vm.monitor === 'native' ? undefined : MONITORS[vm.monitor];
   const items = POWER_ACTIONS.filter(action => (action.states as readonly string[]).includes(vm.power)).map(
     (action): MenuItem => ({
       cells: [action.name, action.help],
@@ -82,6 +97,9 @@ export function openPowerMenu(desk: Desk, vm: VmSample): void {
       },
     }),
   );
+  if (monitor) {
+    items.push({ cells: [monitor.name, monitor.help], choose: () => void changeMonitor(desk, vm, monitor) });
+  }
   desk.openMenu(`Power of ${name} (${vm.power})`, ['action', 'meaning'], items);
 }
 

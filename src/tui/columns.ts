@@ -59,8 +59,9 @@ export const MODE_LABELS: Readonly<Record<Mode, string>> = { native: 'native', b
  */
 export function modeText({ vm }: { readonly vm: VmSample }): string {
   if (vm.power !== 'on') return `(${MODE_LABELS[vm.vmiConfigured ? 'vmi' : vm.monitor]})`;
-  const now = MODE_LABELS[vm.mode];
-  return vm.vmiConfigured === vm.vmiEnabled ? now : `${now}*`;
+  // Without VMI the mode is the monitor that the guest was powered on with.
+  const same = vm.vmiConfigured === vm.vmiEnabled && (vm.vmiConfigured || vm.mode === vm.monitor);
+  return same ? MODE_LABELS[vm.mode] : `${MODE_LABELS[vm.mode]}*`;
 }
 
 function guestText(row: Row): string {

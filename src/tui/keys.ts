@@ -20,7 +20,14 @@ export const KEYS = [
     help: 'turn VMI of the VM on or off',
     footer: 'toggle VMI',
   },
-  { keys: ['p'], show: 'p', command: 'vm.power', group: 'vm', help: 'power on, power off, reset', footer: 'power' },
+  {
+    keys: ['p'],
+    show: 'p',
+    command: 'vm.power',
+    group: 'vm',
+    help: 'power on, power off, reset, choose the monitor',
+    footer: 'power',
+  },
   { keys: ['r'], show: 'r', command: 'vm.run', group: 'vm', help: 'run a program in the idle guest', footer: 'run' },
   {
     keys: ['a'],

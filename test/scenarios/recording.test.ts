@@ -116,6 +116,7 @@ describe('a session with a boot, a VMI toggle, a restart and two programs', () =
     session.execute({ kind: 'type', vm: 'web', text: 'getppid 20\n' });
     getppid = { start: session.until('web', 'getppid'), end: session.until('web', 'idle') };
     session.execute({ kind: 'setVmi', vm: 'web', enabled: true });
+    session.execute({ kind: 'setMonitor', vm: 'db', monitor: 'hv' });
     session.execute({ kind: 'reset', vm: 'web' });
     session.until('web', 'idle');
     expect(session.modeOf('web')).toBe('vmi');
@@ -128,7 +129,7 @@ describe('a session with a boot, a VMI toggle, a restart and two programs', () =
     expect(verifyRecording(recording, images)).toEqual({
       identical: true,
       samples: recording.samples.length,
-      commands: 4,
+      commands: 5,
       differences: [],
     });
   });

@@ -50,6 +50,27 @@ const until = (subject: HostSession, holds: () => boolean): Promise<void> =>
   });
 
 describe('a session', () => {
+  test('asks whoever keeps configurations first: a refusal is the answer, and the host learns nothing', async () => {
+    const asked: string[] = [];
+    const commands: string[] = [];
+    const subject = await open({
+      config: config(vm('a', 'hello', false)),
+      keep: command => {
+        asked.push(command.kind);
+        return command.kind === 'setVmi' ? { ok: false, reason: 'the disk is full' } : { ok: true };
+      },
+      onProgress: progress => commands.push(...progress.commands.map(({ command }) => command.kind)),
+    });
+    expect(await subject.execute({ kind: 'setVmi', vm: 'a', enabled: false })).toEqual({
+      ok: false,
+      reason: 'the disk is full',
+    });
+    expect(await subject.execute({ kind: 'setSampleInterval', ms: 5 })).toEqual({ ok: true });
+    await subject.close();
+    expect(asked).toEqual(['setVmi', 'setSampleInterval']);
+    expect(commands).toEqual(['setSampleInterval']);
+  });
+
   test('brings samples, events and console text', async () => {
     const subject = await open({ config: config(vm('a', 'hello')), pace: 'max' });
     await until(subject, () => subject.events().some(event => event.kind === 'power' && event.state === 'off'));

@@ -100,6 +100,9 @@ export class FakeSession implements Session {
         case 'setVmi':
           this.change(vm.name, { vmiConfigured: command.enabled });
           break;
+        case 'setMonitor':
+          this.change(vm.name, { monitor: command.monitor });
+          break;
         case 'type':
           this.print(vm.name, command.text.replace(/[\r\n]/g, '\r\n'));
           break;

@@ -211,6 +211,28 @@ describe('p opens the power menu', () => {
     expect(session.commands).toEqual([{ kind: 'reset', vm: 'web-vmi' }]);
   });
 
+  test('and offers the other monitor for the next power-on', async () => {
+    const { press, session } = consoleOn();
+    expect(await press('2p')).toContain('3  hardware assist');
+    const frame = await press('3');
+    expect(session.commands).toEqual([{ kind: 'setMonitor', vm: 'db-bt', monitor: 'hv' }]);
+    expect(frame).toContain('db-bt: hardware assist at next power-on');
+    expect(frame).toMatch(/db-bt .* BT\* /);
+    const back = await press('p3');
+    expect(session.commands.at(-1)).toEqual({ kind: 'setMonitor', vm: 'db-bt', monitor: 'bt' });
+    expect(back).toContain('db-bt: binary translation at next power-on');
+    expect(back).toMatch(/db-bt .* BT +/);
+  });
+
+  test('which a VM with VMI does not use, and a native one has not', async () => {
+    const { press, session } = consoleOn();
+    expect(await press('222p2')).toContain('spare: hardware assist, once VMI is off');
+    session.change('broken', { monitor: 'native', mode: 'native' });
+    const menu = await press('2p');
+    expect(menu).toContain('Power of broken');
+    expect(menu).not.toMatch(/hardware assist|binary translation/);
+  });
+
   test('but not before switching on', async () => {
     const { press, session } = consoleOn();
     expect(await press('222p1')).toMatch(/spare .* booting/);

@@ -149,6 +149,33 @@ test('how callers cut time changes nothing under the monitor either', () => {
   expect(single).toEqual(whole);
 });
 
+test('the monitor is another one from the next power-on', () => {
+  const host = hostWith([vm('vm', 'bt', 'echo'), vm('alone', 'native', 'echo')]);
+  const monitors = () => {
+    const { mode, monitor } = host.sample().vms[0]!;
+    return { mode, monitor };
+  };
+  expect(host.execute({ kind: 'setMonitor', vm: 'vm', monitor: 'hv' })).toEqual({ ok: true });
+  expect(monitors()).toEqual({ mode: 'bt', monitor: 'hv' });
+  host.drainEvents();
+  host.execute({ kind: 'reset', vm: 'vm' });
+  expect(monitors()).toEqual({ mode: 'hv', monitor: 'hv' });
+  expect(host.drainEvents()).toContainEqual(
+    expect.objectContaining({ kind: 'power', vm: 'vm', state: 'on', reason: 'hardware assist' }),
+  );
+  runQuanta(host, 2);
+  expect(host.audit('vm')).toEqual([]);
+  host.execute({ kind: 'setMonitor', vm: 'vm', monitor: 'bt' });
+  host.execute({ kind: 'reset', vm: 'vm' });
+  expect(monitors()).toEqual({ mode: 'bt', monitor: 'bt' });
+  runQuanta(host, 2);
+  expect(host.audit('vm')).toEqual([]);
+  expect(host.execute({ kind: 'setMonitor', vm: 'alone', monitor: 'hv' })).toEqual({
+    ok: false,
+    reason: 'alone runs natively: there is no monitor to choose',
+  });
+});
+
 test('VMI is offered from the next power-on', () => {
   const host = hostWith([vm('vm', 'bt', 'echo')]);
   expect(host.execute({ kind: 'setVmi', vm: 'vm', enabled: true })).toEqual({ ok: true });

@@ -20,6 +20,8 @@ import {
 } from '../options.js';
 import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
+import type { InventoryFolder } from '../vmx/folder.js';
+import { keepIn } from '../vmx/keep.js';
 
 export interface ConsoleArguments {
   inventory: string | undefined;
@@ -75,13 +77,20 @@ export function consoleSetup(argv: ConsoleArguments): {
   readonly typeWhenIdle: Readonly<Record<string, string>>;
   readonly pace: Pace;
   readonly intervalMs: number;
+  readonly folder: InventoryFolder | undefined;
 } {
   const intervalMs = Math.round(positive(argv.delay, '--delay', 'at least 0.001 seconds') * 1000);
   wholeNumber(intervalMs, '--delay (in ms)', 1, 3_600_000);
   const pace = parsePace(argv.speed);
   const costs = parseCosts(argv.cost);
-  const inventory = loadInventory(argv.inventory);
-  return { config: hostConfig(inventory, intervalMs, costs), typeWhenIdle: typedWhenIdle(inventory), pace, intervalMs };
+  const { inventory, folder } = loadInventory(argv.inventory);
+  return {
+    config: hostConfig(inventory, intervalMs, costs),
+    typeWhenIdle: typedWhenIdle(inventory),
+    pace,
+    intervalMs,
+    folder,
+  };
 }
 
 /**
@@ -93,10 +102,16 @@ export async function runConsoleSession(
   streams: Streams,
   record?: (config: HostConfig) => Promise<(progress: Progress) => void>,
 ): Promise<number> {
-  const { config, typeWhenIdle, pace, intervalMs } = consoleSetup(argv);
+  const { config, typeWhenIdle, pace, intervalMs, folder } = consoleSetup(argv);
   const onProgress = await record?.(config);
   // The host is built in its thread while this one loads and draws the console, which has nothing to show but itself yet.
-  const session = new HostSession({ config, typeWhenIdle, pace, ...(onProgress ? { onProgress } : {}) });
+  const session = new HostSession({
+    config,
+    typeWhenIdle,
+    pace,
+    ...(folder && { keep: keepIn(folder) }),
+    ...(onProgress && { onProgress }),
+  });
   try {
     // Loaded late: React and Ink are of no use to the other commands.
     const { runConsole } = await import('../../tui/app.js');

@@ -59,6 +59,7 @@ const commandSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('powerOff'), vm }),
   z.strictObject({ kind: z.literal('reset'), vm }),
   z.strictObject({ kind: z.literal('setVmi'), vm, enabled: z.boolean() }),
+  z.strictObject({ kind: z.literal('setMonitor'), vm, monitor: z.enum(['bt', 'hv']) }),
   z.strictObject({ kind: z.literal('type'), vm, text: z.string() }),
   z.strictObject({ kind: z.literal('setSampleInterval'), ms: z.number() }),
 ]);

@@ -60,7 +60,7 @@ export interface VmSample {
   readonly crashReason: string | undefined;
   /** Technique that runs the guest now (a VMI VM starts under BT until its kernel calls Init); last one while off. */
   readonly mode: Mode;
-  /** Monitor that the VM is configured with: what runs its guest unless it is offered VMI. */
+  /** Monitor as configured, for the next power-on: what runs the guest unless it is offered VMI. */
   readonly monitor: Exclude<Mode, 'vmi'>;
   /** `vmi.present` in force since the last power-on. */
   readonly vmiEnabled: boolean;

@@ -250,6 +250,14 @@ export class VmHost implements Host {
         vm.vmiConfigured = command.enabled;
         return;
       }
+      case 'setMonitor': {
+        const vm = this.#find(command.vm);
+        if (vm.config.monitor === 'native') {
+          throw new UsageError(`${command.vm} runs natively: there is no monitor to choose`);
+        }
+        vm.monitor = command.monitor;
+        return;
+      }
       case 'type':
         this.#findOn(command.vm).type(command.text, this.#now);
         return;

@@ -65,6 +65,7 @@ export class VirtualMachine implements Guest {
   readonly #waitingWorlds: readonly World[];
   #power: PowerState = 'off';
   #crashReason: string | undefined;
+  #monitor: VmConfig['monitor'];
   #vmiConfigured: boolean;
   #vmiEnabled: boolean;
   #vmiActive = false;
@@ -98,6 +99,7 @@ export class VirtualMachine implements Guest {
     this.config = config;
     this.#wiring = wiring;
     this.gid = wiring.gid;
+    this.#monitor = config.monitor;
     this.#vmiConfigured = config.vmi;
     this.#vmiEnabled = config.vmi;
     this.#mode = config.monitor;
@@ -121,6 +123,11 @@ export class VirtualMachine implements Guest {
   /** In force at once while the VM is off, else at the next power-on. */
   set vmiConfigured(enabled: boolean) {
     this.#vmiConfigured = enabled;
+  }
+
+  /** In force at the next power-on. A native VM stays one. */
+  set monitor(monitor: 'bt' | 'hv') {
+    this.#monitor = monitor;
   }
 
   // Power.
@@ -150,7 +157,7 @@ export class VirtualMachine implements Guest {
     this.#wiring.scheduler.add(this.#world, nowCycles);
     const how = this.#vmiEnabled
       ? 'BT, VMI offered'
-      : { native: 'native', bt: 'BT', hv: 'hardware assist' }[this.config.monitor];
+      : { native: 'native', bt: 'BT', hv: 'hardware assist' }[this.#monitor];
     this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'on', reason: how });
     this.#setGuestState('booting', nowCycles);
   }
@@ -299,7 +306,7 @@ export class VirtualMachine implements Guest {
       power: this.#power,
       crashReason: this.#crashReason,
       mode: this.#mode,
-      monitor: this.config.monitor,
+      monitor: this.#monitor,
       vmiEnabled: this.#vmiEnabled,
       vmiConfigured: this.#vmiConfigured,
       vmiActive: this.#vmiActive,
@@ -335,7 +342,7 @@ export class VirtualMachine implements Guest {
       vmi: this.#vmiConfigured,
       countExecutions: this.config.countExecutions === true,
       ...(this.config.tcKib !== undefined && { tcBytes: this.config.tcKib * 1024 }),
-      hardwareAssist: this.config.monitor === 'hv' && !this.#vmiConfigured,
+      hardwareAssist: this.#monitor === 'hv' && !this.#vmiConfigured,
       adapters,
       poweredOnAtCycles: nowCycles,
       counters,

@@ -38,7 +38,7 @@ describe('an inventory', () => {
     put('db.vmx', 'monitor.virtual_exec = "hardware"', 'memsize = "128"', 'sched.cpu.shares = "high"');
     put('alone/other.vmx', 'memsize = "nobody reads this"');
     put('.hidden.vmx', 'memsize = "nor this"');
-    const inventory = loadInventory(lab);
+    const { inventory } = loadInventory(lab);
     expect(inventory).toMatchObject({ name: 'esx01', pcpus: 2, memoryMib: 1024, costs: 'xeon-5160' });
     const config = hostConfig(inventory, 1000);
     expect(config.vms).toEqual([
@@ -70,7 +70,7 @@ describe('an inventory', () => {
 
   test('without host.json is the default host', () => {
     put('a.vmx');
-    expect(loadInventory(lab)).toMatchObject({ name: 'esx01', pcpus: 4, memoryMib: 5120 });
+    expect(loadInventory(lab).inventory).toMatchObject({ name: 'esx01', pcpus: 4, memoryMib: 5120 });
   });
 
   test.each([
@@ -80,14 +80,14 @@ describe('an inventory', () => {
     ['software', 'TRUE', 'native'],
   ])('virtual_exec %s, native %s: monitor %s', (exec, native, monitor) => {
     put('a.vmx', `monitor.virtual_exec = "${exec}"`, `vmitop.native = "${native}"`);
-    expect(loadInventory(lab).vms[0]!.monitor).toBe(monitor);
+    expect(loadInventory(lab).inventory.vms[0]!.monitor).toBe(monitor);
   });
 
   test('images are where the .vmx file says, seen from there', () => {
     put('a/a.vmx', 'vmitop.image = "../kernels/bzImage"', 'vmitop.initrd = "initrd.gz"');
     put('kernels/bzImage', 'kernel');
     put('a/initrd.gz', 'disk');
-    const config = hostConfig(loadInventory(lab), 1000);
+    const config = hostConfig(loadInventory(lab).inventory, 1000);
     expect(config.vms[0]).toMatchObject({ image: join(lab, 'kernels/bzImage'), initrd: join(lab, 'a/initrd.gz') });
     expect(Object.keys(config.images)).toEqual([join(lab, 'kernels/bzImage'), join(lab, 'a/initrd.gz')]);
   });
@@ -203,7 +203,9 @@ describe('VMs come and go', () => {
     const text = readFileSync(path, 'utf8');
     expect(text).toContain('\nmemsize = "32"\n');
     expect(text).toContain('\ndisplayName = "web"\n');
-    expect(loadInventory(folder).vms).toMatchObject([{ name: 'web', memoryMib: 32, monitor: 'bt', vmi: false }]);
+    expect(loadInventory(folder).inventory.vms).toMatchObject([
+      { name: 'web', memoryMib: 32, monitor: 'bt', vmi: false },
+    ]);
     expect(() => createVm(folder, 'web', [])).toThrow(new UsageError(`${path}: is there already`));
     expect(() => createVm(folder, 'web2', [['displayName', 'web']])).toThrow(
       new UsageError(`${folder}/web2/web2.vmx:10: "web" is the name of ${path} already`),
