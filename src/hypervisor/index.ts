@@ -13,6 +13,7 @@ import type { Mode, Sample } from './stats/sample.js';
 import { VmHost } from './vm/host.js';
 
 export { MonitorBug, UsageError } from './base/assert.js';
+export { EPOCH_SECONDS } from './base/epoch.js';
 export { overrideCosts } from './machine/costs/define.js';
 export { COST_PROFILES } from './machine/costs/index.js';
 export type { CostProfile } from './machine/costs/profile.js';
@@ -31,6 +32,7 @@ export { type Divergence, type Verification, type VerifyOptions, verifyRecording
 export { CAUSE_NAMES, CAUSES, type Cause, type CauseCycles, type CauseSpec } from './stats/causes.js';
 export type { CodeAnswer, CodeLine } from './stats/code-listing.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
+export { POWER_ON_REASONS } from './stats/power-on.js';
 export type * from './stats/sample.js';
 
 /** Length of a quantum of virtual time. */

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { EPOCH_SECONDS } from '../../src/hypervisor/base/epoch.js';
 import { Backdoor } from '../../src/hypervisor/devices/backdoor.js';
 import { MmioBus, PortBus } from '../../src/hypervisor/devices/bus.js';
-import { civilTime, EPOCH_SECONDS, Rtc } from '../../src/hypervisor/devices/rtc.js';
+import { civilTime, Rtc } from '../../src/hypervisor/devices/rtc.js';
 import {
   DebugExit,
   PowerPort,

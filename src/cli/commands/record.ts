@@ -10,7 +10,15 @@ import { fileReason, readText } from '../files.js';
 import { ProgressBar } from '../progress-bar.js';
 import { parseScript, runScript, SCRIPT_VERBS, type ScriptEnd, type ScriptStep } from '../script.js';
 import { onSignals, type Streams } from '../streams.js';
-import { type ConsoleArguments, consoleOptions, consoleSetup, hasTerminal, runConsoleSession } from './top.js';
+import {
+  type ConsoleArguments,
+  consoleOptions,
+  consoleSetup,
+  hasTerminal,
+  logsOf,
+  runConsoleSession,
+  tellTroubles,
+} from './top.js';
 
 interface RecordArguments extends ConsoleArguments {
   file: string;
@@ -55,12 +63,13 @@ async function recordConsole(argv: RecordArguments, streams: Streams): Promise<n
 }
 
 async function recordScript(argv: RecordArguments, streams: Streams): Promise<number> {
-  const { config, typeWhenIdle } = consoleSetup(argv);
+  const { config, typeWhenIdle, folder } = consoleSetup(argv);
   const { steps, source } = scriptOf(argv);
   const host = await createHost(config);
   const recorder = await openRecorder(argv.file, config);
   const bar = new ProgressBar(streams.stderr);
   const whenIdle = new WhenIdle(host, typeWhenIdle);
+  const logs = logsOf(folder, config);
   const interruption = new AbortController();
   const ignoreSignals = onSignals(() => interruption.abort());
   let commandsTaken = 0;
@@ -74,7 +83,10 @@ async function recordScript(argv: RecordArguments, streams: Streams): Promise<nu
     end = await runScript(host, steps, {
       source,
       signal: interruption.signal,
-      onEvents: events => whenIdle.take(events),
+      onEvents: events => {
+        whenIdle.take(events);
+        logs?.take(events);
+      },
       onSlice: (stepsDone, virtualMs) => {
         take();
         bar.show(stepsDone / steps.length, `${(virtualMs / 1000).toFixed(3)} s of virtual time`);
@@ -86,6 +98,7 @@ async function recordScript(argv: RecordArguments, streams: Streams): Promise<nu
     take();
     recorder.close();
   }
+  tellTroubles(logs, streams);
   streams.stdout.write(summary(argv.file, recorder));
   switch (end.kind) {
     case 'done':

@@ -1,7 +1,7 @@
 /** `vmitop top`, the default: the console over a host that boots its inventory; without a terminal, a few samples as text. */
 import type { Argv, CommandModule } from 'yargs';
 import { GUEST_PROGRAMS, loadGuestSymbols } from '../../guest/image.js';
-import type { HostConfig, Sample } from '../../hypervisor/index.js';
+import { COST_PROFILES, type HostConfig, type HostEvent, type Sample } from '../../hypervisor/index.js';
 import { HostSession } from '../../session/client.js';
 import type { Pace, Progress } from '../../session/protocol.js';
 import { Runner } from '../../session/runner.js';
@@ -22,6 +22,7 @@ import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
 import type { InventoryFolder } from '../vmx/folder.js';
 import { keepIn } from '../vmx/keep.js';
+import { VmLogs } from '../vmx/log.js';
 
 export interface ConsoleArguments {
   inventory: string | undefined;
@@ -103,14 +104,19 @@ export async function runConsoleSession(
   record?: (config: HostConfig) => Promise<(progress: Progress) => void>,
 ): Promise<number> {
   const { config, typeWhenIdle, pace, intervalMs, folder } = consoleSetup(argv);
-  const onProgress = await record?.(config);
+  const recorded = await record?.(config);
+  const logs = logsOf(folder, config);
+  const onProgress = (progress: Progress): void => {
+    recorded?.(progress);
+    logs?.take(progress.events);
+  };
   // The host is built in its thread while this one loads and draws the console, which has nothing to show but itself yet.
   const session = new HostSession({
     config,
     typeWhenIdle,
     pace,
     ...(folder && { keep: keepIn(folder) }),
-    ...(onProgress && { onProgress }),
+    onProgress,
   });
   try {
     // Loaded late: React and Ink are of no use to the other commands.
@@ -125,6 +131,7 @@ export async function runConsoleSession(
     });
   } finally {
     await session.close();
+    tellTroubles(logs, streams);
   }
   const error = session.error();
   if (error) throw error;
@@ -132,11 +139,25 @@ export async function runConsoleSession(
   return Number(process.exitCode ?? ExitCode.OK);
 }
 
+/** Logs of the VMs of a folder. */
+export const logsOf = (folder: InventoryFolder | undefined, config: HostConfig): VmLogs | undefined =>
+  folder && new VmLogs(folder, COST_PROFILES[config.costs]!.cyclesPerSecond);
+
+/** After the session: what could not be logged has not kept it from going on. */
+export function tellTroubles(logs: VmLogs | undefined, { stderr }: Streams): void {
+  for (const trouble of logs?.troubles ?? []) stderr.write(`vmitop: ${trouble}\n`);
+}
+
 /** As fast as the computer can, in this thread: nobody presses keys. */
 async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitCode> {
   const wanted = wholeNumber(argv.iterations, '--iterations', 1, 1_000_000);
-  const { config, typeWhenIdle } = consoleSetup(argv);
+  const { config, typeWhenIdle, folder } = consoleSetup(argv);
   const host = await createHost(config);
+  const logs = logsOf(folder, config);
+  const take = (events: readonly HostEvent[]): void => {
+    whenIdle.take(events);
+    logs?.take(events);
+  };
   const whenIdle = new WhenIdle(host, typeWhenIdle);
   let printed = 0;
   let before: Sample | undefined;
@@ -144,10 +165,10 @@ async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitC
   streams.stdout.on('error', () => {
     readerGone = true;
   });
-  whenIdle.take(host.drainEvents());
+  take(host.drainEvents());
   const runner = new Runner(host, 'max', {
     onQuantum: events => {
-      whenIdle.take(events);
+      take(events);
       for (const sample of host.drainSamples()) {
         // A first sample at the very start has nothing to tell yet.
         if (sample.atCycles === 0 || printed === wanted) continue;
@@ -159,5 +180,6 @@ async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitC
     },
   });
   await runner.run();
+  tellTroubles(logs, streams);
   return ExitCode.OK;
 }

@@ -5,6 +5,7 @@
  * dropped: a guest that sets its hardware clock keeps reading the host's. Periodic, alarm and update interrupts are not
  * raised; register C always reads as 0, "no interrupt".
  */
+import { EPOCH_SECONDS } from '../base/epoch.js';
 import type { PortDevice, PortWidth, VirtualClock } from './device.js';
 
 export interface CivilTime {
@@ -19,9 +20,6 @@ export interface CivilTime {
   /** 1 is Sunday. */
   readonly weekday: number;
 }
-
-/** Seconds from 1970-01-01 to the moment at which every host is switched on: Tuesday, 2008-04-01 09:00:00 UTC. */
-export const EPOCH_SECONDS = 1_207_040_400;
 
 const isLeap = (year: number): boolean => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
 const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;

@@ -3,8 +3,8 @@
  * shared loop, and the technique that runs the guest's kernel: binary translation at first, VMI from the ROM's Init on.
  */
 import { assert } from '../base/assert.js';
+import { EPOCH_SECONDS } from '../base/epoch.js';
 import { type Mpn, type Ppn, ppnOf } from '../base/pages.js';
-import { EPOCH_SECONDS } from '../devices/rtc.js';
 import type { PowerRequest } from '../devices/system-control.js';
 import { Context } from '../machine/cpu/context.js';
 import type { MmioBus, PortBus } from '../machine/cpu/state.js';

@@ -15,6 +15,7 @@ import { MachineMemoryExhausted } from '../monitor/monitored-vm.js';
 import { CAUSE_NAMES, type CauseCycles, zeroCauses } from '../stats/causes.js';
 import type { CodeAnswer } from '../stats/code-listing.js';
 import { type Counters, zeroCounters } from '../stats/counters.js';
+import { POWER_ON_REASONS } from '../stats/power-on.js';
 import type { Mode, PowerState, VmSample } from '../stats/sample.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
@@ -155,9 +156,7 @@ export class VirtualMachine implements Guest {
     this.#power = 'on';
     for (const world of this.#waitingWorlds) world.enter('wait', nowCycles);
     this.#wiring.scheduler.add(this.#world, nowCycles);
-    const how = this.#vmiEnabled
-      ? 'BT, VMI offered'
-      : { native: 'native', bt: 'BT', hv: 'hardware assist' }[this.#monitor];
+    const how = POWER_ON_REASONS[this.#vmiEnabled ? 'vmi' : this.#monitor];
     this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'on', reason: how });
     this.#setGuestState('booting', nowCycles);
   }
