@@ -36,10 +36,8 @@ export function writeControlRegister(vcpu: VirtualCpu, register: number, value: 
       vcpu.shadow.loadCr3();
       return NEXT;
     default: {
-      if ((value & ~CR4_BUILT) !== 0) {
-        if ((value & Cr4.PAE) !== 0) vcpu.vm.log('not built: PAE paging');
-        return gp();
-      }
+      if ((value & Cr4.PAE) !== 0) vcpu.vm.log('not built: PAE paging');
+      if ((value & ~CR4_BUILT) !== 0 || (value & Cr4.PAE) !== 0) return gp();
       vcpu.cr4 = value;
       vcpu.shadow.pagingChanged();
       return NEXT;

@@ -1,6 +1,7 @@
 /**
- * CPUID and MSRs of the virtual processor, the same natively and under every monitor: a Core-microarchitecture Xeon reduced to
- * what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3, APIC, PAE or MTRR).
+ * CPUID of the virtual processor: a Core-microarchitecture Xeon reduced to what the simulated hardware really has (SDM vol. 2,
+ * CPUID; no SSE3, APIC or MTRR, no execute-disable bit). It is the same natively and under every monitor but for PAE, which the shadow
+ * paging of the monitors does not know yet.
  *
  * Floating-point state belongs to the hardware thread, of which every vCPU has its own, and the monitors carry CR0.TS, EM and MP to
  * hardware. One thing shows a guest where it is: the x87 instruction pointer that a kernel's own floating-point code leaves in a state
@@ -18,6 +19,7 @@ const Feature = {
   PSE: 1 << 3,
   TSC: 1 << 4,
   MSR: 1 << 5,
+  PAE: 1 << 6,
   CX8: 1 << 8,
   SEP: 1 << 11,
   PGE: 1 << 13,
@@ -33,6 +35,7 @@ const FEATURES =
   Feature.PSE |
   Feature.TSC |
   Feature.MSR |
+  Feature.PAE |
   Feature.CX8 |
   Feature.SEP |
   Feature.PGE |
@@ -41,12 +44,15 @@ const FEATURES =
   Feature.FXSR |
   Feature.SSE |
   Feature.SSE2;
+/** What a guest of a monitor gets. */
+export const VIRTUAL_FEATURES = FEATURES & ~Feature.PAE;
 const BRAND_BYTES = 48;
 
 const word = (text: string, at: number): number =>
   [0, 1, 2, 3].reduce((value, i) => value | ((at + i < text.length ? text.charCodeAt(at + i) : 0) << (8 * i)), 0);
 
-export function cpuidOf(costs: CostProfile): (leaf: number, subleaf: number) => Registers {
+/** CPUID as a processor answers it that has the features of `features` (leaf 1, EDX). */
+export function cpuidOf(costs: CostProfile, features = FEATURES): (leaf: number, subleaf: number) => Registers {
   const vendor = 'GenuineIntel';
   const brand = costs.cpu.slice(0, BRAND_BYTES - 1);
   return leaf => {
@@ -66,7 +72,7 @@ export function cpuidOf(costs: CostProfile): (leaf: number, subleaf: number) => 
       }
       default:
         // Leaves beyond the last one answer as the last basic one does.
-        return [SIGNATURE, 0, 0, FEATURES];
+        return [SIGNATURE, 0, 0, features];
     }
   };
 }

@@ -34,7 +34,7 @@ import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
 import { loadKernel } from './boot-image.js';
 import { MappedMemory } from './bus-memory.js';
-import { cpuidOf } from './cpuid.js';
+import { cpuidOf, VIRTUAL_FEATURES } from './cpuid.js';
 import {
   ADAPTER_END_PAGE,
   ADAPTER_FIRST_PAGE,
@@ -119,7 +119,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.costs = hardware.costs;
     this.counters = wiring.counters;
     this.causes = wiring.causes;
-    this.cpuid = cpuidOf(hardware.costs);
+    this.cpuid = cpuidOf(hardware.costs, VIRTUAL_FEATURES);
     const { context } = thread;
     this.board = new Board({
       cyclesPerSecond: hardware.costs.cyclesPerSecond,

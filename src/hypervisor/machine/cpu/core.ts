@@ -19,7 +19,7 @@ import {
   Tlb,
   TlbInfo,
 } from '../mmu/tlb.js';
-import { PageWalker } from '../mmu/walk.js';
+import { PageWalker, PDPTES } from '../mmu/walk.js';
 import type { NonRootControls, Vectoring } from '../vmx/controls.js';
 import { Breakpoints } from './breakpoints.js';
 import { arithmeticFlags, setArithmeticFlags } from './flags.js';
@@ -54,7 +54,20 @@ import {
   WRITABLE,
 } from './layout.js';
 import type { HardwareCounters } from './processor.js';
-import { Attr, type ContextWiring, Cr0, type Exit, Flag, S, Seg, segAttr, segBase, segLimit, Vector } from './state.js';
+import {
+  Attr,
+  type ContextWiring,
+  Cr0,
+  Cr4,
+  type Exit,
+  Flag,
+  S,
+  Seg,
+  segAttr,
+  segBase,
+  segLimit,
+  Vector,
+} from './state.js';
 import { type Replay, Transitions } from './transitions.js';
 
 /** Vectors that push an error code (SDM vol. 3, table 6-1). */
@@ -531,7 +544,7 @@ export class Core {
     }
     this.counters.tlbMisses += 1;
     this.clock[CYCLES]! += this.costs.cycles.tlbMiss;
-    if (!this.walker.walk(s[S.CR0]!, s[S.CR3]!, s[S.CR4]!, linear, write, user, true)) {
+    if (!this.#walkTables(linear, write, user, true)) {
       s[S.FAULT_LINEAR] = linear;
       this.raise(Vector.PF, result.errorCode);
       return -1;
@@ -543,6 +556,15 @@ export class Core {
       (result.large ? TlbInfo.LARGE : 0) |
       (result.dirty ? TlbInfo.DIRTY : 0)
     );
+  }
+
+  #walkTables(linear: number, write: boolean, user: boolean, markUsed: boolean): boolean {
+    const { s, walker } = this;
+    const cr0 = s[S.CR0]!;
+    const cr4 = s[S.CR4]!;
+    return (cr4 & Cr4.PAE) === 0
+      ? walker.walk(cr0, s[S.CR3]!, cr4, linear, write, user, markUsed)
+      : walker.walkPae(cr0, s[S.PDPTE + (linear >>> 30)]!, cr4, linear, write, user, markUsed);
   }
 
   #isDevice(physicalPage: number): boolean {
@@ -585,22 +607,39 @@ export class Core {
 
   // ---- control registers and TLB
 
-  loadCr3(value: number): void {
-    this.s[S.CR3] = value;
+  loadCr3(value: number): boolean {
+    const { s } = this;
+    if (!this.#loadPointers(s[S.CR0]!, value, s[S.CR4]!)) return false;
+    s[S.CR3] = value;
     this.tlb.flushNonGlobal();
-    this.s[FETCH_PAGE] = NO_PAGE;
+    s[FETCH_PAGE] = NO_PAGE;
+    return true;
   }
 
-  setCr0(value: number): void {
-    const changed = this.s[S.CR0]! ^ value;
-    this.s[S.CR0] = value | Cr0.ET;
+  setCr0(value: number): boolean {
+    const { s } = this;
+    const changed = s[S.CR0]! ^ value;
+    const reload = (changed & (Cr0.PG | Cr0.CD | Cr0.NW)) !== 0;
+    if (reload && !this.#loadPointers(value, s[S.CR3]!, s[S.CR4]!)) return false;
+    s[S.CR0] = value | Cr0.ET;
     if ((changed & (Cr0.PG | Cr0.WP | Cr0.PE)) !== 0) this.flushTlb();
+    return true;
   }
 
-  setCr4(value: number): void {
-    const changed = this.s[S.CR4]! ^ value;
-    this.s[S.CR4] = value;
-    if ((changed & (16 | 32 | 128)) !== 0) this.flushTlb();
+  setCr4(value: number): boolean {
+    const { s } = this;
+    const changed = s[S.CR4]! ^ value;
+    const translation = (changed & (Cr4.PSE | Cr4.PAE | Cr4.PGE)) !== 0;
+    if (translation && !this.#loadPointers(s[S.CR0]!, s[S.CR3]!, value)) return false;
+    s[S.CR4] = value;
+    if (translation) this.flushTlb();
+    return true;
+  }
+
+  /** The page-directory-pointer registers, if these control registers want them (SDM vol. 3, 4.4.1). False where one is not valid. */
+  #loadPointers(cr0: number, cr3: number, cr4: number): boolean {
+    if (cr0 >= 0 || (cr4 & Cr4.PAE) === 0) return true;
+    return this.walker.readPointers(cr3, this.s.subarray(S.PDPTE, S.PDPTE + PDPTES));
   }
 
   flushTlbPage(linear: number): void {
@@ -644,7 +683,7 @@ export class Core {
   peek(linear: number): number {
     const s = this.s;
     const paging = s[S.CR0]! < 0;
-    if (paging && !this.walker.walk(s[S.CR0]!, s[S.CR3]!, s[S.CR4]!, linear, false, false, false)) return -1;
+    if (paging && !this.#walkTables(linear, false, false, false)) return -1;
     const page = paging ? this.walker.result.page : linear & -4096;
     return this.#isDevice(page >>> 12) ? -1 : this.wiring.physicalBase + ((page | (linear & 4095)) >>> 0);
   }

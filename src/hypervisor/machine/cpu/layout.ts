@@ -110,4 +110,4 @@ export const PRICES = [
 export const TIME_STAMP_OFFSET_AT = PRICES_AT + PRICES.length * 8;
 export const THREAD_BYTES = TIME_STAMP_OFFSET_AT + 8;
 
-if (S.TEMP + TEMPS > ZERO || WRITABLE + 8 > S.WORDS) throw new Error('state layout overlaps');
+if (S.TEMP + TEMPS > ZERO || WRITABLE + 8 > S.PDPTE) throw new Error('state layout overlaps');

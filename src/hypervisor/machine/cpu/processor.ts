@@ -54,10 +54,13 @@ export interface HardwareThread {
   setSegment(seg: number, selector: number, base: number, limit: number, attr: number): void;
   /** Sets CPL (the monitor's return to its guest); cycle accounting by ring follows. */
   setCpl(cpl: number): void;
-  /** Loads CR3 and flushes non-global TLB entries, without charge. */
-  loadCr3(value: number): void;
-  setCr0(value: number): void;
-  setCr4(value: number): void;
+  /**
+   * Loads CR3 and flushes non-global TLB entries, without charge. This and the next two answer false, with nothing done, where PAE paging
+   * would find an invalid page-directory pointer: a guest gets #GP(0).
+   */
+  loadCr3(value: number): boolean;
+  setCr0(value: number): boolean;
+  setCr4(value: number): boolean;
   /** Drops the TLB line of one linear page, global or not. */
   flushTlbPage(linear: number): void;
   /** Drops every TLB line, global ones too. */

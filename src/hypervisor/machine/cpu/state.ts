@@ -61,7 +61,9 @@ export const S = {
   SEG: 40,
   /** Temporaries of the IR; dead between instructions. */
   TEMP: 72,
-  WORDS: 128,
+  /** Four page-directory-pointer registers, in use with CR4.PAE (`PageWalker.readPointers`). */
+  PDPTE: 128,
+  WORDS: 136,
 } as const;
 
 /** Segment register numbers, in the encoding order of the manual; then TR and LDTR. */
@@ -151,7 +153,7 @@ export const Cr4 = {
 } as const;
 
 /** What CR4 may hold: features that CPUID shows (TSD and PCE have no bit there). */
-export const CR4_BUILT = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PGE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
+export const CR4_BUILT = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
 
 /** Exception vectors (SDM vol. 3, table 6-1). */
 export const Vector = {

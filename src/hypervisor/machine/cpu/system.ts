@@ -149,7 +149,8 @@ function writeControl(cpu: Core, control: number, register: number): number {
         return fault(cpu, Vector.GP);
       }
       const wasReal = isReal(cpu);
-      cpu.setCr0(ownedControl(cpu, 0, value & (0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG)));
+      const known = value & (0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG);
+      if (!cpu.setCr0(ownedControl(cpu, 0, known))) return fault(cpu, Vector.GP);
       if (!wasReal && isReal(cpu)) enterReal(cpu);
       cpu.spend(costs.movCr0);
       return Result.DONE;
@@ -159,15 +160,11 @@ function writeControl(cpu: Core, control: number, register: number): number {
       cpu.spend(costs.movCr2);
       return Result.DONE;
     case 3:
-      cpu.loadCr3(value);
+      if (!cpu.loadCr3(value)) return fault(cpu, Vector.GP);
       cpu.spend(costs.movCr3);
       return Result.DONE;
     default: {
-      if ((value & ~CR4_BUILT) !== 0) {
-        if ((value & Cr4.PAE) !== 0) cpu.reportUnimplemented();
-        return fault(cpu, Vector.GP);
-      }
-      cpu.setCr4(ownedControl(cpu, 4, value));
+      if ((value & ~CR4_BUILT) !== 0 || !cpu.setCr4(ownedControl(cpu, 4, value))) return fault(cpu, Vector.GP);
       cpu.breakpoints.update(cpu);
       cpu.spend(costs.movCr4);
       return Result.DONE;

@@ -179,8 +179,9 @@ function switchTask(
   cpu.spend(2 * costs.taskRegisterLoad + 26 * costs.load + 18 * costs.store + selectors.length * costs.segmentLoad);
   install(cpu, Seg.TR, selector, descriptor);
   s[S.CR0] = s[S.CR0]! | Cr0.TS;
+  let pointersAreGood = true;
   if (to === WIDE && s[S.CR0]! < 0) {
-    cpu.loadCr3(cr3);
+    pointersAreGood = cpu.loadCr3(cr3);
     cpu.spend(costs.movCr3);
   }
   s[S.DR7] = s[S.DR7]! & ~0x55;
@@ -197,6 +198,7 @@ function switchTask(
   cpu.setSegment(Seg.LDTR, ldt, 0, 0, 0);
   cpu.setCpl(selectors[Seg.CS]! & 3);
   cpu.transitions.switched = true;
+  if (!pointersAreGood) return fault(cpu, Vector.GP, 0);
   if (!loadLdt(cpu, ldt, external)) return Result.FAULT;
   for (const seg of [Seg.CS, Seg.SS, Seg.ES, Seg.DS, Seg.FS, Seg.GS]) {
     if (!loadTaskSegment(cpu, seg, selectors[seg] ?? 0, external)) return Result.FAULT;

@@ -25,7 +25,7 @@ import {
   SHAPE,
   STATUS,
 } from '../layout.js';
-import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, Vector } from '../state.js';
+import { Attr, Cr0, Cr4, Flag, S, Seg, segAttr, segBase, Vector } from '../state.js';
 import { Repeat, StringKind } from '../strings.js';
 import { type HelperName, helperNumber } from '../system.js';
 import type { Replay } from '../transitions.js';
@@ -607,6 +607,10 @@ class SystemWriter extends EventWords {
     this.argument(2);
     w.i32(3);
     w.op(W.I32_NE);
+    this.#slowIf();
+    // With PAE there are registers to load, and to check.
+    this.loadState(S.CR4);
+    this.and(Cr4.PAE);
     this.#slowIf();
     this.storeState(S.CR3, value);
     w.get(CPU);

@@ -52,6 +52,9 @@ export class WalkWords extends FindWords {
     w.i32(0);
     w.op(W.I32_GE_S);
     this.refuseIf();
+    this.loadState(S.CR4);
+    this.and(Cr4.PAE);
+    this.refuseIf();
     const walked = this.open();
     const rest = this.open();
     this.#entry(() => this.loadState(S.CR3), 20, F.PDE_AT, F.PDE);
