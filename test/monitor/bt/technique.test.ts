@@ -210,3 +210,31 @@ f:  add eax, ecx
   ]);
   expect(machine.technique.audit()).toEqual([]);
 });
+
+test('a store to a page table that is not yet followed by an invalidation is no finding; an address space that nobody noticed is', () => {
+  const machine = makeBt(
+    guest(`
+        mov edi, 0x41000
+        mov eax, 3
+  fill: stosd
+        add eax, 0x1000
+        cmp eax, 0x100000
+        jb fill
+        mov dword [0x40000], 0x41003
+        mov eax, 0x40000
+        mov cr3, eax
+        mov eax, cr0
+        or eax, 0x80000000
+        mov cr0, eax
+        mov byte [0x50000], 0xc3
+        mov byte [0x51000], 0xc3
+        mov eax, 0x50000
+        call eax
+        mov dword [0x41140], 0x51003
+        hlt`),
+  );
+  expect(runBt(machine).why).toBe('halt');
+  expect(machine.technique.audit()).toEqual([]);
+  machine.vcpu.cr3 = 0x42000;
+  expect(machine.technique.audit()).toEqual(['CR3 0x42000: units are of another address space']);
+});

@@ -2,23 +2,26 @@
 import { Decoder, Instruction } from 'iced-x86';
 import { PAGE_OFFSET_MASK } from '../../base/pages.js';
 import { DECODER_OPTIONS } from '../../machine/cpu/decoder-options.js';
-import { walk } from '../guest-walk.js';
 import { HASH_ENTRIES } from './layout.js';
 import type { BtTechnique } from './technique.js';
 import type { Tu } from './unit.js';
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
-/** `stale`: linear pages that will be compared before translated code runs again. */
-export function auditTranslations(bt: BtTechnique, stale: 'all' | ReadonlySet<number>): string[] {
+/**
+ * Which frames the guest's tables lead to is not compared with those that units were made from: what the guest has stored and not yet
+ * invalidated, hardware need not know, either. That each invalidation is noticed shows in `Mappings.misses`.
+ */
+export function auditTranslations(bt: BtTechnique): string[] {
   const findings: string[] = [];
+  if (bt.mappings.misses) findings.push(`CR3 ${hex(bt.vcpu.cr3)}: units are of another address space`);
   const { cache, vcpu } = bt;
   const live = new Set(cache.units);
   for (const tu of live) {
     const name = `unit at ${hex(tu.linear)}`;
     if (tu.retired) findings.push(`${name}: retired, yet live`);
     if (cache.get(tu.linear) !== tu) findings.push(`${name}: not found by its address`);
-    auditSource(bt, tu, name, stale, findings);
+    auditSource(bt, tu, name, findings);
     auditCode(bt, tu, name, findings);
     auditAdaptation(bt, tu, name, findings);
     for (const from of tu.chainedFrom) {
@@ -52,13 +55,7 @@ export function auditTranslations(bt: BtTechnique, stale: 'all' | ReadonlySet<nu
   return findings;
 }
 
-function auditSource(
-  bt: BtTechnique,
-  tu: Tu,
-  name: string,
-  stale: 'all' | ReadonlySet<number>,
-  findings: string[],
-): void {
+function auditSource(bt: BtTechnique, tu: Tu, name: string, findings: string[]): void {
   const { vcpu } = bt;
   for (const { linear, ppn, bytes } of tu.sources) {
     const kind = vcpu.vm.pmap.kindOf(ppn as never);
@@ -66,10 +63,6 @@ function auditSource(
       const now = vcpu.physical.peekBytes(((ppn << 12) | (linear & PAGE_OFFSET_MASK)) >>> 0, bytes.length);
       if (now.some((byte, i) => byte !== bytes[i])) findings.push(`${name}: made from other bytes`);
     }
-    if (stale === 'all' || stale.has(linear >>> 12)) continue;
-    const found = walk(vcpu.physical, vcpu, linear, { write: false, user: false });
-    // Hardware would go on using a translation that the guest has not invalidated; so may we.
-    if (found.kind === 'mapped' && found.ppn !== ppn) findings.push(`${name}: made from another frame`);
   }
 }
 

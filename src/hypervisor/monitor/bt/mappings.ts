@@ -4,6 +4,7 @@
  * address space keeps its units and chains across CR3 loads. As a shadow entry, a unit exists only while the guest's entries have
  * their accessed bits set: a guest that has cleared one sees it set by the next fetch, which is when the unit is made again.
  */
+import { Cr0 } from '../../machine/cpu/state.js';
 import { type MappedWalk, Pte, walk } from '../guest-walk.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { TranslationCache } from './cache.js';
@@ -16,15 +17,19 @@ export class Mappings {
   readonly #cache: TranslationCache;
   /** Linear pages to compare. */
   #stale: 'all' | Set<number> = new Set();
+  /** The address space that all units were compared in, or made in since. */
+  #checkedCr3: number;
 
   constructor(vcpu: VirtualCpu, cache: TranslationCache) {
     this.#vcpu = vcpu;
     this.#cache = cache;
+    this.#checkedCr3 = vcpu.cr3;
   }
 
-  /** Linear pages whose units may be out of date. */
-  get stale(): 'all' | ReadonlySet<number> {
-    return this.#stale;
+  /** The guest has loaded CR3, and its units count as up to date all the same: for audits. */
+  get misses(): boolean {
+    const { cr0, cr3 } = this.#vcpu;
+    return (cr0 & Cr0.PG) !== 0 && this.#stale !== 'all' && this.#checkedCr3 !== cr3;
   }
 
   changed(): void {
@@ -46,6 +51,7 @@ export class Mappings {
     if (stale !== 'all' && stale.size === 0) return;
     this.#stale = new Set();
     const vcpu = this.#vcpu;
+    if (stale === 'all') this.#checkedCr3 = vcpu.cr3;
     const lines = new Set<number>();
     const wrong: number[] = [];
     for (const [lpn, ppn] of this.#cache.mappedPages()) {

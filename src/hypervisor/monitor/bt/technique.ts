@@ -256,7 +256,7 @@ export class BtTechnique implements Technique {
   }
 
   audit(): string[] {
-    return auditTranslations(this, this.mappings.stale);
+    return auditTranslations(this);
   }
 
   /** The guest EIP that a TC address belongs to; undefined where it is in no unit or in the middle of an instruction. */
