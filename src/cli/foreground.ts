@@ -16,6 +16,8 @@ export interface ForegroundOptions {
   readonly limitSeconds: number | undefined;
   /** Keeps the VM's log off stderr. */
   readonly quiet: boolean;
+  /** After every quantum, before the next one. */
+  onEvents?(events: readonly HostEvent[]): void;
 }
 
 export type ForegroundEnd =
@@ -39,6 +41,7 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
   };
 
   const take = (events: readonly HostEvent[]): void => {
+    options.onEvents?.(events);
     let off = false;
     for (const event of events) {
       if (event.kind === 'console') {

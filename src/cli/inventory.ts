@@ -103,6 +103,19 @@ export function loadInventory(path: string | undefined): LoadedInventory {
   return { inventory: inventoryOf(folder), folder };
 }
 
+/**
+ * The inventory of `path` with one of its VMs only, which is off; by the VM's name or, in a folder, that of its file. Throws `UsageError` for
+ * a VM that is not there.
+ */
+export function loadAlone(path: string, name: string): LoadedInventory {
+  const { inventory, ...loaded } = loadInventory(path);
+  const { folder } = loaded;
+  const own = inventory.vms.some(vm => vm.name === name) ? name : folder?.vms.find(({ base }) => base === name)?.name;
+  const vms = inventory.vms.filter(vm => vm.name === own).map(vm => ({ ...vm, powerOn: false }));
+  if (vms.length === 0) throw new UsageError(`inventory ${path}: no VM is called "${name}"`);
+  return { ...loaded, inventory: { ...inventory, vms } };
+}
+
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 /** Throws `UsageError` for a folder without VMs, with too many of them, or with a host.json that cannot be used. */

@@ -82,3 +82,17 @@ test('top runs what vm made, in the modes of the files', async () => {
     ['(BT)', 'off'],
   ]);
 });
+
+test('boot runs one of them in the foreground, by the name of its file, with what its file says', async () => {
+  await vm('create', 'web', 'displayName=web 01', 'vmi.present=TRUE', 'vmitop.start=getppid 1');
+  // The image of a VM that is not booted is not looked for.
+  await vm('create', 'db', 'vmitop.image=nowhere.elf');
+  const { code, stdout, stderr } = await runCli(['boot', 'web', '--inventory', lab, '--until', 'iterations: ok']);
+  expect(code).toBe(0);
+  expect(stdout).toContain('Booting paravirtualized kernel on vmi');
+  expect(stdout).toMatch(/# getppid 1\r?\n/);
+  expect(stderr).toContain('VMI: activated');
+  const log = readFileSync(`${lab}/web/vmware.log`, 'utf8');
+  expect(log).toContain('vmx| Powered on: BT, VMI offered\n');
+  expect(log).toContain('vmx| vmitop: start getppid\n');
+});

@@ -10,15 +10,8 @@ import { fileReason, readText } from '../files.js';
 import { ProgressBar } from '../progress-bar.js';
 import { parseScript, runScript, SCRIPT_VERBS, type ScriptEnd, type ScriptStep } from '../script.js';
 import { onSignals, type Streams } from '../streams.js';
-import {
-  type ConsoleArguments,
-  consoleOptions,
-  consoleSetup,
-  hasTerminal,
-  logsOf,
-  runConsoleSession,
-  tellTroubles,
-} from './top.js';
+import { logsOf, tellTroubles } from '../vmx/log.js';
+import { type ConsoleArguments, consoleOptions, consoleSetup, hasTerminal, runConsoleSession } from './top.js';
 
 interface RecordArguments extends ConsoleArguments {
   file: string;

@@ -1,7 +1,7 @@
 /** `vmitop top`, the default: the console over a host that boots its inventory; without a terminal, a few samples as text. */
 import type { Argv, CommandModule } from 'yargs';
 import { GUEST_PROGRAMS, loadGuestSymbols } from '../../guest/image.js';
-import { COST_PROFILES, type HostConfig, type HostEvent, type Sample } from '../../hypervisor/index.js';
+import type { HostConfig, HostEvent, Sample } from '../../hypervisor/index.js';
 import { HostSession } from '../../session/client.js';
 import type { Pace, Progress } from '../../session/protocol.js';
 import { Runner } from '../../session/runner.js';
@@ -22,7 +22,7 @@ import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
 import type { InventoryFolder } from '../vmx/folder.js';
 import { keepIn } from '../vmx/keep.js';
-import { VmLogs } from '../vmx/log.js';
+import { logsOf, tellTroubles } from '../vmx/log.js';
 
 export interface ConsoleArguments {
   inventory: string | undefined;
@@ -137,15 +137,6 @@ export async function runConsoleSession(
   if (error) throw error;
   // The console sets it when a signal ended it.
   return Number(process.exitCode ?? ExitCode.OK);
-}
-
-/** Logs of the VMs of a folder. */
-export const logsOf = (folder: InventoryFolder | undefined, config: HostConfig): VmLogs | undefined =>
-  folder && new VmLogs(folder, COST_PROFILES[config.costs]!.cyclesPerSecond);
-
-/** After the session: what could not be logged has not kept it from going on. */
-export function tellTroubles(logs: VmLogs | undefined, { stderr }: Streams): void {
-  for (const trouble of logs?.troubles ?? []) stderr.write(`vmitop: ${trouble}\n`);
 }
 
 /** As fast as the computer can, in this thread: nobody presses keys. */

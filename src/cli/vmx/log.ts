@@ -4,9 +4,16 @@
  */
 import { appendFileSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { EPOCH_SECONDS, type HostEvent, POWER_ON_REASONS } from '../../hypervisor/index.js';
+import {
+  COST_PROFILES,
+  EPOCH_SECONDS,
+  type HostConfig,
+  type HostEvent,
+  POWER_ON_REASONS,
+} from '../../hypervisor/index.js';
 import { printable } from '../../tui/format.js';
 import { fileReason } from '../files.js';
+import type { Streams } from '../streams.js';
 import type { InventoryFolder, VmFile } from './folder.js';
 import type { VmSettings } from './keys.js';
 
@@ -29,6 +36,15 @@ interface Log {
   /** When the VM went off last, cycles: a power-on in the same instant is a reset, which goes on with the log. */
   offAtCycles: number | undefined;
   lines: string[];
+}
+
+/** Logs of a host whose VMs are those of a folder, or some of them. */
+export const logsOf = (folder: InventoryFolder | undefined, config: HostConfig): VmLogs | undefined =>
+  folder && new VmLogs(folder, COST_PROFILES[config.costs]!.cyclesPerSecond);
+
+/** After the session: what could not be logged has not kept it from going on. */
+export function tellTroubles(logs: VmLogs | undefined, { stderr }: Streams): void {
+  for (const trouble of logs?.troubles ?? []) stderr.write(`vmitop: ${trouble}\n`);
 }
 
 export class VmLogs {
