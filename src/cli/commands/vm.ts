@@ -37,14 +37,14 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
   create: {
     words: 'create NAME [KEY=VALUE...]',
-    help: 'a new VM with a folder of its own; the inventory’s folder is made, too',
+    help: 'a new VM with a folder of its own',
     run: ({ inventory, name, settings }, { stdout }) => {
       stdout.write(`${createVm(inventory, nameOf('create', name), parseSettings(settings))}\n`);
     },
   },
   set: {
     words: 'set NAME KEY=VALUE...',
-    help: 'sets keys in its file, where every other byte stays',
+    help: 'sets keys in its file, nothing else changes',
     run: ({ inventory, name, settings }, { stdout }) => {
       const file = findFile(inventory, nameOf('set', name));
       const parsed = parseSettings(settings);
@@ -55,7 +55,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
   delete: {
     words: 'delete NAME',
-    help: 'deletes its file and its logs, and its folder when that holds nothing else',
+    help: 'deletes its file, logs, and emptied folder',
     run: ({ inventory, name, settings }, { stdout }) => {
       const file = findFile(inventory, nameOf('delete', name));
       refuseExtra(settings?.[0], undefined);
@@ -74,9 +74,7 @@ export const vmCommand = (streams: Streams): CommandModule<object, VmArguments> 
       .positional('action', {
         type: 'string',
         demandOption: true,
-        describe: Object.values(ACTIONS)
-          .map(({ words, help }) => `${words}: ${help}`)
-          .join('; '),
+        describe: Object.keys(ACTIONS).join(', '),
       })
       .positional('name', { type: 'string', describe: 'the VM: the name of its file, or its displayName' })
       .positional('settings', { type: 'string', array: true, describe: 'KEY=VALUE, with keys of .vmx files' })
@@ -92,7 +90,7 @@ export const vmCommand = (streams: Streams): CommandModule<object, VmArguments> 
       .example('vmitop vm set --inventory lab web01 memsize=128 monitor.virtual_exec=hardware', 'two keys at once')
       .example('vmitop vm list --inventory lab --verbose', 'what is there, and what of it is ignored')
       .example('vmitop top --inventory lab', 'the console on these VMs')
-      .epilogue(['Keys:', ...keyLines()].join('\n')),
+      .epilogue(['Actions:', ...actionLines(), '', 'Keys:', ...keyLines()].join('\n')),
   handler: async argv => {
     const action = Object.hasOwn(ACTIONS, argv.action) ? ACTIONS[argv.action] : undefined;
     if (!action) {
@@ -126,6 +124,12 @@ async function tableOf(vms: ReturnType<typeof listedVms>, stdout: NodeJS.WriteSt
   const titles = columns.map(({ title }) => title);
   const bordered = listing(titles, rows, stdout.columns);
   return bordered === undefined ? plain : [bordered];
+}
+
+function actionLines(): string[] {
+  const actions = Object.values(ACTIONS);
+  const width = Math.max(...actions.map(({ words }) => words.length));
+  return actions.map(({ words, help }) => `  ${words.padEnd(width)}  ${help}`);
 }
 
 function keyLines(): string[] {
