@@ -62,11 +62,14 @@ describe('the MODE column', () => {
     expect(text({})).toBe('BT');
     expect(text({ mode: 'vmi', vmiEnabled: true, vmiConfigured: true })).toBe('VMI');
     expect(text({ mode: 'vmi', vmiEnabled: true, vmiConfigured: false })).toBe('VMI*');
-    expect(text({ mode: 'native' })).toBe('native');
+    expect(text({ mode: 'native', monitor: 'native' })).toBe('native');
     expect(text({ power: 'off', mode: 'bt', vmiConfigured: true })).toBe('(VMI)');
     expect(text({ power: 'off', mode: 'vmi', vmiConfigured: false })).toBe('(BT)');
     expect(text({ power: 'off', mode: 'native', monitor: 'native' })).toBe('(native)');
     expect(text({ mode: 'hv', monitor: 'hv' })).toBe('HV');
+    expect(text({ mode: 'hv', monitor: 'bt' })).toBe('HV*');
+    // A VM with VMI is on the BT monitor, whichever is chosen.
+    expect(text({ mode: 'vmi', monitor: 'hv', vmiEnabled: true, vmiConfigured: true })).toBe('VMI');
     // Offered VMI it ran on the BT monitor; without, hardware assist is its own.
     expect(text({ power: 'off', mode: 'bt', monitor: 'hv' })).toBe('(HV)');
   });
