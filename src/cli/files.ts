@@ -7,6 +7,8 @@ export const OWN_GUEST = 'guest';
 
 /** No kernel is larger; a slip of the finger (a disk image) should not be read into memory, bytes. */
 const IMAGE_BYTES_MAX = 64 * 1024 * 1024;
+/** No VM has more memory. */
+const INITRD_BYTES_MAX = 1024 * 1024 * 1024;
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
@@ -59,16 +61,21 @@ export function replaceFile(path: string, bytes: Uint8Array): void {
 
 /** The bytes of one image. Throws `UsageError` with one line that names the file and the reason. */
 export function loadImage(word: string): Uint8Array {
-  if (word === OWN_GUEST) return loadGuestImage();
+  return word === OWN_GUEST ? loadGuestImage() : readBytes(word, 'image', IMAGE_BYTES_MAX);
+}
+
+/** The bytes of an initial RAM disk, likewise. */
+export const loadInitrd = (path: string): Uint8Array => readBytes(path, 'initrd', INITRD_BYTES_MAX);
+
+function readBytes(path: string, what: string, bytesMax: number): Uint8Array {
   try {
-    const stat = statSync(word);
-    if (stat.isDirectory()) throw new UsageError(`image ${word}: is a directory`);
-    if (stat.size > IMAGE_BYTES_MAX)
-      throw new UsageError(`image ${word}: ${stat.size} bytes are too many for a kernel`);
-    return new Uint8Array(readFileSync(word));
+    const stat = statSync(path);
+    if (stat.isDirectory()) throw new UsageError(`${what} ${path}: is a directory`);
+    if (stat.size > bytesMax) throw new UsageError(`${what} ${path}: ${stat.size} bytes are too many`);
+    return new Uint8Array(readFileSync(path));
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`image ${word}: ${fileReason(error)}`, { cause: error });
+    throw new UsageError(`${what} ${path}: ${fileReason(error)}`, { cause: error });
   }
 }
 

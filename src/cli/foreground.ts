@@ -7,6 +7,15 @@ import { KeyboardInput, onSignals, type Streams } from './streams.js';
 /** Virtual time that text from a pipe waits for a guest that reports nothing, seconds. */
 const PIPED_SECONDS_MAX = 1;
 
+/** What Linux (and whoever talks like it) says when it gives up; the rest of its report follows within this virtual time, seconds. */
+const PANIC = /^(?:\[ *[\d.]+\] )?Kernel panic - not syncing: (.*)$/;
+const PANIC_SECONDS = 1;
+/** A guest that resets itself so often, each time within so many seconds of virtual time, will go on for ever. */
+const RESETS_MAX = 5;
+const RESET_SECONDS = 30;
+/** Of a line without an end, so much is kept to look for these words in. */
+const LINE_MAX = 1024;
+
 export interface ForegroundOptions {
   readonly vm: string;
   readonly pace: Pace;
@@ -40,12 +49,37 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
     end ??= how;
   };
 
+  let line = '';
+  let panic: { readonly reason: string; readonly untilCycles: number } | undefined;
+  const lookForPanic = (text: string): void => {
+    const lines = (line + text).split('\n');
+    line = lines.pop()!.slice(-LINE_MAX);
+    for (const whole of lines) {
+      const reason = PANIC.exec(whole.trimEnd())?.[1];
+      if (reason !== undefined)
+        panic ??= { reason, untilCycles: host.nowCycles + PANIC_SECONDS * host.cyclesPerSecond };
+    }
+  };
+
+  let resets = 0;
+  let lastResetCycles = 0;
+  const countReset = (atCycles: number): void => {
+    panic = undefined;
+    resets = atCycles - lastResetCycles < RESET_SECONDS * host.cyclesPerSecond ? resets + 1 : 1;
+    lastResetCycles = atCycles;
+    if (resets >= RESETS_MAX)
+      finish({ kind: 'crashed', reason: `it keeps resetting itself (${resets} times in a row)` });
+  };
+
   const take = (events: readonly HostEvent[]): void => {
     options.onEvents?.(events);
     let off = false;
     for (const event of events) {
+      // A guest that resets at once does so many times in a quantum.
+      if (end?.kind === 'crashed') break;
       if (event.kind === 'console') {
         streams.stdout.write(Buffer.from(event.text, 'latin1'));
+        lookForPanic(event.text);
         if (options.until !== undefined) {
           tail += event.text;
           if (tail.includes(options.until)) finish({ kind: 'text' });
@@ -58,6 +92,7 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
       } else if (event.kind === 'power') {
         // A guest that resets goes off and on again at once.
         off = event.state === 'off';
+        if (off && event.reason === 'reset by the guest') countReset(event.atCycles);
         if (event.state === 'crashed') finish({ kind: 'crashed', reason: event.reason });
       }
     }
@@ -73,6 +108,8 @@ export async function runForeground(host: Host, options: ForegroundOptions, stre
         type(piped);
         piped = undefined;
       }
+      if (panic !== undefined && host.nowCycles >= panic.untilCycles)
+        finish({ kind: 'crashed', reason: `kernel panic: ${panic.reason}` });
       if (host.nowCycles >= limitCycles) finish({ kind: 'limit' });
       return end === undefined ? 'go' : 'stop';
     },

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Sample } from '../../src/hypervisor/index.js';
+import { linuxImage } from '../vm/linux-image.js';
 import { runCli } from './run-cli.js';
 import { POWER_OFF, print, SPIN, STACK, TRIPLE_FAULT, tinyImage } from './tiny-image.js';
 
@@ -14,6 +15,14 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'vmitop-boot-'));
   writeFileSync(file('hello.elf'), tinyImage([...print('hello\n'), ...POWER_OFF]));
   writeFileSync(file('crash.elf'), tinyImage([...STACK, ...print('oh'), ...TRIPLE_FAULT]));
+  const panic = '[    1.500000] Kernel panic - not syncing: no init\r\n[    1.6] CPU: 0\n';
+  writeFileSync(file('panic.elf'), tinyImage([...print(panic), ...SPIN]));
+  // mov ecx, 200000h; loop $; mov al, feh; out 64h, al: after a millisecond or so the keyboard controller's reset line.
+  const reset = [0xb9, 0, 0, 0x20, 0, 0xe2, 0xfe, 0xb0, 0xfe, 0xe6, 0x64];
+  writeFileSync(file('reset.elf'), tinyImage([...print('again\n'), ...reset, ...SPIN]));
+  writeFileSync(file('vmlinuz'), linuxImage([0xf4]));
+  writeFileSync(file('vmlinuz64'), linuxImage([0xf4], { extendedFlags: 1 }));
+  writeFileSync(file('large.gz'), new Uint8Array(40 << 20));
   writeFileSync(file('spin.elf'), tinyImage([...print('going round\n'), ...SPIN]));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -49,6 +58,44 @@ describe.each(['native', 'bt', 'hv'])('in mode %s', mode => {
   test('0 as soon as the text appears', async () => {
     const { code, stdout } = await runCli(['boot', file('spin.elf'), '--mode', mode, '--until', 'round', '--quiet']);
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'going round\n' });
+  });
+});
+
+test('3 when its kernel panics, a virtual second later, with what it said', async () => {
+  const { code, stdout, stderr } = await runCli(['boot', file('panic.elf'), '--mode', 'native', '--quiet']);
+  expect(code).toBe(3);
+  expect(stdout).toContain('CPU: 0');
+  expect(stderr).toBe('vmitop: the guest crashed: kernel panic: no init\n');
+});
+
+test('3 when it resets itself for ever', async () => {
+  const { code, stdout, stderr } = await runCli(['boot', file('reset.elf'), '--mode', 'native', '--quiet']);
+  expect({ code, stdout }).toEqual({ code: 3, stdout: 'again\n'.repeat(5) });
+  expect(stderr).toBe('vmitop: the guest crashed: it keeps resetting itself (5 times in a row)\n');
+});
+
+describe('2 and one line for what cannot be booted', () => {
+  const cases: readonly (readonly [what: string, words: () => string[], line: () => string])[] = [
+    [
+      'a 64-bit kernel',
+      () => [file('vmlinuz64')],
+      () => `image ${file('vmlinuz64')}: is a 64-bit kernel, and this is a 32-bit machine`,
+    ],
+    [
+      'an initrd larger than memory',
+      () => [file('vmlinuz'), '--initrd', file('large.gz'), '--memory', '32'],
+      () => `initrd ${file('large.gz')}: its 40 MiB do not fit beside kernel ${file('vmlinuz')} in a VM of 32 MiB`,
+    ],
+    ['no such initrd', () => [file('vmlinuz'), '--initrd', file('none')], () => `initrd ${file('none')}: no such file`],
+    [
+      'an initrd for a multiboot kernel',
+      () => [file('hello.elf'), '--initrd', file('vmlinuz')],
+      () => `image ${file('hello.elf')}: only Linux kernels take an initrd (${file('vmlinuz')})`,
+    ],
+  ];
+  test.each(cases)('%s', async (_, words, line) => {
+    const { code, stdout, stderr } = await runCli(['boot', ...words()]);
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: `vmitop: ${line()}\n` });
   });
 });
 

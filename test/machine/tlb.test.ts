@@ -13,7 +13,7 @@ import {
   Tlb,
   TlbInfo,
 } from '../../src/hypervisor/machine/mmu/tlb.js';
-import { CODE, DATA, Machine } from './fixture.js';
+import { CODE, DATA, HANDLERS, Machine } from './fixture.js';
 
 const RIGHTS = TlbInfo.USER | TlbInfo.WRITABLE | TlbInfo.DIRTY;
 
@@ -187,3 +187,48 @@ test('a loop over code, data and stack pages with one home misses each once', ()
     expect.arrayContaining([a, b, c, CODE].map(linear => linear >>> 12)),
   );
 });
+
+test.each([1, 2, 4])(
+  'a string whose destination costs its source the TLB line faults where the source is gone: %i',
+  size => {
+    const machine = new Machine();
+    const DIRECTORY = 0x40000;
+    const TABLES = 0x41000;
+    const { cpu } = machine;
+    // Identity for 4 MiB; five pages with one set besides, all of which lead to DATA.
+    const conflicting = [0, 1, 2, 3, 4].map(i => 0x400 + 7 + i * DATA_LINES);
+    machine.write32(DIRECTORY, TABLES | 3);
+    for (let page = 0; page < 1024; page++) machine.write32(TABLES + page * 4, (page << 12) | 3);
+    const entryOf = (page: number) => TABLES + 0x1000 * (page >>> 10) + (page & 1023) * 4;
+    for (const page of conflicting) {
+      machine.write32(DIRECTORY + (page >>> 10) * 4, (TABLES + 0x1000 * (page >>> 10)) | 3);
+      machine.write32(entryOf(page), DATA | 3);
+    }
+    const [source, ...rest] = conflicting.map(page => page << 12) as [number, ...number[]];
+    const destination = rest.pop()!;
+    // The source, then three others fill the set; its entry goes without INVLPG.
+    const touches = [source, ...rest].map(linear => `mov eax, [${linear}]`).join('\n');
+    machine.load(`
+        mov eax, ${DIRECTORY}
+        mov cr3, eax
+        mov eax, cr0
+        or eax, 0x80000000
+        mov cr0, eax
+        ${touches}
+        mov dword [${entryOf(source >>> 12)}], 0
+        mov eax, [${source}]
+        mov esi, ${source}
+        mov edi, ${destination}
+        mov ecx, 1
+        rep movs${{ 1: 'b', 2: 'w', 4: 'd' }[size]}
+        hlt`);
+    const handler = HANDLERS + 14 * 16;
+    machine.write(handler, [0xf4]);
+    // By steps, as a monitor carries instructions out: one element at a time, without generated code.
+    let exit = cpu.step();
+    while (exit.kind === 'stepped') exit = cpu.step();
+    expect(exit.kind).toBe('halt');
+    expect(cpu.s[S.EIP]).toBe(handler + 1);
+    expect([cpu.s[S.CR2]! >>> 0, cpu.s[S.ECX], cpu.s[S.EDI]! >>> 0]).toEqual([source, 1, destination]);
+  },
+);

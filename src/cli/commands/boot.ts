@@ -5,7 +5,7 @@ import { type HostConfig, type HostEvent, MonitorBug, UsageError } from '../../h
 import { WhenIdle } from '../../session/when-idle.js';
 import { createHost } from '../create-host.js';
 import { ExitCode, isOurBug } from '../exit.js';
-import { loadImage, OWN_GUEST, openOutput } from '../files.js';
+import { loadImage, loadInitrd, OWN_GUEST, openOutput } from '../files.js';
 import { type ForegroundEnd, runForeground } from '../foreground.js';
 import { hostConfig, loadAlone, typedWhenIdle } from '../inventory.js';
 import {
@@ -147,7 +147,7 @@ function bareGuest(argv: BootArguments): Guest {
     image,
     bytes: loadImage(image),
     rom,
-    initrd: argv.initrd === undefined ? undefined : { word: argv.initrd, bytes: loadImage(argv.initrd) },
+    initrd: argv.initrd === undefined ? undefined : { word: argv.initrd, bytes: loadInitrd(argv.initrd) },
     append: argv.append ?? '',
     costOverrides: parseCosts(argv.cost),
   });

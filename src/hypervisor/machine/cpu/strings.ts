@@ -76,6 +76,8 @@ export function repeatString(cpu: Core, packed: number, seg: number): number {
     count = Math.min(count, elementsInPage(destination, size, down));
     if (mask !== -1) count = Math.min(count, elementsBeforeWrap(destinationOffset, size, down));
     count = withinSegment(cpu, Seg.ES, destinationOffset, size, step, count, WRITES[kind]!);
+    // The walk for the destination may have cost the source its TLB line, and the tables need not say any more what the line said.
+    if (USES_SOURCE[kind] && !cpu.probe(seg, sourceOffset, size, false)) return Result.FAULT;
   }
   cpu.spend(costs.stringStart);
 
