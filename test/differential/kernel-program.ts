@@ -2,7 +2,7 @@
  * Random kernels: one ring-0 program made of everything that binary translation has to follow while it goes on: code that is stored to
  * (in the running unit, in the next, in another page, through another address), pages that are mapped elsewhere under running code,
  * address spaces that change, bus masters that write code, sites that store to watched tables, to device memory and to plain memory
- * in turn, faults, far returns to the same ring, and a timer whose handler rewrites code and reloads CR3.
+ * in turn, faults, single steps, breakpoints, far returns to the same ring, and a timer whose handler rewrites code and reloads CR3.
  *
  *     0x100000            the program
  *     0x200000, 0x201000  directories A and B; behind them the tables of linear 0 to 8 MiB and, for each, of the window
@@ -52,6 +52,8 @@ export interface KernelProgram {
   readonly functions: readonly (readonly string[])[];
   /** Ticks of the timer's clock between interrupts. */
   readonly period: number;
+  /** It single-steps itself and sets breakpoints. */
+  readonly debugged: boolean;
   /** What its handler does. */
   readonly disturbance: readonly string[];
 }
@@ -59,8 +61,9 @@ export interface KernelProgram {
 /** What the DMA device writes: function 1 of a frame with constants of its own. */
 export const DMA_BLOCKS: readonly Uint8Array[] = [0x1111, 0x2222, 0x3333].map(value => windowFunction(1, value));
 
+/** Programs of odd seeds debug themselves. */
 export function generateKernel(seed: number): KernelProgram {
-  return new Generator(new Prng(seed)).program();
+  return new Generator(new Prng(seed), seed % 2 === 1).program();
 }
 
 /** Position-independent: loads a constant, mixes it into two registers, counts. Kind 3 remaps the page that it is in. */
@@ -80,14 +83,17 @@ function windowFunction(kind: number, constant: number): Uint8Array {
 class Generator {
   #labels = 0;
 
-  constructor(readonly random: Prng) {}
+  constructor(
+    readonly random: Prng,
+    readonly debugged: boolean,
+  ) {}
 
   program(): KernelProgram {
     const { random } = this;
     const functions = Array.from({ length: FUNCTIONS }, (_, i) => this.#statements(i, 6 + random.below(10)));
     const main = this.#statements(-1, 30 + random.below(40));
     const disturbance = Array.from({ length: 1 + random.below(3) }, () => this.#disturbance());
-    return { main, functions, period: 40 + random.below(200), disturbance };
+    return { main, functions, period: 40 + random.below(200), debugged: this.debugged, disturbance };
   }
 
   #statements(of: number, count: number): string[] {
@@ -146,7 +152,7 @@ class Generator {
 
   #statement(of: number): string {
     const { random } = this;
-    switch (random.below(38)) {
+    switch (random.below(41)) {
       case 0:
       case 1:
         return `${random.pick(ALU)} ${this.#register()}, ${this.#register()}`;
@@ -225,6 +231,10 @@ class Generator {
       }
       case 34:
         return this.#crossingPages();
+      case 36:
+        return this.debugged ? this.#traced(of) : 'call mark';
+      case 37:
+        return this.debugged ? this.#breakpoint() : 'call mark';
       case 35:
         return 'pushf\n sti\n hlt\n popf';
       default:
@@ -260,9 +270,8 @@ class Generator {
   }
 
   /** Rewrites an immediate further on in the same unit. */
-  #ownCode(of: number): string {
+  #ownCode(of: number, between = this.random.below(2) === 0 ? '' : this.#statement(of)): string {
     const patched = this.#label();
-    const between = this.random.below(2) === 0 ? '' : this.#statement(of);
     return `mov dword [${patched}+1], ${this.#constant()}\n ${between}\n ${patched}: mov eax, 1`;
   }
 
@@ -387,6 +396,46 @@ class Generator {
       ${after}: mov esp, [${RESUME_AT + 4}]\n pop ecx\n mov dword [${RESUME_AT}], 0`;
   }
 
+  /** Single-stepped: nothing that waits, since a mark shows how many steps there were. */
+  #traced(of: number): string {
+    const { random } = this;
+    const statement = random.pick([
+      () => `${random.pick(ALU)} ${this.#register()}, dword ${this.#memory()}`,
+      () => this.#short(),
+      () => this.#ownCode(of, this.#short()),
+      () => this.#pokedText(),
+      () => this.#remap(),
+      () => this.#remapUnderItself(),
+      () => this.#crossingPages(),
+      () => this.#port(),
+      () => this.#fault(),
+      () => this.#farReturn(),
+      () => `mov edi, ${this.#frame() + 0x400}\n push ecx\n mov ecx, 5\n cld\n rep stosb\n pop ecx`,
+    ])();
+    return `pushf\n or dword [esp], 0x100\n popf\n ${statement}\n pushf\n and dword [esp], 0xfffffeff\n popf`;
+  }
+
+  /** On an instruction that is copied or performed, or on data. */
+  #breakpoint(): string {
+    const { random } = this;
+    const here = this.#label();
+    const at = DATA + random.below(32) * 4;
+    const [linear, kind] = random.pick([
+      [here, 0],
+      [String(at), 0xd],
+      [String(at), 0xf],
+    ] as const);
+    const watched = random.pick([
+      'inc edi',
+      'cli',
+      'push cs\n pop eax',
+      'pushf\n pop eax\n and eax, 0xcff',
+      'in al, 0x21',
+    ]);
+    return `mov eax, ${linear}\n mov dr3, eax\n mov eax, ${(0x400 | 0x40 | (kind << 28)) >>> 0}\n mov dr7, eax
+      mov [${at}], edx\n ${here}: ${watched}\n add esi, [${at}]\n mov eax, 0x400\n mov dr7, eax`;
+  }
+
   #farReturn(): string {
     const there = this.#label();
     return this.random.pick([
@@ -440,6 +489,9 @@ export function kernelImage({ main, functions, period, disturbance }: KernelProg
         ${handlers}
         mov eax, tick
         mov ecx, 0x20
+        call gate
+        mov eax, debugged
+        mov ecx, 1
         call gate
         mov edi, ${LOW_TABLES}
         mov eax, 3
@@ -553,6 +605,24 @@ export function kernelImage({ main, functions, period, disturbance }: KernelProg
  lost:  mov eax, 70
         call put
         jmp off
+        ; EIP, EFLAGS and DR6. RF, so that the instruction of a breakpoint is executed.
+ debugged: push eax
+        push ebx
+        mov ebx, [${FAULTS}]
+        rol ebx, 7
+        xor ebx, [esp+8]
+        rol ebx, 7
+        xor ebx, [esp+16]
+        mov eax, dr6
+        rol ebx, 7
+        xor ebx, eax
+        mov [${FAULTS}], ebx
+        xor eax, eax
+        mov dr6, eax
+        or dword [esp+16], 0x10000
+        pop ebx
+        pop eax
+        iretd
  tick:  push eax
         push ecx
         push edx

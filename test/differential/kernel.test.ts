@@ -26,7 +26,7 @@ test('they make the monitor do what they are for', () => {
 });
 
 test('a mark shows what differs', () => {
-  const program = { main: ['mov eax, 5', 'call mark'], functions: [], period: 100, disturbance: [] };
+  const program = { main: ['mov eax, 5', 'call mark'], functions: [], period: 100, debugged: false, disturbance: [] };
   const five = runKernel(program, 'native');
   const six = runKernel({ ...program, main: ['mov eax, 6', 'call mark'] }, 'native');
   expect(kernelDifferences(five, five)).toEqual([]);

@@ -1,9 +1,9 @@
 /**
  * The guest's debug registers. DR6 lives in the hardware thread, since hardware alone writes it unasked; the others are the virtual
- * CPU's and are loaded into hardware while it executes code as the guest wrote it: user code, and under VMI the kernel too.
+ * CPU's and are loaded into hardware while it executes code as the guest wrote it: user code, under VMI the kernel too, and under BT a
+ * kernel that is not translated while it is debugged (`bt/stepped.ts`).
  *
- * Gaps. Translated code meets no breakpoint: its addresses are not the guest's, and its sequences access what the guest does not.
- * Breakpoints on ports are not met, since the monitor makes the accesses.
+ * Gap. Breakpoints on ports are not met, since the monitor makes the accesses.
  */
 import { Dr6, Dr7 } from '../machine/cpu/breakpoints.js';
 import { Cr4, Flag, S, Vector } from '../machine/cpu/state.js';
@@ -37,12 +37,7 @@ export function readDebugRegister(vcpu: VirtualCpu, index: number): number {
 export function writeDebugRegister(vcpu: VirtualCpu, index: number, value: number): void {
   if (index === 6) vcpu.thread.s[S.DR6] = (value & 0xe00f) | (0xffff0ff0 | 0);
   else if (index !== 7) vcpu.debugRegisters[index] = value;
-  else {
-    const translated = vcpu.kernelCpl === 0 && !hasBreakpoints(vcpu);
-    vcpu.debugRegisters[7] = (value & 0xffff2fff) | DR7_FIXED;
-    if (translated && hasBreakpoints(vcpu))
-      vcpu.vm.log('not built: breakpoints in translated code; user code meets them');
-  }
+  else vcpu.debugRegisters[7] = (value & 0xffff2fff) | DR7_FIXED;
 }
 
 /** The guest has enabled breakpoints. */
@@ -81,6 +76,26 @@ export function disarmBreakpoints(vcpu: VirtualCpu): void {
  */
 export function resumeFlag(vcpu: VirtualCpu): void {
   if (areArmed(vcpu)) vcpu.thread.writeEflags(vcpu.thread.readEflags() | Flag.RF);
+}
+
+/**
+ * Before the monitor carries out the instruction at a linear address: true if it meets a breakpoint, which DR6 then says. RF suppresses it
+ * and is used up.
+ */
+export function meetsBreakpoint({ thread, debugRegisters }: VirtualCpu, linear: number): boolean {
+  const flags = thread.readEflags();
+  if ((flags & Flag.RF) !== 0) {
+    thread.writeEflags(flags & ~Flag.RF);
+    return false;
+  }
+  const dr7 = debugRegisters[7]!;
+  let hits = 0;
+  for (let i = 0; i < BREAKPOINTS; i++) {
+    const onCode = ((dr7 >>> (16 + 4 * i)) & 3) === 0 && ((dr7 >>> (2 * i)) & 3) !== 0;
+    if (onCode && (debugRegisters[i]! | 0) === (linear | 0)) hits |= 1 << i;
+  }
+  if (hits !== 0) thread.s[S.DR6] = (thread.s[S.DR6]! & ~Dr6.HITS) | hits;
+  return hits !== 0;
 }
 
 /** An instruction that began with TF set has been carried out for the guest: the trap behind it is due, and DR6 says so. */

@@ -194,3 +194,190 @@ test('general detection: an access to a debug register is a #DB in front of it, 
   expect(view.getUint32(LOG + 16 + 12, true) & 0xe00f).toBe(1 << 13);
   expect(view.getUint32(LOG + 16 + 16, true) & 0x2000).toBe(0);
 });
+
+/** Kernel code with #DB logged; answers the events as [EIP behind the start, low bits of DR6]. `setUp` comes first, at `CODE`. */
+function debuggedKernel(setUp: string, kernel: string, more: Readonly<Record<number, string>> = {}) {
+  const KERNEL = 0x12000;
+  const start = guest(
+    `mov dword [${LOG}], ${LOG + 16}
+     mov ebp, ${DATA}
+     ${setUp}
+     jmp ${KERNEL}`,
+    { [HANDLER]: LOGGER, [KERNEL]: kernel, [OTHER]: `inc edi\n iretd`, ...more },
+  );
+  setGate(start.memory, 1, HANDLER, 0);
+  setGate(start.memory, 0x41, OTHER, 0);
+  setGate(start.memory, 0x20, OTHER, 0);
+  const native = runNative(start);
+  const machine = makeBt(start);
+  const bt = runBt(machine);
+  expect(differences(native, bt)).toEqual([]);
+  expect(native.why).toBe('halt');
+  expect(machine.technique.audit()).toEqual([]);
+  const view = new DataView(native.memory.buffer);
+  const events: [number, number][] = [];
+  for (let at = LOG + 16; at < view.getUint32(LOG, true); at += 20) {
+    events.push([view.getUint32(at, true) - KERNEL, view.getUint32(at + 12, true) & 0xe00f]);
+  }
+  return { events, native, machine };
+}
+const OTHER = 0x1a000;
+/** Without the RF that is for breakpoints. */
+const TRACE_ON = 'pushf\n or dword [esp], 0x100\n popf\n';
+const TRACE_OFF = 'pushf\n and dword [esp], 0xfffffeff\n popf\n';
+
+describe('single steps of kernel code', () => {
+  test('begin behind the instruction after the POPF, and end behind the POPF that ends them', () => {
+    const { events } = debuggedKernel('', `${TRACE_ON} nop\n inc eax\n jmp on\n ud2\n on: ${TRACE_OFF} inc ebx\n hlt`);
+    // 1+7+1 bytes to set it; NOP, INC, JMP; PUSHF, AND, POPF.
+    expect(events.map(([eip]) => eip)).toEqual([10, 11, 18, 19, 26, 27]);
+    expect(events.every(([, why]) => why === BS)).toBe(true);
+  });
+
+  test('are of what the monitor performs, too: flags, segments, control registers, ports, far returns', () => {
+    const { events } = debuggedKernel(
+      '',
+      `${TRACE_ON} cli
+       sti
+       cli
+       pushf
+       pop eax
+       mov eax, cr0
+       mov cr0, eax
+       mov eax, cs
+       mov ebx, ss
+       push cs
+       push far
+       retf
+       ud2
+  far: in al, 0x60
+       push ss
+       pop ds
+       mov ecx, gs
+       mov gs, cx
+       call f
+       rdtsc
+       xor eax, eax
+       xor edx, edx
+       ${TRACE_OFF} hlt
+  f:   ret`,
+    );
+    // Each of them, and the three that end it.
+    expect(events.length).toBe(25);
+  });
+
+  test('are lost behind a load of SS, and not raised behind INT, whose handler runs without them', () => {
+    const { events, native } = debuggedKernel(
+      '',
+      `${TRACE_ON} mov eax, ss
+       mov ss, ax
+       inc esi
+       int 0x41
+       inc esi
+       ${TRACE_OFF} hlt`,
+    );
+    expect(events.map(([eip]) => eip)).toEqual([11, 15, 18, 19, 26, 27]);
+    expect(native.registers[7]).toBe(1);
+  });
+
+  test('are of each iteration of a repeated string instruction, on a page that is watched', () => {
+    const { events } = debuggedKernel(
+      'mov edi, 0x12800\n mov ecx, 3',
+      `${TRACE_ON} rep stosb
+       mov [0x12900], eax
+       ${TRACE_OFF} hlt`,
+    );
+    expect(events.map(([eip]) => eip)).toEqual([9, 9, 11, 17, 18, 25, 26]);
+  });
+
+  test('come with an interrupt in between, in the order of the processor', () => {
+    debuggedKernel(
+      '',
+      `${TRACE_ON} sti
+       mov dx, 0x99
+       out dx, al
+       inc esi
+       inc esi
+       ${TRACE_OFF} cli
+       hlt`,
+    );
+  });
+
+  test('end a HLT', () => {
+    const { events } = debuggedKernel('', `${TRACE_ON} nop\n hlt\n ${TRACE_OFF} hlt`);
+    expect(events.map(([eip]) => eip)).toEqual([10, 11, 12, 19, 20]);
+  });
+});
+
+describe('breakpoints in kernel code', () => {
+  const set = (
+    register: number,
+    linear: number | string,
+    kind: 'code' | 'write' | 'any',
+    bytes: 1 | 2 | 4 = 1,
+  ): string => `mov eax, ${linear}\n mov dr${register}, eax\n mov eax, ${enable(register, kind, bytes)}\n mov dr7, eax`;
+
+  test('on instructions that are executed in place, and on those that the monitor performs', () => {
+    for (const instruction of ['inc ecx', 'cli', 'push cs', 'pushf', 'in al, 0x60']) {
+      const { events } = debuggedKernel(
+        set(1, 0x12006, 'code'),
+        `mov esi, 3
+  again: nop
+         ${instruction}
+         nop
+         dec esi
+         jnz again
+         hlt`,
+      );
+      expect([instruction, events]).toEqual([
+        instruction,
+        [
+          [6, 2],
+          [6, 2],
+          [6, 2],
+        ],
+      ]);
+    }
+  });
+
+  test('on data, behind the instruction that wrote it', () => {
+    const { events } = debuggedKernel(
+      set(2, DATA + 4, 'write', 4),
+      `mov [ebp], eax
+       mov [ebp+4], eax
+       mov ecx, [ebp+4]
+       lea esp, [ebp+8]
+       push ecx
+       mov esp, 0x9000
+       hlt`,
+    );
+    expect(events).toEqual([
+      [6, 4],
+      [13, 4],
+    ]);
+  });
+
+  test('the monitor performs what comes behind a store to a watched page', () => {
+    const { machine } = debuggedKernel(
+      `mov esi, 2\n more: dec esi\n jnz more\n ${set(0, 0x15000, 'code')}`,
+      `mov [${CODE + 0x800}], eax\n cli\n mov [${CODE + 0x800}], esp\n pushf\n pop eax\n hlt`,
+    );
+    expect(machine.vm.counters.traceFaults).toBeGreaterThan(0);
+  });
+
+  test('and translated code again when they are taken back', () => {
+    const { machine } = debuggedKernel(
+      `${set(0, 0x12000, 'code')}`,
+      `nop
+       mov eax, ${BREAK}
+       mov dr7, eax
+       mov ecx, 500
+  turn: add esi, ecx
+       dec ecx
+       jnz turn
+       hlt`,
+    );
+    // A dozen instructions are stepped, and the loop is not.
+    expect(machine.vm.counters.exits).toBeLessThan(80);
+  });
+});

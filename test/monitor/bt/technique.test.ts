@@ -161,14 +161,6 @@ test('units describe themselves', () => {
   expect(machine.technique.guestEipAt(TC_LINEAR)).toBe(CODE);
 });
 
-test('TF in the kernel is dropped, and everything goes on', () => {
-  const machine = makeBt(guest('push 0x302\n popf\n inc eax\n inc eax\n pushf\n pop ebx\n cli\n hlt'));
-  const end = runBt(machine);
-  expect(end.why).toBe('halt');
-  expect(end.registers[0]).toBe(2);
-  expect(end.registers[3]! & 0x300).toBe(0x200);
-});
-
 test('what hardware does not build is #UD to the guest, and the log names the guest’s address', () => {
   const start = guest('nop\n db 0xf2, 0x0f, 0x7c, 0xc1\n hlt', { 98304: 'pop eax\n hlt' });
   setGate(start.memory, 6, 0x18000, 0);

@@ -4,7 +4,9 @@
  */
 import { Mnemonic } from 'iced-x86';
 import { S, Seg, Vector } from '../../machine/cpu/state.js';
+import { singleStepTrap } from '../debug-registers.js';
 import type { Decoded } from '../decoded.js';
+import type { Effect } from '../effect.js';
 import { isFault } from '../guest-fault.js';
 import { HYPERCALL_VECTOR } from '../hole.js';
 import { deliver, eventOf } from '../inject.js';
@@ -14,6 +16,7 @@ import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { FoundCallout } from './cache.js';
 import type { GuestInstruction } from './classify.js';
+import type { Performed, SteppedKernel } from './stepped.js';
 import type { BtTechnique } from './technique.js';
 import type { Callout, Continuation } from './unit.js';
 
@@ -103,28 +106,14 @@ export class Callouts {
 
   #perform(guest: GuestInstruction, found: FoundCallout): Outcome {
     const instruction = found.decode(guest);
-    if (instruction === undefined) return this.#unsupported(guest);
+    if (instruction === undefined || found.isNarrow(guest)) return this.#unsupported(guest);
     const bt = this.#bt;
     const { vcpu } = bt;
     const tu = found.tu!;
     const { at } = found;
     const next = found.behind;
-    if (instruction.mnemonic === Mnemonic.Int && (instruction.immediate8 & 255) === HYPERCALL_VECTOR) {
-      vcpu.eip = next;
-      const outcome = bt.options.onHypercall?.(vcpu);
-      // Under VMI nothing is translated any more: let go of the units and their traces.
-      if (outcome?.kind === 'vmiInit') bt.flush();
-      if (outcome !== undefined) return outcome;
-      vcpu.eip = guest.eip;
-    }
-    if (found.isNarrow(guest)) return this.#unsupported(guest);
-    const perform = () => (found.isRoutine ? performDecoded(vcpu, instruction) : emulateDecoded(vcpu, instruction));
-    const effect =
-      instruction.mnemonic === Mnemonic.Invlpg
-        ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), perform)
-        : perform();
-    vcpu.eip >>>= 0;
-    switch (effect?.kind) {
+    const done = this.#carryOut(guest, instruction, found.isRoutine);
+    switch (done?.kind) {
       case 'next':
       case 'jumped':
         if (vcpu.eip === next && !found.leaves) bt.resumeAt(tu, found.tcBehind, next);
@@ -135,14 +124,64 @@ export class Callouts {
       case 'halt':
         bt.resumeAt(tu, found.tcBehind, next);
         return { kind: 'halted' };
+      default:
+        return this.#ended(guest, done);
+    }
+  }
+
+  /** Performs an instruction of a kernel that is stepped. The guest is out. */
+  performStepped(performed: Performed, stepped: SteppedKernel): Outcome {
+    const { guest, decoded } = performed;
+    const done = this.#carryOut(guest, decoded, false);
+    switch (done?.kind) {
+      case 'next':
+      case 'jumped':
+      case 'again':
+      case 'halt': {
+        if (stepped.traps(performed, done.kind === 'jumped')) return this.#ended(guest, singleStepTrap(this.#bt.vcpu));
+        return done.kind === 'halt' ? { kind: 'halted' } : RESUME;
+      }
+      default:
+        return this.#ended(guest, done);
+    }
+  }
+
+  /** Has an instruction performed: how it went on, or that of a hypercall; undefined where nobody carries it out. */
+  #carryOut(guest: GuestInstruction, instruction: Decoded, inRing1: boolean): Effect | Outcome | undefined {
+    const bt = this.#bt;
+    const { vcpu } = bt;
+    if (instruction.mnemonic === Mnemonic.Int && (instruction.immediate8 & 255) === HYPERCALL_VECTOR) {
+      vcpu.eip = (guest.eip + guest.bytes.length) >>> 0;
+      const outcome = bt.options.onHypercall?.(vcpu);
+      // Under VMI nothing is translated any more: let go of the units and their traces.
+      if (outcome?.kind === 'vmiInit') bt.flush();
+      if (outcome !== undefined) return outcome;
+      vcpu.eip = guest.eip;
+    }
+    const perform = () => (inRing1 ? performDecoded(vcpu, instruction) : emulateDecoded(vcpu, instruction));
+    const effect =
+      instruction.mnemonic === Mnemonic.Invlpg
+        ? bt.mappings.withOnePageChanged(invalidatedPage(vcpu, instruction), perform)
+        : perform();
+    vcpu.eip >>>= 0;
+    return effect;
+  }
+
+  /** After an instruction that does not simply go on. */
+  #ended(guest: GuestInstruction, done: Effect | Outcome | undefined): Outcome {
+    const { vcpu } = this.#bt;
+    switch (done?.kind) {
       case 'fault': {
-        if (effect.vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;
+        if (done.vector === Vector.PF) vcpu.vm.counters.trueFaults += 1;
         else vcpu.vm.counters.forwardedFaults += 1;
-        const delivery = deliver(vcpu, eventOf(effect));
+        const delivery = deliver(vcpu, eventOf(done));
         return delivery.kind === 'delivered' ? RESUME : delivery;
       }
       case 'stopped':
-        return effect;
+      case 'resume':
+      case 'halted':
+      case 'vmiInit':
+        return done;
       default:
         return this.#unsupported(guest);
     }

@@ -15,10 +15,11 @@
  * guest must hear of it, `capture` rolls the sequence back. Points that cannot be rolled back (`inside`) never raise true
  * faults; where the guest has to be taken out at one, single steps carry it to the next boundary.
  *
- * Gaps. EFLAGS.TF is dropped where kernel code would run with it (no #DB behind its instructions; user code single-steps as on
- * hardware). A kernel's stack operations and accesses through GS that reach into the monitor's hole raise #GP or #SS, where the guest's
- * tables might map memory (`beyond-limits.ts` does all others). Breakpoints are met by user code only. Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows
- * IOPL 0, whatever the virtual IOPL.
+ * A kernel that is debugged (TF, breakpoints) is not translated: `stepped.ts`.
+ *
+ * Gaps. A kernel's stack operations and accesses through GS that reach into the monitor's hole raise #GP or #SS, where the guest's
+ * tables might map memory (`beyond-limits.ts` does all others). Code segments of 16 bit stop the VM. PUSHF at CPL 3 shows IOPL 0,
+ * whatever the virtual IOPL.
  */
 import { assert, MonitorBug } from '../../base/assert.js';
 import { Attr, type Exit, S, Seg, Vector } from '../../machine/cpu/state.js';
@@ -40,10 +41,13 @@ import { ROUTINE_BYTES } from './emit.js';
 import { inVcpuPage, Slot } from './layout.js';
 import { Mappings } from './mappings.js';
 import { readUnit } from './source.js';
+import { faultExit, SteppedKernel } from './stepped.js';
 import { translate } from './translate.js';
 import type { TcPoint, Tu } from './unit.js';
 import { UserExits } from './user.js';
 import { enterTc, enterUser, leaveTc, leaveUser, loadGuestSegment, loadTcData } from './world.js';
+
+const RESUME: Outcome = { kind: 'resume' };
 
 export interface BtOptions {
   /** `int HYPERCALL_VECTOR` was executed by kernel code; EIP is behind it. Undefined: not the hook's, the guest gets its INT. */
@@ -63,6 +67,7 @@ export class BtTechnique implements Technique {
   readonly mappings: Mappings;
   readonly #callouts: Callouts;
   readonly #user: UserExits;
+  readonly #stepped: SteppedKernel;
   /** Callout that ended the last run; hardware EIP is at its INT. */
   #callout: FoundCallout | undefined;
   /** Where the guest goes on if nothing intervenes: right behind a callout. */
@@ -94,6 +99,7 @@ export class BtTechnique implements Technique {
     this.mappings = new Mappings(vcpu, this.cache);
     this.#callouts = new Callouts(this);
     this.#user = new UserExits(vcpu);
+    this.#stepped = new SteppedKernel(vcpu);
     vcpu.kernelCpl = 0;
     vcpu.watchesDescriptors = true;
     // The monitor loads the hidden parts of CS and GS itself. Were the descriptors there, a guest kernel could load them, too:
@@ -117,6 +123,8 @@ export class BtTechnique implements Technique {
     const { vcpu } = this;
     const { thread } = vcpu;
     this.#callout = undefined;
+    const stepped = this.#stepped;
+    if (stepped.isInside || (!vcpu.inHardware && vcpu.cpl !== 3 && stepped.isDue)) return this.#step();
     if (vcpu.inHardware && vcpu.cpl !== 3) this.#leaveRetired();
     this.#resumed = false;
     if (!vcpu.inHardware) {
@@ -148,6 +156,10 @@ export class BtTechnique implements Technique {
       leaveUser(vcpu);
       return;
     }
+    if (this.#stepped.isInside) {
+      this.#stepped.capture();
+      return;
+    }
     this.#overrideAt = undefined;
     if (this.#callout === undefined) vcpu.thread.charge(vcpu.costs.tcStateRecover);
     const point = this.#point();
@@ -172,6 +184,7 @@ export class BtTechnique implements Technique {
       this.#heldOff = vcpu.interruptShadow;
       return outcome;
     }
+    if (exit.kind === 'routine') return this.#handleStep();
     if (exit.kind !== 'monitor') return { kind: 'stopped', reason: `unexpected ${exit.kind} in translated code` };
     vcpu.account('trueFault');
     vcpu.thread.charge(vcpu.costs.vmmEntry);
@@ -189,7 +202,7 @@ export class BtTechnique implements Technique {
   instruction(): Uint8Array | undefined {
     const { vcpu } = this;
     if (!vcpu.inHardware) return undefined;
-    if (vcpu.cpl === 3) return fetchHere(vcpu);
+    if (vcpu.cpl === 3 || this.#stepped.isInside) return fetchHere(vcpu);
     const site = this.#site();
     return site?.guestClass === 'ident' || this.#overrideAt !== undefined ? site?.bytes : undefined;
   }
@@ -336,10 +349,28 @@ export class BtTechnique implements Technique {
     this.#overrideAt = tcAddress;
   }
 
+  /** One instruction of a kernel that is debugged. */
+  #step(): Exit {
+    this.#resume = undefined;
+    this.#inRing1 = false;
+    this.#heldOff = false;
+    return this.#stepped.enter();
+  }
+
+  /** The instruction is done, or the monitor's to perform: an exit like any other, which only has no vector. */
+  #handleStep(): Outcome {
+    const { vcpu } = this;
+    vcpu.account('trap');
+    vcpu.vm.counters.exits += 1;
+    const performed = this.#stepped.takePerformed();
+    if (performed === undefined) return RESUME;
+    vcpu.vm.counters.trappedInstructions += 1;
+    return this.#callouts.performStepped(performed, this.#stepped);
+  }
+
   /** Loads hardware from the virtual CPU. Returns an exit when the guest's next instruction cannot be fetched. */
   #load(): Exit | undefined {
     const { vcpu } = this;
-    const { thread } = vcpu;
     vcpu.eip >>>= 0;
     if (vcpu.cpl === 3) {
       enterUser(vcpu);
@@ -363,9 +394,7 @@ export class BtTechnique implements Technique {
     } else {
       const tu = this.unitFor(vcpu.eip);
       if (isFault(tu)) {
-        if (tu.cr2 !== undefined) thread.s[S.FAULT_LINEAR] = tu.cr2;
-        const { vector, errorCode } = tu;
-        return { kind: 'monitor', vector, errorCode: errorCode ?? 0, hasErrorCode: true, software: false };
+        return faultExit(vcpu, tu);
       }
       tu.entries += 1;
       this.cache.expect(tu);

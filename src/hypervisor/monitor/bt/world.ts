@@ -10,7 +10,7 @@ import type { TcPoint } from './unit.js';
 
 /** Segment registers that hold the guest's selectors while translated code runs. */
 const SHARED_SEGMENTS = [Seg.ES, Seg.SS, Seg.DS, Seg.FS] as const;
-const ALL_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
+export const ALL_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
 
 /** Loads hardware for user code. It sees the virtual IF, since hardware's has no effect while a monitor owns it, and owns NT. */
 export function enterUser(vcpu: VirtualCpu): void {
