@@ -10,13 +10,16 @@ const LINEAR = 0x00c03123;
 
 class Tables {
   readonly words = new Map<number, number>();
-  peek32(at: number): number {
+  peekEntry(at: number): number {
     return this.words.get(at) ?? 0;
   }
   setEntryBits(at: number, bits: number): void {
-    this.words.set(at, this.peek32(at) | bits);
+    this.words.set(at, this.peekEntry(at) | bits);
   }
 }
+
+/** Of no use without PAE. */
+const pointers = new Int32Array(4);
 
 interface Case {
   readonly pde: number;
@@ -65,7 +68,7 @@ describe('walk', () => {
     for (const c of cases()) {
       const tables = build(c);
       const before = new Map(tables.words);
-      const state = { cr0: Cr0.PG | (c.wp ? Cr0.WP : 0), cr3: DIRECTORY, cr4: Cr4.PSE };
+      const state = { cr0: Cr0.PG | (c.wp ? Cr0.WP : 0), cr3: DIRECTORY, cr4: Cr4.PSE, pointers };
       const found = walk(tables, state, LINEAR, c);
       const expected = model(c);
       if (expected === 'allowed') {
@@ -74,8 +77,8 @@ describe('walk', () => {
         expect(found.ppn).toBe((c.pde & PS) !== 0 ? 0x803 : 5);
         expect(tables.words).toEqual(before);
         markUsed(tables, found, c.write);
-        const pde = tables.peek32(DIRECTORY + 12);
-        const pte = tables.peek32(TABLE + 12);
+        const pde = tables.peekEntry(DIRECTORY + 12);
+        const pte = tables.peekEntry(TABLE + 12);
         expect(pde & A).toBe(A);
         if ((c.pde & PS) !== 0) {
           expect((pde & D) !== 0).toBe(c.write);
@@ -91,8 +94,8 @@ describe('walk', () => {
         // The page table has been read, so its directory entry has been used.
         const wentOn = (c.pde & P) !== 0 && (c.pde & PS) === 0;
         markUsed(tables, found, c.write);
-        expect(tables.peek32(DIRECTORY + 12)).toBe(before.get(DIRECTORY + 12)! | (wentOn ? A : 0));
-        expect(tables.peek32(TABLE + 12)).toBe(before.get(TABLE + 12));
+        expect(tables.peekEntry(DIRECTORY + 12)).toBe(before.get(DIRECTORY + 12)! | (wentOn ? A : 0));
+        expect(tables.peekEntry(TABLE + 12)).toBe(before.get(TABLE + 12));
       }
       count += 1;
     }
@@ -104,8 +107,8 @@ describe('walk', () => {
     tables.words.set(DIRECTORY + 12, TABLE | P | PS);
     tables.words.set(TABLE + 12, 0x9000 | P);
     const access = { write: false, user: false };
-    expect(walk(tables, { cr0: Cr0.PG, cr3: DIRECTORY, cr4: 0 }, LINEAR, access)).toMatchObject({ ppn: 9 });
-    expect(walk(tables, { cr0: Cr0.PG, cr3: DIRECTORY, cr4: Cr4.PSE }, LINEAR, access)).toMatchObject({
+    expect(walk(tables, { cr0: Cr0.PG, cr3: DIRECTORY, cr4: 0, pointers }, LINEAR, access)).toMatchObject({ ppn: 9 });
+    expect(walk(tables, { cr0: Cr0.PG, cr3: DIRECTORY, cr4: Cr4.PSE, pointers }, LINEAR, access)).toMatchObject({
       kind: 'fault',
       errorCode: 9,
     });
@@ -115,7 +118,7 @@ describe('walk', () => {
     const tables = new Tables();
     tables.words.set(DIRECTORY + 12, 0x00800000 | P | PS | G);
     const access = { write: false, user: true };
-    const state = { cr0: Cr0.PG, cr3: DIRECTORY, cr4: Cr4.PSE | Cr4.PGE };
+    const state = { cr0: Cr0.PG, cr3: DIRECTORY, cr4: Cr4.PSE | Cr4.PGE, pointers };
     const supervisor = { write: false, user: false };
     expect(walk(tables, state, LINEAR, supervisor)).toMatchObject({ global: true });
     expect(walk(tables, { ...state, cr4: Cr4.PSE }, LINEAR, supervisor)).toMatchObject({ global: false });

@@ -1,9 +1,10 @@
 /**
  * A guest that makes every kind of access through every kind of page-table entry and prints what came of it; and the text that the
- * SDM says it has to print (vol. 3, 4.6 "Access Rights", 4.7 "Page-Fault Exceptions", 4.8 "Accessed and Dirty Flags").
+ * SDM says it has to print (vol. 3, 4.6 "Access Rights", 4.7 "Page-Fault Exceptions", 4.8 "Accessed and Dirty Flags"). In either
+ * format of tables.
  *
- *     linear 0 to 8 MiB   identity, by two page tables, for everybody
- *     0x00C00000          the entries under test: entry 3 of the directory at 0x200000, entry 3 of the table at 0x201000
+ *     linear 0 to 8 MiB   identity, by page tables from 0x203000 on, for everybody
+ *     0x00C00000          the entries under test: one of the directory at 0x200000, and entry 3 of the table at 0x201000
  *
  * One try is three characters: the error code (a: 0, b: 1, ...; a point where nothing faulted; a question mark where CR2 or what was
  * read is wrong), the accessed and dirty flags afterwards (the entries' other bits have to be as before, or there stands an
@@ -22,11 +23,13 @@ const A = 32;
 const D = 64;
 const PS = 128;
 const G = 256;
-/** Bit 12 of a 4 MiB entry. */
+/** Bit 12 of an entry for a large page. */
 const LARGE_PAT = 0x1000;
 const RESERVED_LOW = 0x2000;
-const RESERVED_HIGH = 0x200000;
-const RESERVED = 0x3fe000;
+/** Reserved bits of the upper word of a PAE entry: 36 to 63. */
+const WIDE_RESERVED = 0xfffffff0;
+const BIT_36 = 0x10;
+const BIT_63 = 0x80000000;
 
 const LOAD = 0x100000;
 const DIRECTORY = 0x200000;
@@ -34,30 +37,45 @@ const TABLE = 0x201000;
 const SMALL_PAGE = 0x202000;
 const LOW_TABLE = 0x203000;
 const LARGE_PAGE = 0x400000;
-const PDE_AT = DIRECTORY + 12;
-const PTE_AT = TABLE + 12;
+const POINTERS = 0x208000;
 const DATA = 0x00c03040;
 const CODE = 0x00c03080;
 
 const CR4_PSE = 0x10;
+const CR4_PAE = 0x20;
 const CR4_PGE = 0x80;
 
+/** Lower and upper word; the latter is 0 where entries have one. */
+type Entry = readonly [low: number, high: number];
+
 /** Every subset of these bits, or'ed with `base`. */
-const subsets = (base: number, bits: readonly number[]): number[] =>
-  Array.from({ length: 1 << bits.length }, (_, n) =>
+const subsets = (base: number, bits: readonly number[], high = 0): Entry[] =>
+  Array.from({ length: 1 << bits.length }, (_, n) => [
     bits.reduce((sum, bit, i) => sum | ((n >> i) & 1 ? bit : 0), base),
-  );
+    high,
+  ]);
 
 interface Pass {
   readonly cr4: number;
-  readonly pdes: readonly number[];
-  readonly ptes: readonly number[];
+  readonly pdes: readonly Entry[];
+  readonly ptes: readonly Entry[];
+}
+
+/** What differs between the formats. */
+interface Format {
+  readonly entryBytes: 4 | 8;
+  /** Linear bytes of a directory entry. */
+  readonly span: number;
+  readonly cr4: number;
+  readonly cr3: number;
+  readonly largeReserved: number;
+  readonly passes: readonly Pass[];
 }
 
 const IGNORED = D | G | PCD | PWT;
 
 /** Directory entries with each page-table entry, under each setting of CR4. */
-const PASSES: readonly Pass[] = [
+const TWO_LEVEL_PASSES: readonly Pass[] = [
   // 4 KiB pages; dirty, global and cache bits of the directory entry mean nothing.
   {
     cr4: CR4_PSE | CR4_PGE,
@@ -67,10 +85,10 @@ const PASSES: readonly Pass[] = [
   // 4 MiB pages.
   {
     cr4: CR4_PSE | CR4_PGE,
-    pdes: [0, P, P | LARGE_PAT | PCD | PWT, P | RESERVED_LOW, P | RESERVED_HIGH].flatMap(more =>
+    pdes: [0, P, P | LARGE_PAT | PCD | PWT, P | RESERVED_LOW, P | 0x200000].flatMap(more =>
       subsets(LARGE_PAGE | PS | more, [W, U, A, D, G]),
     ),
-    ptes: [0],
+    ptes: [[0, 0]],
   },
   // Without PSE the page-size bit is ignored, and without PGE the global bits are.
   {
@@ -80,20 +98,82 @@ const PASSES: readonly Pass[] = [
   },
 ];
 
+const PAE_PASSES: readonly Pass[] = [
+  // 4 KiB pages, with reserved bits in either entry.
+  {
+    cr4: CR4_PAE | CR4_PGE,
+    pdes: [
+      ...subsets(TABLE, [P, W, U, A]),
+      ...subsets(TABLE | P | IGNORED, [W, U, A]),
+      ...subsets(TABLE | W | U, [P], BIT_36),
+      ...subsets(TABLE | W | U, [P], BIT_63),
+    ],
+    ptes: [
+      ...subsets(SMALL_PAGE, [P, W, U, A, D, G]),
+      ...subsets(SMALL_PAGE | W | U, [P], BIT_36),
+      ...subsets(SMALL_PAGE | W | U, [P], BIT_63),
+    ],
+  },
+  // 2 MiB pages, without CR4.PSE.
+  {
+    cr4: CR4_PAE | CR4_PGE,
+    pdes: [
+      ...[0, P, P | LARGE_PAT | PCD | PWT, P | RESERVED_LOW, P | 0x100000].flatMap(more =>
+        subsets(LARGE_PAGE | PS | more, [W, U, A, D, G]),
+      ),
+      ...subsets(LARGE_PAGE | PS | W, [P, U], BIT_36),
+    ],
+    ptes: [[0, 0]],
+  },
+  // Without PGE the global bits are ignored.
+  {
+    cr4: CR4_PAE,
+    pdes: subsets(TABLE | P, [W, U, A]),
+    ptes: subsets(SMALL_PAGE | P | PCD, [W, U, A, D, G]),
+  },
+];
+
+export const FORMATS = {
+  'two-level': {
+    entryBytes: 4,
+    span: 0x400000,
+    cr4: 0,
+    cr3: DIRECTORY,
+    largeReserved: 0x3fe000,
+    passes: TWO_LEVEL_PASSES,
+  },
+  PAE: {
+    entryBytes: 8,
+    span: 0x200000,
+    cr4: CR4_PAE,
+    cr3: POINTERS,
+    largeReserved: 0x1fe000,
+    passes: PAE_PASSES,
+  },
+} as const satisfies Readonly<Record<string, Format>>;
+export type FormatName = keyof typeof FORMATS;
+
 const ACCESSES = ['read', 'write', 'change', 'fetch'] as const;
 const BEFORE = 0x11111111;
 const STORED = 0x22222222;
 
-/** What one access does, by the manual. */
-function attempt(pde: number, pte: number, cr4: number, wp: boolean, user: boolean, access: (typeof ACCESSES)[number]) {
+/** What one access does, by the manual: an error code or undefined, and the lower words of both entries afterwards. */
+function attempt(
+  format: Format,
+  [pde, pdeHigh]: Entry,
+  [pte, pteHigh]: Entry,
+  cr4: number,
+  { wp, user, access }: { wp: boolean; user: boolean; access: (typeof ACCESSES)[number] },
+) {
   const write = access === 'write' || access === 'change';
   const code = (write ? 2 : 0) + (user ? 4 : 0);
-  const large = (cr4 & CR4_PSE) !== 0 && (pde & PS) !== 0;
+  const large = (cr4 & (CR4_PSE | CR4_PAE)) !== 0 && (pde & PS) !== 0;
   if (!(pde & P)) return { error: code, pde, pte };
-  if (large && pde & RESERVED) return { error: code + 9, pde, pte };
+  if (pdeHigh & WIDE_RESERVED || (large && pde & format.largeReserved)) return { error: code + 9, pde, pte };
   // The processor sets the flag of each entry that it uses on the way to the one which maps the page.
   const usedPde = large ? pde : pde | A;
   if (!large && !(pte & P)) return { error: code, pde: usedPde, pte };
+  if (!large && pteHigh & WIDE_RESERVED) return { error: code + 9, pde: usedPde, pte };
   const rights = large ? pde : pde & pte;
   const forbidden = (user && !(rights & U)) || (write && !(rights & W) && (user || wp));
   if (forbidden) return { error: code + 1, pde: usedPde, pte };
@@ -102,24 +182,25 @@ function attempt(pde: number, pte: number, cr4: number, wp: boolean, user: boole
 }
 
 /** Each line of what the guest has to print, with what it tries. */
-export function expectedLines(): { readonly name: string; readonly text: string }[] {
+export function expectedLines(name: FormatName): { readonly name: string; readonly text: string }[] {
+  const format: Format = FORMATS[name];
   const lines: { name: string; text: string }[] = [];
-  for (const { cr4, pdes, ptes } of PASSES) {
+  for (const { cr4, pdes, ptes } of format.passes) {
     for (const wp of [false, true]) {
       for (const user of [false, true]) {
         for (const access of ACCESSES) {
           for (const pde of pdes) {
             let text = '';
             for (const pte of ptes) {
-              const after = attempt(pde, pte, cr4, wp, user, access);
+              const after = attempt(format, pde, pte, cr4, { wp, user, access });
               const flags = ((after.pde >> 5) & 3) | (((after.pte >> 5) & 3) << 2);
               const stored = { read: BEFORE, fetch: BEFORE, write: STORED, change: BEFORE + STORED }[access];
               const word = after.error === undefined ? stored : BEFORE;
               text += after.error === undefined ? '.' : String.fromCharCode(97 + after.error);
               text += String.fromCharCode(64 + flags) + String(word & 15);
             }
-            const name = `CR4 ${cr4.toString(16)} WP ${wp} user ${user} ${access} PDE ${pde.toString(16)}`;
-            lines.push({ name, text });
+            const entry = pde.map(word => (word >>> 0).toString(16)).reverse();
+            lines.push({ name: `CR4 ${cr4.toString(16)} WP ${wp} user ${user} ${access} PDE ${entry}`, text });
           }
         }
       }
@@ -128,11 +209,17 @@ export function expectedLines(): { readonly name: string; readonly text: string 
   return lines;
 }
 
-const words = (values: readonly number[]): string => values.map(value => `dd ${value}`).join('\n');
+const words = (entries: readonly Entry[], bytes: 4 | 8): string =>
+  entries.map(([low, high]) => (bytes === 8 ? `dd ${low >>> 0}, ${high}` : `dd ${low >>> 0}`)).join('\n');
 
 /** Runs natively, under a monitor, and under VMI where there is a ROM, which it then asks to take over. Powers off at the end. */
-export const pagingImage = (): Uint8Array =>
-  flatImage(
+export function pagingImage(name: FormatName): Uint8Array {
+  const { entryBytes, span, cr4, cr3, passes }: Format = FORMATS[name];
+  const wide = entryBytes === 8;
+  const PDE_AT = DIRECTORY + ((DATA / span) | 0) * entryBytes;
+  const PTE_AT = TABLE + 3 * entryBytes;
+  const offsetInLarge = (linear: number): number => linear & (span - 1);
+  return flatImage(
     assemble(
       LOAD + 32,
       `${PROLOGUE}
@@ -156,15 +243,20 @@ export const pagingImage = (): Uint8Array =>
         mov eax, 7
         mov edi, ${LOW_TABLE}
  map:   mov [edi], eax
-        add edi, 4
+        add edi, ${entryBytes}
         add eax, 4096
         cmp eax, 0x800000
         jb map
-        mov dword [${DIRECTORY}], ${LOW_TABLE | P | W | U}
-        mov dword [${DIRECTORY + 4}], ${(LOW_TABLE + 0x1000) | P | W | U}
+        ${Array.from(
+          { length: 0x800000 / span },
+          (_, i) => `mov dword [${DIRECTORY + i * entryBytes}], ${(LOW_TABLE + i * 0x1000) | P | W | U}`,
+        ).join('\n')}
+        mov dword [${POINTERS}], ${DIRECTORY | P}
         mov byte [${SMALL_PAGE + (CODE & 0xfff)}], 0xc3
-        mov byte [${LARGE_PAGE + (CODE & 0x3fffff)}], 0xc3
-        mov eax, ${DIRECTORY}
+        mov byte [${LARGE_PAGE + offsetInLarge(CODE)}], 0xc3
+        mov eax, ${cr4}
+        mov cr4, eax
+        mov eax, ${cr3}
         mov cr3, eax
         mov eax, cr0
         or eax, 0x80000000
@@ -193,13 +285,15 @@ export const pagingImage = (): Uint8Array =>
         mov ebx, [eax+4]
  do_pde: mov eax, [pass]
         mov esi, [eax+12]
- do_pte: mov eax, [esi]
+ do_pte: ${wide ? `mov eax, [esi+4]\nmov [${PTE_AT + 4}], eax` : ''}
+        mov eax, [esi]
         mov [${PTE_AT}], eax
+        ${wide ? `mov eax, [ebx+4]\nmov [${PDE_AT + 4}], eax` : ''}
         mov eax, [ebx]
         mov [${PDE_AT}], eax
         invlpg [${DATA}]
         mov dword [${SMALL_PAGE + (DATA & 0xfff)}], ${BEFORE}
-        mov dword [${LARGE_PAGE + (DATA & 0x3fffff)}], ${BEFORE}
+        mov dword [${LARGE_PAGE + offsetInLarge(DATA)}], ${BEFORE}
         xor eax, eax
         test ebp, ebp
         jnz outer
@@ -246,6 +340,7 @@ export const pagingImage = (): Uint8Array =>
         xor edx, [esi]
         or eax, edx
         and eax, ${~(A | D) >>> 0}
+        ${wide ? `mov edx, [${PDE_AT + 4}]\nxor edx, [ebx+4]\nor eax, edx\nmov edx, [${PTE_AT + 4}]\nxor edx, [esi+4]\nor eax, edx` : 'test eax, eax'}
         mov eax, 33
         jnz flags
         shr ecx, 5
@@ -259,21 +354,21 @@ export const pagingImage = (): Uint8Array =>
         test byte [ebx], ${PS}
         jz small
         mov eax, [pass]
-        test byte [eax], ${CR4_PSE}
+        test byte [eax], ${CR4_PSE | CR4_PAE}
         mov eax, [${SMALL_PAGE + (DATA & 0xfff)}]
         jz small
-        mov eax, [${LARGE_PAGE + (DATA & 0x3fffff)}]
+        mov eax, [${LARGE_PAGE + offsetInLarge(DATA)}]
  small: and eax, 15
         add eax, 48
         call put
         mov eax, [pass]
-        add esi, 4
+        add esi, ${entryBytes}
         cmp esi, [eax+16]
         jb do_pte
         mov al, 10
         call put
         mov eax, [pass]
-        add ebx, 4
+        add ebx, ${entryBytes}
         cmp ebx, [eax+8]
         jb do_pde
         add dword [access], 4
@@ -302,15 +397,18 @@ export const pagingImage = (): Uint8Array =>
  accesses: dd read, write, change, fetch
  accesses_end: dd 0
  passes:
- ${PASSES.map(({ cr4 }, n) => `dd ${cr4}, pdes_${n}, pdes_${n}_end, ptes_${n}, ptes_${n}_end`).join('\n')}
+ ${passes.map(({ cr4 }, n) => `dd ${cr4}, pdes_${n}, pdes_${n}_end, ptes_${n}, ptes_${n}_end`).join('\n')}
  passes_end: dd 0
- ${PASSES.map(
-   ({ pdes, ptes }, n) => `
-   pdes_${n}: ${words(pdes)}
+ ${passes
+   .map(
+     ({ pdes, ptes }, n) => `
+   pdes_${n}: ${words(pdes, entryBytes)}
    pdes_${n}_end: dd 0
-   ptes_${n}: ${words(ptes)}
+   ptes_${n}: ${words(ptes, entryBytes)}
    ptes_${n}_end: dd 0`,
- ).join('\n')}`,
+   )
+   .join('\n')}`,
     ).bytes,
     LOAD,
   );
+}

@@ -8,8 +8,9 @@
  */
 import { PAGE_OFFSET_MASK, PAGE_SIZE, type Ppn, ppnOf } from '../base/pages.js';
 import { type GuestFault, isFault, pageFault } from './guest-fault.js';
-import { markUsed, type TableReader, type TableWriter, walk } from './guest-walk.js';
+import { markUsed, type TableWriter, walk } from './guest-walk.js';
 import type { MonitoredVm } from './monitored-vm.js';
+import type { TableReader } from './table-format.js';
 import type { Traces } from './traces.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
@@ -29,6 +30,12 @@ export class GuestPhysical implements TableReader, TableWriter {
     const mpn = this.#vm.pmap.mpnIfBacked(ppnOf(physical));
     if (mpn !== undefined) return this.#vm.memory.readI32((mpn << 12) | (physical & PAGE_OFFSET_MASK));
     return this.#vm.pmap.kindOf(ppnOf(physical)) === 'ram' ? 0 : -1;
+  }
+
+  /** As `peek32`, as hardware's page walk reads: zero where there is neither RAM nor ROM. */
+  peekEntry(physical: number): number {
+    const mpn = this.#vm.pmap.mpnIfBacked(ppnOf(physical));
+    return mpn === undefined ? 0 : this.#vm.memory.readI32((mpn << 12) | (physical & PAGE_OFFSET_MASK));
   }
 
   /** As `peek32`, any number of bytes from any address: for audits. */

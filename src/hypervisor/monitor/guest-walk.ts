@@ -1,11 +1,12 @@
 /**
- * A walk of the guest's own page tables by software (SDM vol. 3, 4.3): two levels, 4 KiB and 4 MiB pages.
+ * A walk of the guest's own page tables by software (SDM vol. 3, 4.3 and 4.4), in either format.
  *
  * `walk` answers in full and touches nothing; the shadow, injection, the debugger and the audits share it. `markUsed` is the
  * other half of what hardware does: it sets accessed and dirty bits.
  */
 import type { Ppn } from '../base/pages.js';
 import { Cr0, Cr4, PfError } from '../machine/cpu/state.js';
+import { formatOf, isReserved, PAE, pdeIndex, pteIndex, readEntry, type TableReader } from './table-format.js';
 
 /** Bits of a page-directory or page-table entry (SDM vol. 3, tables 4-4 to 4-6). */
 export const Pte = {
@@ -20,30 +21,22 @@ export const Pte = {
   PS: 128,
   G: 256,
   FRAME: 0xfffff000 | 0,
-  LARGE_FRAME: 0xffc00000 | 0,
 } as const;
 
 /** What a guest entry must have for a shadow of it to exist. */
 export const PRESENT_MASK = Pte.P | Pte.A;
 
-/** Bits of a 4 MiB entry that must be zero without PSE-36 (bit 12 is PAT). */
-export const LARGE_RESERVED = 0x003fe000;
-
-export const pdeIndex = (linear: number): number => linear >>> 22;
-export const pteIndex = (linear: number): number => (linear >>> 12) & 1023;
-
-/** Where the tables are read from: guest-physical memory. Changes nothing, costs nothing. */
-export interface TableReader {
-  /** As a signed 32-bit integer. `physical` is a multiple of 4. */
-  peek32(physical: number): number;
-}
-
-/** The control-register bits that decide how a linear address is translated. */
+/** The registers that decide how a linear address is translated. */
 export interface PagingState {
   readonly cr0: number;
   readonly cr3: number;
   readonly cr4: number;
+  /** The four page-directory-pointer registers, for PAE paging. */
+  readonly pointers: Int32Array;
 }
+
+/** Does a directory entry of this value map a page by itself? Those of PAE tables need no CR4.PSE. */
+export const isLarge = (pde: number, cr4: number): boolean => (pde & Pte.PS) !== 0 && (cr4 & (Cr4.PSE | Cr4.PAE)) !== 0;
 
 export interface Access {
   readonly write: boolean;
@@ -56,11 +49,11 @@ export interface MappedWalk {
   readonly ppn: Ppn;
   /** 0 with paging off. */
   readonly pde: number;
-  /** The page-table entry; for a 4 MiB page the directory entry again; 0 with paging off. */
+  /** The page-table entry; for a large page the directory entry again; 0 with paging off. */
   readonly pte: number;
   /** Guest-physical address of the directory entry, -1 with paging off. */
   readonly pdeAt: number;
-  /** Guest-physical address of the page-table entry, -1 for a 4 MiB page or with paging off. */
+  /** Guest-physical address of the page-table entry, -1 for a large page or with paging off. */
   readonly pteAt: number;
   readonly large: boolean;
   /** Both levels allow writes (CR0.WP is not applied). */
@@ -78,7 +71,7 @@ export interface FaultWalk {
   /** As the processor would report it (SDM vol. 3, 4.7). */
   readonly errorCode: number;
   readonly pde: number;
-  /** Guest-physical address of the directory entry. */
+  /** Guest-physical address of the directory entry, -1 where no directory is present. */
   readonly pdeAt: number;
   readonly levels: number;
 }
@@ -102,21 +95,28 @@ export function walk(tables: TableReader, state: PagingState, linear: number, ac
     return { kind: 'mapped', ppn: (linear >>> 12) as Ppn, ...IDENTITY, global: false, levels: 0 };
   }
   const wanted = (access.write ? PfError.W : 0) | (access.user ? PfError.U : 0);
-  const pdeAt = ((state.cr3 & Pte.FRAME) >>> 0) + pdeIndex(linear) * 4;
-  const pde = tables.peek32(pdeAt);
-  if ((pde & Pte.P) === 0) return { kind: 'fault', level: 'pde', errorCode: wanted, pde, pdeAt, levels: 1 };
+  const format = formatOf(state.cr4);
+  const reserved = wanted | PfError.P | PfError.RSVD;
+  const absent = (at: number) => (isReserved(tables, format, at) ? reserved : wanted);
+  const directory = format === PAE ? state.pointers[linear >>> 30]! : state.cr3;
+  if (format === PAE && (directory & Pte.P) === 0) {
+    return { kind: 'fault', level: 'pde', errorCode: wanted, pde: 0, pdeAt: -1, levels: 0 };
+  }
+  const pdeAt = ((directory & Pte.FRAME) >>> 0) + (pdeIndex(format, linear) << format.entryShift);
+  const pde = readEntry(tables, format, pdeAt);
+  if ((pde & Pte.P) === 0) return { kind: 'fault', level: 'pde', errorCode: absent(pdeAt), pde, pdeAt, levels: 1 };
 
-  const large = (pde & Pte.PS) !== 0 && (state.cr4 & Cr4.PSE) !== 0;
+  const large = isLarge(pde, state.cr4);
   let pte = pde;
   let pteAt = -1;
   if (large) {
-    if ((pde & LARGE_RESERVED) !== 0) {
-      return { kind: 'fault', level: 'pde', errorCode: wanted | PfError.P | PfError.RSVD, pde, pdeAt, levels: 1 };
+    if ((pde & format.largeReserved) !== 0) {
+      return { kind: 'fault', level: 'pde', errorCode: reserved, pde, pdeAt, levels: 1 };
     }
   } else {
-    pteAt = ((pde & Pte.FRAME) >>> 0) + pteIndex(linear) * 4;
-    pte = tables.peek32(pteAt);
-    if ((pte & Pte.P) === 0) return { kind: 'fault', level: 'pte', errorCode: wanted, pde, pdeAt, levels: 2 };
+    pteAt = ((pde & Pte.FRAME) >>> 0) + (pteIndex(format, linear) << format.entryShift);
+    pte = readEntry(tables, format, pteAt);
+    if ((pte & Pte.P) === 0) return { kind: 'fault', level: 'pte', errorCode: absent(pteAt), pde, pdeAt, levels: 2 };
   }
 
   const both = pde & pte;
@@ -127,7 +127,7 @@ export function walk(tables: TableReader, state: PagingState, linear: number, ac
   if ((access.user && !user) || readOnly) {
     return { kind: 'fault', level: large ? 'pde' : 'pte', errorCode: wanted | PfError.P, pde, pdeAt, levels };
   }
-  const frame = large ? (pde & Pte.LARGE_FRAME) | (linear & 0x003ff000) : pte & Pte.FRAME;
+  const frame = large ? (pde & format.largeFrame) | (linear & ~format.largeFrame & Pte.FRAME) : pte & Pte.FRAME;
   return {
     kind: 'mapped',
     ppn: (frame >>> 12) as Ppn,

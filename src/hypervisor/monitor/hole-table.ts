@@ -1,25 +1,25 @@
-/** The page table of the monitor's hole, which every shadow directory of a vCPU has as its last entry. */
+/** The page tables of the monitor's hole, in either format, to which the last entries of every address space of a vCPU lead. */
 import { assert } from '../base/assert.js';
 import type { Mpn } from '../base/pages.js';
-import { PRESENT_MASK, Pte, pdeIndex, pteIndex } from './guest-walk.js';
+import { PRESENT_MASK, Pte } from './guest-walk.js';
 import { NO_HOLE } from './hole.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import type { ShadowTable } from './shadow-table.js';
+import { PAE, pdeIndex, pteIndex, slotOf, type TableFormat, TWO_LEVEL } from './table-format.js';
 
 export class HoleTable {
   /** First linear address of the hole: from there on all is the monitor's. */
   readonly base: number;
-  /** Its entry in a directory, behind the last one where there is no hole. */
-  readonly index: number;
-  /** Undefined where there is no hole. */
+  /** The table for two-level paging: of 4 MiB, as long as the hole. Undefined where there is no hole. */
   readonly mpn: Mpn | undefined;
+  /** The tables for PAE paging, of 2 MiB each, once somebody has needed them. */
+  #pae: readonly [Mpn, Mpn] | undefined;
   readonly #vm: MonitoredVm;
 
   /** `base`: `HOLE_BASE`, or `NO_HOLE` where hardware keeps monitor and guest apart; `map` and `unmap` then do nothing. */
   constructor(vm: MonitoredVm, base: number) {
     this.#vm = vm;
     this.base = base;
-    this.index = base / 0x400000;
     this.mpn = base === NO_HOLE ? undefined : vm.allocateMonitorPage('tables');
   }
 
@@ -34,24 +34,50 @@ export class HoleTable {
 
   #set(linear: number, entry: number): void {
     if (this.mpn === undefined) return;
-    assert(pdeIndex(linear) === this.index, 'not in the hole');
+    assert(linear >>> 0 >= this.base, 'not in the hole');
     const { i32 } = this.#vm.memory;
-    const at = (this.mpn << 10) + pteIndex(linear);
+    const at = (this.mpn << 10) + pteIndex(TWO_LEVEL, linear);
     assert(entry !== 0 || i32[at] !== 0, 'not mapped in the hole');
     i32[at] = entry;
+    if (this.#pae !== undefined) this.#copy(this.#pae, pteIndex(TWO_LEVEL, linear));
   }
 
-  /** Writes the hole's entry into a shadow directory. */
+  /** Number of the hole's first entry in a directory: behind the last one where it has none there. */
+  firstIndex(format: TableFormat, slot: number): number {
+    const { base } = this;
+    return base === NO_HOLE || slotOf(format, base) !== slot ? format.entries : pdeIndex(format, base);
+  }
+
+  /** Writes the hole's entries into a shadow directory. */
   enter(directory: ShadowTable): void {
-    if (this.mpn !== undefined) directory.set(this.index, this.directoryEntry);
+    for (let index = directory.guestEntries; index < directory.format.entries; index++) {
+      directory.set(index, this.entry(directory, index));
+    }
   }
 
-  /** What a shadow directory has at `index`. */
-  get directoryEntry(): number {
-    return this.mpn === undefined ? 0 : (this.mpn << 12) | PRESENT_MASK | Pte.W;
+  /** What a shadow directory has at `index`, which is the hole's. */
+  entry({ format, guestEntries }: ShadowTable, index: number): number {
+    const mpn = format === PAE ? this.#paeTables()[index - guestEntries] : this.mpn;
+    assert(mpn !== undefined, 'not an entry of the hole');
+    return (mpn << 12) | PRESENT_MASK | Pte.W;
+  }
+
+  #paeTables(): readonly [Mpn, Mpn] {
+    if (this.#pae !== undefined) return this.#pae;
+    const tables = [this.#vm.allocateMonitorPage('tables'), this.#vm.allocateMonitorPage('tables')] as const;
+    for (let page = 0; page < TWO_LEVEL.entries; page++) this.#copy(tables, page);
+    this.#pae = tables;
+    return tables;
+  }
+
+  /** Makes the PAE tables have for a page of the hole what the other one has. */
+  #copy(tables: readonly [Mpn, Mpn], page: number): void {
+    const { i32 } = this.#vm.memory;
+    const mpn = tables[page < PAE.entries ? 0 : 1];
+    i32[(mpn << 10) + 2 * (page & (PAE.entries - 1))] = i32[(this.mpn! << 10) + page]!;
   }
 
   destroy(): void {
-    if (this.mpn !== undefined) this.#vm.freeMonitorPage(this.mpn, 'tables');
+    for (const mpn of [this.mpn, ...(this.#pae ?? [])]) if (mpn !== undefined) this.#vm.freeMonitorPage(mpn, 'tables');
   }
 }

@@ -10,7 +10,8 @@ import type { Ppn } from '../base/pages.js';
 import { PRESENT_MASK, Pte } from './guest-walk.js';
 import type { ShadowMmu } from './shadow.js';
 import { directoryEntry } from './shadow-entries.js';
-import { ENTRIES, type ShadowTable } from './shadow-table.js';
+import type { ShadowTable } from './shadow-table.js';
+import { pdeIndex, pteIndex, readEntry, slotOf } from './table-format.js';
 import type { TraceBook } from './traces.js';
 
 const hex = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
@@ -36,10 +37,10 @@ export function auditShadow(mmu: ShadowMmu): string[] {
       findings.push(`${name}: ${announced ? 'traced though announced' : 'not traced'}`);
 
     let count = 0;
-    for (let index = 0; index < ENTRIES; index++) {
+    for (let index = 0; index < shadow.format.entries; index++) {
       const entry = shadow.entry(index);
-      if (shadow.owner !== undefined && index >= shadow.owner.hole.index) {
-        const expected = shadow.owner.hole.directoryEntry;
+      if (shadow.owner !== undefined && index >= shadow.guestEntries) {
+        const expected = shadow.owner.hole.entry(shadow, index);
         if (((entry ^ expected) & ~IGNORED) !== 0) say(index, `hole entry ${hex(entry)} is not ${hex(expected)}`);
         continue;
       }
@@ -55,7 +56,7 @@ export function auditShadow(mmu: ShadowMmu): string[] {
         parents.get(child)!.add(shadow.at(index));
         const expected = directoryEntry(child, source);
         if (((entry ^ expected) & ~IGNORED) !== 0) say(index, `${hex(entry)} should be ${hex(expected)}`);
-        const leadsTo = child.kind === 'table' ? source >>> 12 : (source >>> 12) & ~1023;
+        const leadsTo = child.kind === 'table' ? source >>> 12 : (source & child.format.largeFrame) >>> 12;
         if (leadsTo !== child.ppn) say(index, `leads to ${child.kind} ${child.ppn.toString(16)}, guest ${hex(source)}`);
       } else {
         leaves += 1;
@@ -66,7 +67,7 @@ export function auditShadow(mmu: ShadowMmu): string[] {
         if (!fromGuest && shadow.ppnOf(index) !== (shadow.ppn | index) >>> 0) say(index, 'is at the wrong place');
       }
       if (!fromGuest || announced) continue;
-      const guest = mmu.vcpu.physical.peek32(((shadow.ppn << 12) | (index << 2)) >>> 0);
+      const guest = readEntry(mmu.vcpu.physical, shadow.format, shadow.guestAt(index));
       if ((guest & PRESENT_MASK) !== PRESENT_MASK) say(index, `guest entry ${hex(guest)} is not in use`);
       else if (((guest ^ source) & ~IGNORED) !== 0) say(index, `made from ${hex(source)}, guest has ${hex(guest)} now`);
       else if ((source & ~guest & IGNORED) !== 0) say(index, `guest has lost accessed or dirty: ${hex(guest)}`);
@@ -112,11 +113,14 @@ function checkLeaf(entry: number, expected: number, say: (what: string) => void)
 /** No TLB line may allow what the shadow does not. */
 function auditTlb(mmu: ShadowMmu, findings: string[]): void {
   const { i32 } = mmu.vcpu.vm.memory;
+  const { format } = mmu;
+  const pteMask = (format.entries - 1) << format.entryShift;
   for (const line of mmu.vcpu.thread.tlbEntries()) {
     const linear = (line.linearPage << 12) >>> 0;
     const say = (what: string) => findings.push(`TLB line for ${hex(linear)}: ${what}`);
-    const pde = i32[(mmu.root << 10) + (linear >>> 22)]!;
-    const pte = (pde & Pte.P) === 0 ? 0 : i32[((pde >>> 12) << 10) + ((linear >>> 12) & 1023)]!;
+    const pde = mmu.roots[slotOf(format, linear)]?.entry(pdeIndex(format, linear)) ?? 0;
+    const pteOffset = pteIndex(format, linear) << format.entryShift;
+    const pte = (pde & Pte.P) === 0 ? 0 : i32[(((pde >>> 12) << 12) + pteOffset) >>> 2]!;
     if ((pte & Pte.P) === 0) {
       // A global line may stem from another address space, where the same mapping is filled.
       const elsewhere =
@@ -124,11 +128,7 @@ function auditTlb(mmu: ShadowMmu, findings: string[]): void {
         linear < mmu.hole.base &&
         mmu.set.reverse.holds(at => {
           const entry = i32[at >> 2]!;
-          return (
-            entry >>> 12 === line.physicalPage &&
-            (entry & Pte.G) !== 0 &&
-            ((at >> 2) & 1023) === ((linear >>> 12) & 1023)
-          );
+          return entry >>> 12 === line.physicalPage && (entry & Pte.G) !== 0 && (at & pteMask) === pteOffset;
         });
       if (!elsewhere) say('the shadow maps nothing there');
       continue;

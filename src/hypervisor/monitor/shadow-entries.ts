@@ -2,29 +2,27 @@
  * What hardware finds in a shadow entry that is made from a guest entry: pure functions, which the shadow set stores by and the audit
  * checks by.
  *
- * The guest's W and U bits stay at their level, except that a 4 MiB page keeps both in the shadow's directory entry, where its dirty bit
+ * The guest's W and U bits stay at their level, except that a large page keeps both in the shadow's directory entry, where its dirty bit
  * decides about W, too. What a guest entry means depends on CR4 of the vCPU that walks it.
  */
 import type { Mpn, Ppn } from '../base/pages.js';
 import { Cr4 } from '../machine/cpu/state.js';
-import { LARGE_RESERVED, PRESENT_MASK, Pte } from './guest-walk.js';
+import { isLarge, PRESENT_MASK, Pte } from './guest-walk.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import type { ShadowTable } from './shadow-table.js';
+import { formatOf } from './table-format.js';
 import type { TraceBook } from './traces.js';
-
-/** The directory entry maps 4 MiB by itself. */
-export const isLarge = (pde: number, cr4: number): boolean => (pde & Pte.PS) !== 0 && (cr4 & Cr4.PSE) !== 0;
 
 /** The entry's G bit counts, and is set. */
 export const isGlobal = (entry: number, cr4: number): boolean => (entry & Pte.G) !== 0 && (cr4 & Cr4.PGE) !== 0;
 
 /** A shadow of this directory entry may exist. */
 export const isUsable = (pde: number, cr4: number): boolean =>
-  (pde & PRESENT_MASK) === PRESENT_MASK && !(isLarge(pde, cr4) && (pde & LARGE_RESERVED) !== 0);
+  (pde & PRESENT_MASK) === PRESENT_MASK && !(isLarge(pde, cr4) && (pde & formatOf(cr4).largeReserved) !== 0);
 
-/** First guest page of the 4 MiB, or guest page of the page table, that a directory entry leads to. */
+/** First guest page of the large page, or guest page of the page table, that a directory entry leads to. */
 export const targetOf = (pde: number, cr4: number): Ppn =>
-  ((pde & (isLarge(pde, cr4) ? Pte.LARGE_FRAME : Pte.FRAME)) >>> 12) as Ppn;
+  ((pde & (isLarge(pde, cr4) ? formatOf(cr4).largeFrame : Pte.FRAME)) >>> 12) as Ppn;
 
 /** Hardware entry for a guest directory entry (or an identity one): the guest's W and U; a large page is read-only until dirty. */
 export function directoryEntry(child: ShadowTable, source: number): number {

@@ -5,7 +5,7 @@
  * address spaces that are not in use went with the last CR3 load, unless they are global.
  */
 import { Pte } from './guest-walk.js';
-import { ENTRIES, type ShadowTable } from './shadow-table.js';
+import type { ShadowTable } from './shadow-table.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 /** Up to so many lines are flushed one by one; beyond, the whole TLB goes. */
@@ -32,23 +32,24 @@ export function flushLeaf(
   for (const parent of table.parents) {
     const directory = directories.get(parent >>> 12)!;
     const owner = directory.owner!;
-    if (!global && owner.rootTable !== directory) continue;
-    if (matters || owner.vcpu === by) owner.flushLine(by, (((parent >>> 2) & 1023) << 22) | (index << 12));
+    if (!global && !owner.isLoaded(directory)) continue;
+    if (matters || owner.vcpu === by)
+      owner.flushLine(by, directory.linearOf(directory.indexAt(parent)) | (index << 12));
   }
 }
 
 /** Drops the lines that came through one directory entry. */
 export function flushTable(by: VirtualCpu, directory: ShadowTable, index: number, child: ShadowTable): void {
   const owner = directory.owner!;
-  const inUse = directory === owner.rootTable;
+  const inUse = owner.isLoaded(directory);
   // Global lines of an address space that is not in use may still be right for the one that is.
-  if (!inUse && (!child.mayHoldGlobals || owner.rootTable?.entry(index) === directory.entry(index))) return;
+  if (!inUse && (!child.mayHoldGlobals || owner.roots[directory.slot]?.entry(index) === directory.entry(index))) return;
   if (inUse && child.count > FLUSH_ONE_BY_ONE_MAX) {
     owner.flushAll(by);
     return;
   }
-  for (let i = 0; i < ENTRIES; i++) {
+  for (let i = 0; i < child.format.entries; i++) {
     const entry = child.entry(i);
-    if (entry !== 0 && (inUse || (entry & Pte.G) !== 0)) owner.flushLine(by, (index << 22) | (i << 12));
+    if (entry !== 0 && (inUse || (entry & Pte.G) !== 0)) owner.flushLine(by, directory.linearOf(index) | (i << 12));
   }
 }

@@ -10,6 +10,7 @@ import { PRESENT_MASK } from './guest-walk.js';
 import { isUsable } from './shadow-entries.js';
 import type { ShadowSet } from './shadow-set.js';
 import type { ShadowTable } from './shadow-table.js';
+import { FORMATS, readEntry } from './table-format.js';
 import type { TraceFollower } from './traces.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
@@ -43,8 +44,8 @@ export class ShadowFollower implements TraceFollower {
   }
 
   tableWritten(by: VirtualCpu, ppn: Ppn, offset: number, length: number): void {
-    const last = (offset + length - 1) >> 2;
-    for (let index = offset >> 2; index <= last; index++) this.#sync(by, ppn, index);
+    const first = offset & -4;
+    for (let at = first; at < offset + length; at += 4) this.#sync(by, ppn, at, first);
     this.countStore(by, ppn);
   }
 
@@ -61,9 +62,9 @@ export class ShadowFollower implements TraceFollower {
   }
 
   #isReachable(shadow: ShadowTable): boolean {
-    if (shadow.owner !== undefined) return shadow.owner.rootTable === shadow;
-    for (const { rootTable } of this.#set.members) {
-      for (const parent of shadow.parents) if (parent >>> 12 === rootTable?.mpn) return true;
+    if (shadow.owner !== undefined) return shadow.owner.isLoaded(shadow);
+    for (const { roots } of this.#set.members) {
+      for (const parent of shadow.parents) if (roots.some(root => root?.mpn === parent >>> 12)) return true;
     }
     return false;
   }
@@ -85,11 +86,11 @@ export class ShadowFollower implements TraceFollower {
     this.#announced.delete(ppn);
     for (const shadow of this.#shadowsOf(ppn)) {
       const { owner } = shadow;
-      if (owner === undefined || owner.rootTable !== shadow) this.#set.retire(by, shadow);
+      if (owner === undefined || !owner.isLoaded(shadow)) this.#set.retire(by, shadow);
       else if (!shadow.traced) {
         // Still in use: from here on it is watched like any other, after the stores that nobody announced are made good.
         this.#set.trace(by, shadow);
-        for (let index = 0; index < owner.hole.index; index++) this.syncDirectoryEntry(by, shadow, index);
+        for (let index = 0; index < shadow.guestEntries; index++) this.syncDirectoryEntry(by, shadow, index);
       }
     }
   }
@@ -98,9 +99,9 @@ export class ShadowFollower implements TraceFollower {
     return this.#announced.has(ppn);
   }
 
-  /** One guest entry, at this guest-physical address, has changed: brings every shadow of it up to date. */
-  entryChanged(by: VirtualCpu, ppn: Ppn, index: number): void {
-    this.#sync(by, ppn, index);
+  /** One guest entry, the one at this offset in a guest page, has changed: brings every shadow of it up to date. */
+  entryChanged(by: VirtualCpu, ppn: Ppn, offset: number): void {
+    this.#sync(by, ppn, offset, offset);
   }
 
   // Synchronizing.
@@ -108,34 +109,41 @@ export class ShadowFollower implements TraceFollower {
   /** Every shadow that is made from a guest page. To retire one may be the end of another, which then holds nothing any more. */
   #shadowsOf(ppn: Ppn): readonly ShadowTable[] {
     const found: ShadowTable[] = [];
-    for (const { directories } of this.#set.members) {
-      const directory = directories.get(ppn);
-      if (directory !== undefined) found.push(directory);
-    }
-    for (const global of [false, true]) {
-      const table = this.#set.table(ppn, global);
-      if (table !== undefined) found.push(table);
-    }
+    this.#forEachShadow(ppn, shadow => found.push(shadow));
     return found;
   }
 
   /** Looks each shadow up when its turn comes: what happens to a directory may have been the end of a table. */
-  #sync(by: VirtualCpu, ppn: Ppn, index: number): void {
-    for (const { directories } of this.#set.members) {
-      const directory = directories.get(ppn);
-      if (directory !== undefined) this.syncDirectoryEntry(by, directory, index);
+  #forEachShadow(ppn: Ppn, act: (shadow: ShadowTable) => void): void {
+    for (const member of this.#set.members) {
+      for (let slot = 0; slot < member.format.directories; slot++) {
+        const directory = member.directoryOf(ppn, slot);
+        if (directory !== undefined) act(directory);
+      }
     }
-    for (let global = 0; global < 2; global++) {
-      const table = this.#set.table(ppn, global === 1);
-      if (table !== undefined) this.syncTableEntry(by, table, index);
+    for (const format of FORMATS) {
+      for (let global = 0; global < 2; global++) {
+        const table = this.#set.table(ppn, global === 1, format);
+        if (table !== undefined) act(table);
+      }
     }
+  }
+
+  /** The word at an offset in a guest page has changed, in a store that began at `first`: an entry of two words changes once. */
+  #sync(by: VirtualCpu, ppn: Ppn, offset: number, first: number): void {
+    this.#forEachShadow(ppn, shadow => {
+      const index = shadow.indexAt(offset);
+      if (offset !== first && shadow.indexAt(offset - 4) === index) return;
+      if (shadow.owner !== undefined) this.syncDirectoryEntry(by, shadow, index);
+      else this.syncTableEntry(by, shadow, index);
+    });
   }
 
   /** Makes one directory entry agree with the guest's: relinks at once what has a shadow and has been accessed, else unlinks. */
   syncDirectoryEntry(by: VirtualCpu, directory: ShadowTable, index: number): void {
-    const { vcpu, hole } = directory.owner!;
-    if (index >= hole.index) return;
-    const pde = vcpu.physical.peek32(((directory.ppn << 12) | (index << 2)) >>> 0);
+    const { vcpu } = directory.owner!;
+    if (index >= directory.guestEntries) return;
+    const pde = readEntry(vcpu.physical, directory.format, directory.guestAt(index));
     const child = isUsable(pde, vcpu.cr4) ? this.#set.childOf(pde, vcpu.cr4) : undefined;
     if (child === undefined) this.#set.unlink(by, directory, index);
     else this.#set.link(by, directory, index, child, pde);
@@ -144,7 +152,7 @@ export class ShadowFollower implements TraceFollower {
   /** Makes one table entry agree with the guest's: fills it at once if the guest has accessed it before, else drops it. */
   syncTableEntry(by: VirtualCpu, table: ShadowTable, index: number): void {
     const set = this.#set;
-    const pte = by.physical.peek32(((table.ppn << 12) | (index << 2)) >>> 0);
+    const pte = readEntry(by.physical, table.format, table.guestAt(index));
     const entry = (pte & PRESENT_MASK) === PRESENT_MASK ? set.leafEntry(table, pte, false) : undefined;
     if (entry === undefined) set.dropLeaf(by, table, index);
     else if (entry !== table.entry(index)) set.storeLeaf(by, table, index, pte, entry);

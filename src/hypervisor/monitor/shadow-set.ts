@@ -13,18 +13,20 @@
 import { assert } from '../base/assert.js';
 import type { Ppn } from '../base/pages.js';
 import { Cr4 } from '../machine/cpu/state.js';
-import { Pte } from './guest-walk.js';
+import { isLarge, Pte } from './guest-walk.js';
 import type { MonitoredVm } from './monitored-vm.js';
 import { ReverseMap } from './reverse-map.js';
 import type { ShadowMmu } from './shadow.js';
-import { directoryEntry, isGlobal, isLarge, leafEntry, targetOf } from './shadow-entries.js';
+import { directoryEntry, isGlobal, leafEntry, targetOf } from './shadow-entries.js';
 import { flushLeaf, flushTable } from './shadow-flush.js';
 import { ShadowFollower } from './shadow-follow.js';
-import { type DirectoryKind, type LeafKind, ShadowTable } from './shadow-table.js';
+import { type DirectoryKind, type LeafKind, ShadowTable, type ShadowTraits } from './shadow-table.js';
+import { formatOf, PAE, type TableFormat, TWO_LEVEL } from './table-format.js';
 import type { TraceBook } from './traces.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
-const leafKey = (ppn: Ppn, global: boolean): number => ppn * 2 + (global ? 1 : 0);
+const leafKey = (ppn: Ppn, global: boolean, format: TableFormat): number =>
+  ppn * 4 + (format === PAE ? 2 : 0) + (global ? 1 : 0);
 
 export class ShadowSet {
   readonly vm: MonitoredVm;
@@ -34,7 +36,7 @@ export class ShadowSet {
   readonly reverse = new ReverseMap();
   /** How changes of the guest's tables get here. */
   readonly follower: ShadowFollower;
-  /** By guest page (large, identity: the first one) and global bit. */
+  /** By guest page (large, identity: the first one), format and global bit. */
   readonly #leaves: Readonly<Record<LeafKind, Map<number, ShadowTable>>> = {
     table: new Map(),
     large: new Map(),
@@ -62,8 +64,8 @@ export class ShadowSet {
   }
 
   /** The shadow of a guest's page table. `global`: for vCPUs with CR4.PGE. */
-  table(ppn: Ppn, global: boolean): ShadowTable | undefined {
-    return this.#leaves.table.get(leafKey(ppn, global));
+  table(ppn: Ppn, global: boolean, format: TableFormat): ShadowTable | undefined {
+    return this.#leaves.table.get(leafKey(ppn, global, format));
   }
 
   // Making shadows.
@@ -76,33 +78,27 @@ export class ShadowSet {
   }
 
   /** A new directory of a vCPU's, empty but for the hole. */
-  makeDirectory(owner: ShadowMmu, kind: DirectoryKind, ppn: Ppn): ShadowTable {
-    const directory = this.#make(owner.vcpu, kind, ppn, false, owner);
+  makeDirectory(owner: ShadowMmu, kind: DirectoryKind, ppn: Ppn, format: TableFormat, slot: number): ShadowTable {
+    const directory = this.#make(owner.vcpu, kind, ppn, { format, global: false, slot, owner });
     owner.addDirectory(directory);
     if (kind === 'directory') this.#traceUnlessAnnounced(owner.vcpu, directory);
     return this.use(directory);
   }
 
   /** A new empty table. */
-  makeLeaf(by: VirtualCpu, kind: LeafKind, ppn: Ppn, global: boolean): ShadowTable {
-    const table = this.#make(by, kind, ppn, global, undefined);
-    this.#leaves[kind].set(leafKey(ppn, global), table);
+  makeLeaf(by: VirtualCpu, kind: LeafKind, ppn: Ppn, global: boolean, format: TableFormat): ShadowTable {
+    const table = this.#make(by, kind, ppn, { format, global, owner: undefined });
+    this.#leaves[kind].set(leafKey(ppn, global, format), table);
     if (kind === 'table') this.#traceUnlessAnnounced(by, table);
     return this.use(table);
   }
 
-  #make(
-    by: VirtualCpu,
-    kind: ShadowTable['kind'],
-    ppn: Ppn,
-    global: boolean,
-    owner: ShadowMmu | undefined,
-  ): ShadowTable {
+  #make(by: VirtualCpu, kind: ShadowTable['kind'], ppn: Ppn, traits: ShadowTraits): ShadowTable {
     const { vm } = this;
     if (this.#byMpn.size >= vm.shadowPagesMax) this.#evict(by);
     const mpn = vm.allocateMonitorPage('shadow');
     by.thread.charge(by.costs.shadowTableAllocate);
-    const shadow = new ShadowTable(vm.memory, kind, ppn, mpn, { global, owner });
+    const shadow = new ShadowTable(vm.memory, kind, ppn, mpn, traits);
     this.#byMpn.set(mpn, shadow);
     this.#countPages();
     return shadow;
@@ -133,8 +129,8 @@ export class ShadowSet {
   childOf(pde: number, cr4: number): ShadowTable | undefined {
     const ppn = targetOf(pde, cr4);
     return isLarge(pde, cr4)
-      ? this.#leaves.large.get(leafKey(ppn, isGlobal(pde, cr4)))
-      : this.table(ppn, (cr4 & Cr4.PGE) !== 0);
+      ? this.#leaves.large.get(leafKey(ppn, isGlobal(pde, cr4), formatOf(cr4)))
+      : this.table(ppn, (cr4 & Cr4.PGE) !== 0, formatOf(cr4));
   }
 
   /** As `childOf`, made if need be. */
@@ -143,13 +139,14 @@ export class ShadowSet {
     if (known !== undefined) return known;
     const ppn = targetOf(pde, cr4);
     return isLarge(pde, cr4)
-      ? this.makeLeaf(by, 'large', ppn, isGlobal(pde, cr4))
-      : this.makeLeaf(by, 'table', ppn, (cr4 & Cr4.PGE) !== 0);
+      ? this.makeLeaf(by, 'large', ppn, isGlobal(pde, cr4), formatOf(cr4))
+      : this.makeLeaf(by, 'table', ppn, (cr4 & Cr4.PGE) !== 0, formatOf(cr4));
   }
 
   /** The table that maps 4 MiB of guest-physical memory from `first` one to one, made if need be. */
   needIdentityTable(by: VirtualCpu, first: Ppn): ShadowTable {
-    return this.#leaves.identityTable.get(leafKey(first, false)) ?? this.makeLeaf(by, 'identityTable', first, false);
+    const known = this.#leaves.identityTable.get(leafKey(first, false, TWO_LEVEL));
+    return known ?? this.makeLeaf(by, 'identityTable', first, false, TWO_LEVEL);
   }
 
   // Entries of directories.
@@ -157,7 +154,7 @@ export class ShadowSet {
   /** What a directory entry leads to; undefined where it is empty or the monitor's. */
   child(directory: ShadowTable, index: number): ShadowTable | undefined {
     const entry = directory.entry(index);
-    return entry === 0 || index >= directory.owner!.hole.index ? undefined : this.#byMpn.get(entry >>> 12);
+    return entry === 0 || index >= directory.guestEntries ? undefined : this.#byMpn.get(entry >>> 12);
   }
 
   /** Makes a directory entry lead to a table, with the rights of `source`. */
@@ -263,14 +260,14 @@ export class ShadowSet {
     for (const at of this.reverse.entriesOf(ppn)) {
       const entry = this.vm.memory.readI32(at);
       const table = this.#byMpn.get(at >>> 12)!;
-      const open = this.leafEntry(table, table.sources[(at >>> 2) & 1023]!, false);
+      const open = this.leafEntry(table, table.sources[table.indexAt(at)]!, false);
       if (open !== undefined && (open & ~entry & Pte.W) !== 0) this.#setProtection(by, at, entry, entry | Pte.W);
     }
   }
 
   #setProtection(by: VirtualCpu, at: number, before: number, after: number): void {
     const table = this.#byMpn.get(at >>> 12)!;
-    const index = (at >>> 2) & 1023;
+    const index = table.indexAt(at);
     table.set(index, after);
     flushLeaf(by, this.#byMpn, table, index, before, after);
     by.thread.charge(by.costs.traceProtect);
@@ -281,7 +278,7 @@ export class ShadowSet {
   #evict(by: VirtualCpu): void {
     let oldest: ShadowTable | undefined;
     for (const shadow of this.#byMpn.values()) {
-      if (shadow.owner?.rootTable !== shadow && (oldest === undefined || shadow.lastUse < oldest.lastUse))
+      if (shadow.owner?.isLoaded(shadow) !== true && (oldest === undefined || shadow.lastUse < oldest.lastUse))
         oldest = shadow;
     }
     assert(oldest !== undefined, 'no shadow page to evict');
@@ -294,13 +291,13 @@ export class ShadowSet {
     if (this.#byMpn.get(shadow.mpn) !== shadow) return;
     if (owner === undefined) this.#emptyLeaf(by, shadow);
     else {
-      for (let index = 0; index < owner.hole.index; index++)
+      for (let index = 0; index < shadow.guestEntries; index++)
         if (shadow.entry(index) !== 0) this.unlink(by, shadow, index);
     }
     this.#byMpn.delete(shadow.mpn);
     if (shadow.traced) this.untrace(by, shadow);
     if (owner !== undefined) owner.forgetDirectory(shadow);
-    else this.#leaves[shadow.kind as LeafKind].delete(leafKey(shadow.ppn, shadow.global));
+    else this.#leaves[shadow.kind as LeafKind].delete(leafKey(shadow.ppn, shadow.global, shadow.format));
     this.vm.freeMonitorPage(shadow.mpn, 'shadow');
     this.#countPages();
   }
@@ -309,7 +306,7 @@ export class ShadowSet {
     for (const parent of table.parents) {
       const directory = this.#byMpn.get(parent >>> 12);
       assert(directory !== undefined, 'a shadow table has a parent that is gone');
-      this.#clearLink(by, directory, (parent >>> 2) & 1023, table);
+      this.#clearLink(by, directory, directory.indexAt(parent), table);
     }
     table.parents.clear();
     by.thread.charge(by.costs.shadowEntryDrop * table.count);

@@ -19,20 +19,25 @@
  *  - TLB lines of other vCPUs that a change makes wrong are dropped at once; the interrupts that takes are paid for on the way back into
  *    the guest, one for each vCPU however many lines it lost.
  *
- * What it does not do: large shadow pages (a 4 MiB guest page is a table of 1024 small entries) and PAE. A guest that maps
- * something into the hole finds it not present there.
+ * Of a guest with PAE paging hardware's tables are PAE tables, too. What the guest's four page-directory-pointer registers hold is
+ * read when it loads them (`VirtualCpu.pointers`), and from then on they name four directories; hardware loads its own from a page
+ * of this vCPU's.
+ *
+ * What it does not do: large shadow pages (a large guest page is a table of small entries). A guest that maps something into the hole
+ * finds it not present there.
  */
 import { assert } from '../base/assert.js';
 import { lpnOf, type Mpn, PAGE_OFFSET_MASK, type Ppn, ppnOf } from '../base/pages.js';
 import { Cr0, Cr4, PfError } from '../machine/cpu/state.js';
 import type { MachineMemory } from '../machine/memory.js';
-import { type MappedWalk, markUsed, PRESENT_MASK, Pte, pdeIndex, pteIndex, walk } from './guest-walk.js';
+import { type MappedWalk, markUsed, PRESENT_MASK, Pte, walk } from './guest-walk.js';
 import { HoleTable } from './hole-table.js';
 import type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
 import { auditShadow } from './shadow-audit.js';
 import { prefetchLeaves, prefetchLinks } from './shadow-prefetch.js';
 import type { ShadowSet } from './shadow-set.js';
 import type { ShadowTable } from './shadow-table.js';
+import { formatOf, PAE, pdeIndex, pteIndex, readEntry, slotOf, type TableFormat, TWO_LEVEL } from './table-format.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 export type { HiddenFault, PageFault, RefusedFault } from './page-fault.js';
@@ -46,18 +51,25 @@ export interface Override {
   readonly pte: number;
 }
 
-/** Key of the directory without paging, where the others have their guest page. */
+/** Keys of the directories that are made from no guest page. */
 const IDENTITY = -1;
-const keyOf = ({ kind, ppn }: ShadowTable): number => (kind === 'directory' ? ppn : IDENTITY);
+const EMPTY = -2;
+const directoryKey = (ppn: number, slot: number): number => ppn * 4 + slot;
+const keyOf = ({ kind, ppn, slot }: ShadowTable): number =>
+  kind === 'identityDirectory' ? IDENTITY : kind === 'emptyDirectory' ? EMPTY : directoryKey(ppn, slot);
 
 export class ShadowMmu {
   readonly vcpu: VirtualCpu;
   readonly set: ShadowSet;
   readonly hole: HoleTable;
-  /** This vCPU's shadow directories, by guest page; `IDENTITY` for the one without paging. */
+  /** This vCPU's shadow directories, by guest page and slot, or `IDENTITY` or `EMPTY`. */
   readonly directories = new Map<number, ShadowTable>();
-  /** The one that hardware has loaded. */
-  rootTable: ShadowTable | undefined;
+  /** Format of the tables that hardware has loaded: without paging that of the identity tables. */
+  format: TableFormat = TWO_LEVEL;
+  /** The directories that hardware has loaded, by slot. */
+  readonly roots: (ShadowTable | undefined)[] = [undefined, undefined, undefined, undefined];
+  /** Where hardware loads its page-directory-pointer registers from, once there was PAE paging. */
+  #pointers: Mpn | undefined;
   readonly #memory: MachineMemory;
   /** Other vCPUs whose TLB lines this one has dropped since it last ran the guest. */
   readonly #shotDown = new Set<ShadowMmu>();
@@ -71,9 +83,21 @@ export class ShadowMmu {
     set.join(this);
   }
 
-  /** Machine page of the shadow directory in use. */
+  /** Machine page that hardware's CR3 names: the shadow directory in use, or the page-directory pointers. */
   get root(): Mpn {
-    return this.#current().mpn;
+    const root = this.format === PAE ? this.#pointers : this.roots[0]?.mpn;
+    assert(root !== undefined, 'no shadow directory is loaded');
+    return root;
+  }
+
+  /** Hardware has loaded this directory of the vCPU's. */
+  isLoaded(directory: ShadowTable): boolean {
+    return this.roots[directory.slot] === directory;
+  }
+
+  /** The shadow of a guest's directory, as the one of a slot. */
+  directoryOf(ppn: Ppn, slot: number): ShadowTable | undefined {
+    return this.directories.get(directoryKey(ppn, slot));
   }
 
   /** Machine pages that hold shadows of the set. */
@@ -101,22 +125,50 @@ export class ShadowMmu {
     vcpu.thread.charge(vcpu.costs.shadowSwitch + vcpu.costs.movCr3);
     vcpu.vm.counters.shadowSwitches += 1;
     if ((vcpu.cr0 & Cr0.PG) === 0) return;
-    this.rootTable = this.set.use(this.shadowOf(ppnOf(vcpu.cr3), 'directory'));
-    vcpu.thread.loadCr3(this.root << 12);
+    this.#loadRoots();
+    this.#loadHardwareCr3();
     vcpu.onMappingChanged();
   }
 
-  /** The guest changed paging bits (`vcpu.cr0`, `vcpu.cr4` are set): PG, PE, WP, PSE or PGE. Call it also after other changes. */
+  /** Finds or makes the directories that the guest's registers name. */
+  #loadRoots(): void {
+    const { set, vcpu, roots } = this;
+    if (this.format === TWO_LEVEL) {
+      roots[0] = set.use(this.shadowOf(ppnOf(vcpu.cr3), 'directory'));
+      return;
+    }
+    this.#pointers ??= vcpu.vm.allocateMonitorPage('tables');
+    for (let slot = 0; slot < PAE.directories; slot++) {
+      const pointer = vcpu.pointers[slot]!;
+      const present = (pointer & Pte.P) !== 0;
+      const needed = present || this.hole.firstIndex(PAE, slot) < PAE.entries;
+      const root = present ? this.#directoryFor(ppnOf(pointer), slot) : needed ? this.#emptyDirectory(slot) : undefined;
+      roots[slot] = root && set.use(root);
+      // Hardware checks that the other bits are clear.
+      this.#memory.i32[(this.#pointers << 10) + 2 * slot] = root === undefined ? 0 : (root.mpn << 12) | Pte.P;
+    }
+  }
+
+  #loadHardwareCr3(): void {
+    assert(this.vcpu.thread.loadCr3(this.root << 12), 'hardware refuses the page-directory pointers');
+  }
+
+  /** The guest changed paging bits (`vcpu.cr0`, `vcpu.cr4` are set): PG, PE, WP, PSE, PAE or PGE. Call it also after other changes. */
   pagingChanged(): void {
     const { vcpu } = this;
     const paging = (vcpu.cr0 & Cr0.PG) !== 0;
-    const mode = (paging ? 1 : 0) | (vcpu.cr4 & (Cr4.PSE | Cr4.PGE));
+    const mode = (paging ? 1 : 0) | (vcpu.cr4 & (Cr4.PSE | Cr4.PAE | Cr4.PGE));
     // What an entry means depends on these bits: shadows made under others are of no use.
     if (mode !== this.#mode) this.retireAll();
     this.#mode = mode;
-    this.rootTable = this.set.use(paging ? this.shadowOf(ppnOf(vcpu.cr3), 'directory') : this.#identityDirectory());
+    this.format = paging ? formatOf(vcpu.cr4) : TWO_LEVEL;
+    this.roots.fill(undefined);
+    if (paging) this.#loadRoots();
+    else this.roots[0] = this.set.use(this.#identityDirectory());
+    // With PAE hardware reads what CR3 names when the bit is set, and whenever CR3 is loaded while it is.
+    if (this.format === PAE) this.#loadHardwareCr3();
     this.loadControl();
-    vcpu.thread.loadCr3(this.root << 12);
+    if (this.format !== PAE) this.#loadHardwareCr3();
     vcpu.thread.flushTlb();
     vcpu.onMappingChanged();
   }
@@ -125,7 +177,8 @@ export class ShadowMmu {
   loadControl(): void {
     const { cr0, cr4, thread } = this.vcpu;
     thread.setCr0(Cr0.PE | Cr0.PG | Cr0.WP | Cr0.ET | (cr0 & (Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.AM)));
-    thread.setCr4(Cr4.PSE | Cr4.PGE | (cr4 & (Cr4.TSD | Cr4.DE | Cr4.OSFXSR | Cr4.OSXMMEXCPT)));
+    const format = this.format === PAE ? Cr4.PAE : 0;
+    thread.setCr4(Cr4.PSE | Cr4.PGE | format | (cr4 & (Cr4.TSD | Cr4.DE | Cr4.OSFXSR | Cr4.OSXMMEXCPT)));
   }
 
   /**
@@ -138,15 +191,15 @@ export class ShadowMmu {
     if (linear >>> 0 >= this.hole.base) return;
     vcpu.thread.flushTlbPage(linear);
     vcpu.onMappingChanged(linear >>> 0);
-    const root = this.#current();
-    if (root.kind !== 'directory') return;
-    const pdi = pdeIndex(linear);
-    const { set } = this;
+    const { format, set } = this;
+    const root = this.roots[slotOf(format, linear)];
+    if (root?.kind !== 'directory') return;
+    const pdi = pdeIndex(format, linear);
     const { follower } = set;
     if (follower.isAnnounced(root.ppn)) follower.syncDirectoryEntry(vcpu, root, pdi);
     const child = set.child(root, pdi);
     if (child?.kind === 'table' && follower.isAnnounced(child.ppn))
-      follower.syncTableEntry(vcpu, child, pteIndex(linear));
+      follower.syncTableEntry(vcpu, child, pteIndex(format, linear));
   }
 
   /**
@@ -156,7 +209,7 @@ export class ShadowMmu {
   flush(global: boolean): void {
     const { vcpu } = this;
     vcpu.thread.charge(vcpu.costs.movCr3);
-    vcpu.thread.loadCr3(this.root << 12);
+    this.#loadHardwareCr3();
     if (global) vcpu.thread.flushTlb();
     vcpu.onMappingChanged();
   }
@@ -205,27 +258,28 @@ export class ShadowMmu {
    * that the guest could not tell from filled ones.
    */
   fill(fault: HiddenFault): void {
-    const { set, vcpu } = this;
+    const { format, set, vcpu } = this;
     markUsed(vcpu.physical, fault.walk, fault.write);
     const linear = fault.lpn << 12;
-    const directory = this.#current();
-    const isNew = set.child(directory, pdeIndex(linear)) === undefined;
+    const directory = this.#directoryAt(linear);
+    const isNew = set.child(directory, pdeIndex(format, linear)) === undefined;
     const table = this.#tableFor(linear, fault.walk);
-    const index = pteIndex(linear);
+    const index = pteIndex(format, linear);
     const frame = fault.ppn << 12;
-    const source = table.kind === 'table' ? vcpu.physical.peek32(fault.walk.pteAt) : frame;
+    const source = table.kind === 'table' ? readEntry(vcpu.physical, format, fault.walk.pteAt) : frame;
     set.fillLeaf(vcpu, table, index, source);
-    if (isNew) prefetchLinks(set, vcpu, directory, pdeIndex(linear));
+    if (isNew) prefetchLinks(set, vcpu, directory, pdeIndex(format, linear));
     prefetchLeaves(set, vcpu, table, index);
   }
 
   /** Machine address behind a linear one if the shadow in use already allows the access. Free, changes nothing. */
   lookup(linear: number, write: boolean, user: boolean): number | undefined {
     if (linear >>> 0 >= this.hole.base) return undefined;
-    const i32 = this.#memory.i32;
-    const pde = i32[(this.root << 10) + pdeIndex(linear)]!;
+    const { format } = this;
+    const directory = this.roots[slotOf(format, linear)];
+    const pde = directory === undefined ? 0 : directory.entry(pdeIndex(format, linear));
     if ((pde & Pte.P) === 0) return undefined;
-    const pte = i32[((pde >>> 12) << 10) + pteIndex(linear)]!;
+    const pte = this.#memory.i32[((pde >>> 12) << 10) + (pteIndex(format, linear) << (format.entryShift - 2))]!;
     const wanted = Pte.P | (write ? Pte.W : 0) | (user ? Pte.U : 0);
     if ((pde & pte & wanted) !== wanted) return undefined;
     return (pte & Pte.FRAME) | (linear & PAGE_OFFSET_MASK);
@@ -239,9 +293,8 @@ export class ShadowMmu {
     markUsed(this.vcpu.physical, fault.walk, write);
     const linear = (fault.lpn << 12) >>> 0;
     const table = this.#tableFor(linear, fault.walk);
-    const root = this.#current();
-    const index = pteIndex(linear);
-    const pdeAt = root.at(pdeIndex(linear));
+    const index = pteIndex(this.format, linear);
+    const pdeAt = this.#directoryAt(linear).at(pdeIndex(this.format, linear));
     const pteAt = table.at(index);
     const override = { linear, pdeAt, pde: this.#memory.readI32(pdeAt), pteAt, pte: table.entry(index) };
     const user = fault.walk.user ? Pte.U : 0;
@@ -271,7 +324,7 @@ export class ShadowMmu {
 
   /** One guest entry, at this guest-physical address, has changed: brings every shadow of it up to date. */
   entryChanged(entryPhysical: number): void {
-    this.set.follower.entryChanged(this.vcpu, ppnOf(entryPhysical), (entryPhysical >>> 2) & 1023);
+    this.set.follower.entryChanged(this.vcpu, ppnOf(entryPhysical), entryPhysical & 0xffc);
   }
 
   /** The guest has stored to a watched page, whether or not that changes anything. */
@@ -281,35 +334,47 @@ export class ShadowMmu {
 
   // Directories and tables.
 
-  #current(): ShadowTable {
-    assert(this.rootTable !== undefined, 'no shadow directory is loaded');
-    return this.rootTable;
+  /** The directory in use for a linear address that the guest's tables map. */
+  #directoryAt(linear: number): ShadowTable {
+    const directory = this.roots[slotOf(this.format, linear)];
+    assert(directory !== undefined, 'no shadow directory is loaded');
+    return directory;
   }
 
   /** The shadow of a guest's directory, for this vCPU, or of its page table, as this vCPU reads it: made if need be. */
   shadowOf(ppn: Ppn, level: 'directory' | 'table'): ShadowTable {
-    const { set, vcpu } = this;
-    if (level === 'directory') return this.directories.get(ppn) ?? set.makeDirectory(this, 'directory', ppn);
+    const { format, set, vcpu } = this;
+    if (level === 'directory') return this.#directoryFor(ppn, 0);
     const global = (vcpu.cr4 & Cr4.PGE) !== 0;
-    return set.table(ppn, global) ?? set.makeLeaf(vcpu, 'table', ppn, global);
+    return set.table(ppn, global, format) ?? set.makeLeaf(vcpu, 'table', ppn, global, format);
+  }
+
+  #directoryFor(ppn: Ppn, slot: number): ShadowTable {
+    return this.directoryOf(ppn, slot) ?? this.set.makeDirectory(this, 'directory', ppn, this.format, slot);
   }
 
   #identityDirectory(): ShadowTable {
-    return this.directories.get(IDENTITY) ?? this.set.makeDirectory(this, 'identityDirectory', 0 as Ppn);
+    const known = this.directories.get(IDENTITY);
+    return known ?? this.set.makeDirectory(this, 'identityDirectory', 0 as Ppn, TWO_LEVEL, 0);
+  }
+
+  /** For the register of the hole's slot, where the guest's is not present. */
+  #emptyDirectory(slot: number): ShadowTable {
+    return this.directories.get(EMPTY) ?? this.set.makeDirectory(this, 'emptyDirectory', 0 as Ppn, PAE, slot);
   }
 
   /** The leaf table that maps `linear`, made and linked if need be. */
   #tableFor(linear: number, found: MappedWalk): ShadowTable {
-    const { set, vcpu } = this;
-    const directory = this.#current();
-    const index = pdeIndex(linear);
+    const { format, set, vcpu } = this;
+    const directory = this.#directoryAt(linear);
+    const index = pdeIndex(format, linear);
     if (directory.kind === 'identityDirectory') {
       const first = (found.ppn & ~1023) as Ppn;
       const table = set.needIdentityTable(vcpu, first);
       set.link(vcpu, directory, index, table, first << 12);
       return set.use(table);
     }
-    const pde = vcpu.physical.peek32(found.pdeAt);
+    const pde = readEntry(vcpu.physical, format, found.pdeAt);
     const table = set.needChildOf(vcpu, pde, vcpu.cr4);
     set.link(vcpu, directory, index, table, pde);
     return set.use(table);
@@ -324,7 +389,7 @@ export class ShadowMmu {
   /** A directory of this vCPU's is gone. */
   forgetDirectory(directory: ShadowTable): void {
     this.directories.delete(keyOf(directory));
-    if (this.rootTable === directory) this.rootTable = undefined;
+    if (this.isLoaded(directory)) this.roots[directory.slot] = undefined;
   }
 
   /** Drops every shadow that only this vCPU uses. `pagingChanged` must follow before the guest runs again. */
@@ -369,6 +434,7 @@ export class ShadowMmu {
   destroy(): void {
     this.retireAll();
     this.hole.destroy();
+    if (this.#pointers !== undefined) this.vcpu.vm.freeMonitorPage(this.#pointers, 'tables');
     this.set.leave(this);
   }
 }

@@ -1,11 +1,15 @@
 /** Control registers, model-specific registers, descriptor-table registers and flags of the virtual CPU, with their consequences. */
 import { Attr, CR4_BUILT, Cr0, Cr4, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
+import { readPointers } from '../machine/mmu/walk.js';
 import { type Effect, NEXT } from './effect.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import { install, isNull, loadDataSegment, readDescriptor } from './guest-segments.js';
+import { usesPointers } from './table-format.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 const gp = (code = 0): GuestFault => fault(Vector.GP, code);
+
+const CPUID_PAE = 1 << 6;
 
 /** CR0 bits that the virtual processor has. */
 const CR0_BUILT = 0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
@@ -22,9 +26,12 @@ export function writeControlRegister(vcpu: VirtualCpu, register: number, value: 
       if ((paging && (value & Cr0.PE) === 0) || ((value & Cr0.NW) !== 0 && (value & Cr0.CD) === 0)) return gp();
       if ((value & Cr0.PE) === 0)
         return { kind: 'stopped', reason: 'the guest switched to real mode, which is not built' };
-      const before = vcpu.cr0;
-      vcpu.cr0 = (value & CR0_BUILT) | Cr0.ET;
-      if (((before ^ vcpu.cr0) & Cr0.PG) !== 0) vcpu.shadow.pagingChanged();
+      const cr0 = (value & CR0_BUILT) | Cr0.ET;
+      const changed = vcpu.cr0 ^ cr0;
+      const reload = (changed & (Cr0.PG | Cr0.CD | Cr0.NW)) !== 0 && usesPointers(cr0, vcpu.cr4);
+      if (reload && !loadPointers(vcpu, vcpu.cr3)) return gp();
+      vcpu.cr0 = cr0;
+      if (reload || (changed & Cr0.PG) !== 0) vcpu.shadow.pagingChanged();
       else vcpu.shadow.loadControl();
       return NEXT;
     }
@@ -32,18 +39,32 @@ export function writeControlRegister(vcpu: VirtualCpu, register: number, value: 
       vcpu.cr2 = value;
       return NEXT;
     case 3:
+      if (usesPointers(vcpu.cr0, vcpu.cr4) && !loadPointers(vcpu, value)) return gp();
       vcpu.cr3 = value;
       vcpu.shadow.loadCr3();
       return NEXT;
     default: {
-      if ((value & Cr4.PAE) !== 0) vcpu.vm.log('not built: PAE paging');
-      if ((value & ~CR4_BUILT) !== 0 || (value & Cr4.PAE) !== 0) return gp();
+      if ((value & ~CR4_BUILT) !== 0 || ((value & Cr4.PAE) !== 0 && !promisesPae(vcpu))) return gp();
+      const translation = ((vcpu.cr4 ^ value) & (Cr4.PSE | Cr4.PAE | Cr4.PGE)) !== 0;
+      if (translation && usesPointers(vcpu.cr0, value) && !loadPointers(vcpu, vcpu.cr3)) return gp();
       vcpu.cr4 = value;
       vcpu.shadow.pagingChanged();
       return NEXT;
     }
   }
 }
+
+/**
+ * Loads the page-directory-pointer registers for this CR3. False, and nothing loaded, where one is not valid: #GP(0) (SDM vol. 3,
+ * 4.4.1). Stores to their table have no effect on them, so nobody watches it.
+ */
+function loadPointers(vcpu: VirtualCpu, cr3: number): boolean {
+  vcpu.thread.charge(vcpu.costs.guestMemoryAccess);
+  return readPointers(physical => vcpu.physical.peekEntry(physical), cr3, vcpu.pointers);
+}
+
+/** The processor that this VM's guests see has PAE (CPUID leaf 1, EDX). */
+const promisesPae = ({ vm }: VirtualCpu): boolean => (vm.cpuid(1, 0)[3] & CPUID_PAE) !== 0;
 
 /** LMSW: sets the low four bits of CR0 and cannot clear PE. */
 export function loadMachineStatus(vcpu: VirtualCpu, value: number): Effect {

@@ -16,6 +16,7 @@ import type { Mpn } from '../base/pages.js';
 import type { CostName } from '../machine/costs/profile.js';
 import type { HardwareThread } from '../machine/cpu/processor.js';
 import { Attr, Flag, S, Seg } from '../machine/cpu/state.js';
+import { PDPTES } from '../machine/mmu/walk.js';
 import { CAUSE_INDEX, CAUSE_NAMES, type Cause } from '../stats/causes.js';
 import { DR7_FIXED } from './debug-registers.js';
 import { DecodedPlaces } from './decoded.js';
@@ -76,6 +77,8 @@ export class VirtualCpu {
   readonly debugRegisters = Int32Array.of(0, 0, 0, 0, 0, 0, 0, DR7_FIXED);
   /** Ring-0 stack for events from user mode where it is not read from the guest's TSS (VMI UpdateKernelStack). */
   kernelStack: { readonly ss: number; readonly esp: number } | undefined;
+  /** The page-directory-pointer registers (`loadPointers`). */
+  readonly pointers = new Int32Array(PDPTES);
   /** Keep the copies of the guest's descriptor tables current by traces (BT); VMI guests announce changes instead. */
   watchesDescriptors = true;
   /** Set by the loop: what one linear page, or any, means has changed (INVLPG; CR3, flush, paging mode). */

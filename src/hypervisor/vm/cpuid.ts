@@ -1,7 +1,7 @@
 /**
  * CPUID of the virtual processor: a Core-microarchitecture Xeon reduced to what the simulated hardware really has (SDM vol. 2,
- * CPUID; no SSE3, APIC or MTRR, no execute-disable bit). It is the same natively and under every monitor but for PAE, which the shadow
- * paging of the monitors does not know yet.
+ * CPUID; no SSE3, APIC or MTRR, no execute-disable bit). It is the same natively and under every monitor but for PAE: a VM with the VMI
+ * ROM does not have it, since the calls for page tables know two-level paging only.
  *
  * Floating-point state belongs to the hardware thread, of which every vCPU has its own, and the monitors carry CR0.TS, EM and MP to
  * hardware. One thing shows a guest where it is: the x87 instruction pointer that a kernel's own floating-point code leaves in a state
@@ -44,8 +44,8 @@ const FEATURES =
   Feature.FXSR |
   Feature.SSE |
   Feature.SSE2;
-/** What a guest of a monitor gets. */
-export const VIRTUAL_FEATURES = FEATURES & ~Feature.PAE;
+/** Where a guest may go on under VMI. */
+export const VMI_FEATURES = FEATURES & ~Feature.PAE;
 const BRAND_BYTES = 48;
 
 const word = (text: string, at: number): number =>

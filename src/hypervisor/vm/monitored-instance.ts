@@ -34,7 +34,7 @@ import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
 import { loadKernel } from './boot-image.js';
 import { MappedMemory } from './bus-memory.js';
-import { cpuidOf, VIRTUAL_FEATURES } from './cpuid.js';
+import { cpuidOf, VMI_FEATURES } from './cpuid.js';
 import {
   ADAPTER_END_PAGE,
   ADAPTER_FIRST_PAGE,
@@ -75,7 +75,8 @@ export class MonitorThread {
         isDeviceMemory: () => false,
         ring0Escapes: true,
         onUnimplemented: report => this.instance!.log(unimplementedLine(report)),
-        cpuid: cpuidOf(hardware.costs),
+        // Programs, and kernels under VMI, ask hardware, which a monitor can have answer what its guest may know.
+        cpuid: (leaf, subleaf) => this.instance!.cpuid(leaf, subleaf),
         readMsr: () => undefined,
         writeMsr: () => false,
       },
@@ -119,7 +120,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.costs = hardware.costs;
     this.counters = wiring.counters;
     this.causes = wiring.causes;
-    this.cpuid = cpuidOf(hardware.costs, VIRTUAL_FEATURES);
+    this.cpuid = wiring.vmi ? cpuidOf(hardware.costs, VMI_FEATURES) : cpuidOf(hardware.costs);
     const { context } = thread;
     this.board = new Board({
       cyclesPerSecond: hardware.costs.cyclesPerSecond,

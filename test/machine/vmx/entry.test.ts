@@ -100,7 +100,7 @@ describe('VM entry', () => {
   test.each([
     ['paging off', Field.GUEST_CR0, CR0_FIXED & 0x7fffffff, 'guest CR0'],
     ['no VMXE', Field.GUEST_CR4, 0, 'guest CR4'],
-    ['PAE', Field.GUEST_CR4, CR4_VMXE | Cr4.PAE, 'guest CR4'],
+    ['PAE and the tables of another format', Field.GUEST_CR4, CR4_VMXE | Cr4.PAE, 'guest page-directory pointers'],
     ['a linked VMCS', Field.LINK_POINTER, 0, 'VMCS link pointer'],
     ['an unusable CS', rights(CS), UNUSABLE, 'guest segment 1: unusable'],
     ['data in CS', rights(CS), 0xc093, 'guest segment 1: no code segment'],

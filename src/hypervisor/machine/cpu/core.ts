@@ -609,7 +609,7 @@ export class Core {
 
   loadCr3(value: number): boolean {
     const { s } = this;
-    if (!this.#loadPointers(s[S.CR0]!, value, s[S.CR4]!)) return false;
+    if (!this.loadPointers(s[S.CR0]!, value, s[S.CR4]!)) return false;
     s[S.CR3] = value;
     this.tlb.flushNonGlobal();
     s[FETCH_PAGE] = NO_PAGE;
@@ -620,7 +620,7 @@ export class Core {
     const { s } = this;
     const changed = s[S.CR0]! ^ value;
     const reload = (changed & (Cr0.PG | Cr0.CD | Cr0.NW)) !== 0;
-    if (reload && !this.#loadPointers(value, s[S.CR3]!, s[S.CR4]!)) return false;
+    if (reload && !this.loadPointers(value, s[S.CR3]!, s[S.CR4]!)) return false;
     s[S.CR0] = value | Cr0.ET;
     if ((changed & (Cr0.PG | Cr0.WP | Cr0.PE)) !== 0) this.flushTlb();
     return true;
@@ -630,14 +630,14 @@ export class Core {
     const { s } = this;
     const changed = s[S.CR4]! ^ value;
     const translation = (changed & (Cr4.PSE | Cr4.PAE | Cr4.PGE)) !== 0;
-    if (translation && !this.#loadPointers(s[S.CR0]!, s[S.CR3]!, value)) return false;
+    if (translation && !this.loadPointers(s[S.CR0]!, s[S.CR3]!, value)) return false;
     s[S.CR4] = value;
     if (translation) this.flushTlb();
     return true;
   }
 
   /** The page-directory-pointer registers, if these control registers want them (SDM vol. 3, 4.4.1). False where one is not valid. */
-  #loadPointers(cr0: number, cr3: number, cr4: number): boolean {
+  loadPointers(cr0: number, cr3: number, cr4: number): boolean {
     if (cr0 >= 0 || (cr4 & Cr4.PAE) === 0) return true;
     return this.walker.readPointers(cr3, this.s.subarray(S.PDPTE, S.PDPTE + PDPTES));
   }

@@ -125,21 +125,9 @@ export class PageWalker {
     return this.#map(pteAt, pte, pde & pte, access, cr0, cr4, markUsed);
   }
 
-  /**
-   * Loads the four page-directory-pointer registers from the table that CR3 names, a word each (what leads above 4 GiB leads to `NOWHERE`).
-   * False, and nothing loaded, where a present one has a reserved bit set: #GP(0) then (4.4.1).
-   */
+  /** `readPointers` from this memory. */
   readPointers(cr3: number, registers: Int32Array): boolean {
-    const at = (cr3 & -32) >>> 0;
-    const entries = Array.from(
-      { length: PDPTES },
-      (_, i) => [this.#read(at + i * 8), this.#read(at + i * 8 + 4)] as const,
-    );
-    const isBad = ([low, high]: readonly [number, number]) =>
-      (low & Pte.P) !== 0 && ((low & PDPTE_RESERVED) !== 0 || (high & PAE_HIGH_RESERVED) !== 0);
-    if (entries.some(isBad)) return false;
-    for (const [i, [low, high]] of entries.entries()) registers[i] = frameOf(low, high) | (low & Pte.P);
-    return true;
+    return readPointers(physical => this.#read(physical), cr3, registers);
   }
 
   /** Ends a walk at the entry that maps the page: `rights` are those of all levels. */
@@ -188,3 +176,17 @@ export class PageWalker {
 
 /** Physical address in an entry of 64 bits. */
 const frameOf = (low: number, high: number): number => (high === 0 ? low & -4096 : NOWHERE | 0);
+
+/**
+ * Loads the four page-directory-pointer registers from the table that CR3 names, a word each (what leads above 4 GiB leads to `NOWHERE`).
+ * `read` reads a word of physical memory. False, and nothing loaded, where a present one has a reserved bit set: #GP(0) then (4.4.1).
+ */
+export function readPointers(read: (physical: number) => number, cr3: number, registers: Int32Array): boolean {
+  const at = (cr3 & -32) >>> 0;
+  const entries = Array.from({ length: PDPTES }, (_, i) => [read(at + i * 8), read(at + i * 8 + 4)] as const);
+  const isBad = ([low, high]: readonly [number, number]) =>
+    (low & Pte.P) !== 0 && ((low & PDPTE_RESERVED) !== 0 || (high & PAE_HIGH_RESERVED) !== 0);
+  if (entries.some(isBad)) return false;
+  for (const [i, [low, high]] of entries.entries()) registers[i] = frameOf(low, high) | (low & Pte.P);
+  return true;
+}

@@ -2,7 +2,7 @@
  * The checks of VM entry (SDM vol. 3, 26.2 and 26.3.1), as far as a 32-bit processor of the first generation has something to check.
  * Each answers what is wrong, for logs and tests; undefined where nothing is.
  */
-import { Attr, Cr0, Cr4, Flag, Seg } from '../cpu/state.js';
+import { Attr, Cr0, Flag, Seg } from '../cpu/state.js';
 import {
   Blocking,
   CPU_ALLOWED,
@@ -81,7 +81,7 @@ export function hostTrouble(vmcs: Vmcs): string | undefined {
 export function guestTrouble(vmcs: Vmcs): string | undefined {
   if ((vmcs.get(Field.GUEST_CR0) & CR0_FIXED) !== (CR0_FIXED | 0)) return 'guest CR0';
   const cr4 = vmcs.get(Field.GUEST_CR4);
-  if ((cr4 & CR4_VMXE) === 0 || (cr4 & Cr4.PAE) !== 0) return 'guest CR4';
+  if ((cr4 & CR4_VMXE) === 0) return 'guest CR4';
   if (vmcs.get(Field.LINK_POINTER) !== -1 || vmcs.get(Field.LINK_POINTER + 1) !== -1) return 'VMCS link pointer';
   return segmentTrouble(vmcs) ?? tableTrouble(vmcs) ?? flagTrouble(vmcs);
 }

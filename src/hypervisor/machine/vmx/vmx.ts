@@ -138,7 +138,7 @@ export class Vmx {
     if (controls !== undefined) return this.#fail(VmError.INVALID_CONTROLS, controls);
     const host = hostTrouble(vmcs);
     if (host !== undefined) return this.#fail(VmError.INVALID_HOST_STATE, host);
-    const trouble = guestTrouble(vmcs);
+    const trouble = guestTrouble(vmcs) ?? this.#pointerTrouble();
     if (trouble !== undefined) {
       vmcs.set(Field.EXIT_REASON, ENTRY_FAILURE | ExitReason.INVALID_GUEST_STATE);
       vmcs.set(Field.EXIT_QUALIFICATION, 0);
@@ -152,6 +152,17 @@ export class Vmx {
   #fail(error: VmError, trouble: string): Entry {
     this.vmcs.set(Field.INSTRUCTION_ERROR, error);
     return { kind: 'failed', error, trouble };
+  }
+
+  /** With PAE paging an entry loads the page-directory-pointer registers from memory, if they are valid (26.3.1.6 and 26.3.2.4). */
+  #pointerTrouble(): string | undefined {
+    const { vmcs } = this;
+    const loaded = this.#cpu.loadPointers(
+      vmcs.get(Field.GUEST_CR0),
+      vmcs.get(Field.GUEST_CR3),
+      vmcs.get(Field.GUEST_CR4),
+    );
+    return loaded ? undefined : 'guest page-directory pointers';
   }
 
   #loadGuest(): void {
