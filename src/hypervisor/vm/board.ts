@@ -4,6 +4,7 @@ import { MmioBus, PortBus } from '../devices/bus.js';
 import { DeviceClock } from '../devices/clock.js';
 import type { BusMemory } from '../devices/device.js';
 import { KeyboardController } from '../devices/keyboard-controller.js';
+import { hostBridge, PCI_PORT, PCI_PORTS, PciHost } from '../devices/pci.js';
 import { Pic } from '../devices/pic.js';
 import { Pit } from '../devices/pit.js';
 import { Rtc } from '../devices/rtc.js';
@@ -46,6 +47,7 @@ export class Board {
   readonly pit: Pit;
   readonly uart: Uart;
   readonly vga = new VgaText();
+  readonly pci: PciHost;
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
   readonly memory: BusMemory;
@@ -78,6 +80,9 @@ export class Board {
     ports.claim(0x70, 2, new Rtc(clock, wiring.memoryBytes));
     ports.claim(0x80, 1, new PostCode());
     ports.claim(0x92, 1, new SystemControlA(wiring.onPower));
+    this.pci = new PciHost(wiring.onPower);
+    this.pci.add(0, 0, hostBridge());
+    ports.claim(PCI_PORT, PCI_PORTS, this.pci, 4);
     ports.claim(0x3f8, 8, this.uart);
     ports.claim(0xf4, 1, new DebugExit(wiring.onPower), 4);
     const power = new PowerPort(wiring.onPower);
