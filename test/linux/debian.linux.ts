@@ -43,7 +43,8 @@ async function boot(mode: string, flavour: Flavour): Promise<BootResult> {
   return JSON.parse(stdout) as BootResult;
 }
 
-test.each(FLAVOURS)('-%s boots, passes the self-test and switches off, everywhere alike', async flavour => {
+// One process for each kernel: two processors are used.
+test.concurrent.each(FLAVOURS)('-%s boots, passes the self-test and switches off, everywhere alike', async flavour => {
   const texts = new Map<string, string[]>();
   for (const mode of MODES) {
     const result = await boot(mode, flavour);

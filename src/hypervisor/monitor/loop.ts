@@ -64,7 +64,7 @@ export class MonitorLoop {
     this.vcpu = vcpu;
     this.technique = technique;
     this.#onVmiInit = onVmiInit;
-    this.#step = new SingleStep(vcpu);
+    this.#step = new SingleStep(vcpu, () => this.technique.afterStep?.() ?? false);
     this.#beyond = new BeyondLimits(vcpu, this.#step);
     vcpu.traces.listen('code', (ppn, offset, length) => this.technique.onCodeWritten(ppn, offset, length));
     vcpu.onMappingChanged = () => this.technique.onMappingChanged();
@@ -221,7 +221,8 @@ export class MonitorLoop {
     thread.charge(costs.vmmEntry);
     technique.settle?.();
     const fault = shadow.classify(linear, errorCode);
-    if (fault.kind !== 'true') resumeFlag(vcpu);
+    // A fault of an event's delivery repeats no instruction.
+    if (fault.kind !== 'true' && technique.atBoundary !== false) resumeFlag(vcpu);
     switch (fault.kind) {
       case 'true':
         vm.counters.trueFaults += 1;
@@ -262,6 +263,13 @@ export class MonitorLoop {
   }
 
   #stepOver(fault: RefusedFault, linear: number, cause: Cause): Outcome {
+    const event = this.technique.takeInterruptedEvent?.();
+    if (event !== undefined) {
+      // It was no instruction that hardware refused, but a store of an event's frame.
+      const delivery = deliver(this.vcpu, event);
+      this.vcpu.account(cause);
+      return delivery.kind === 'stopped' ? delivery : RESUME;
+    }
     this.technique.beginEmulation?.();
     return this.#stepped(this.#step.run(fault, linear), cause);
   }

@@ -47,11 +47,14 @@ export type StepResult =
 
 export class SingleStep {
   readonly #vcpu: VirtualCpu;
+  /** `Technique.afterStep`. */
+  readonly #afterStep: () => boolean;
   /** Holds a copy of a ROM page while an instruction stores to it in vain. */
   #scratch: Mpn | undefined;
 
-  constructor(vcpu: VirtualCpu) {
+  constructor(vcpu: VirtualCpu, afterStep: () => boolean = () => false) {
     this.#vcpu = vcpu;
+    this.#afterStep = afterStep;
   }
 
   /** `first`: the fault that hardware reported at the current EIP. */
@@ -83,8 +86,9 @@ export class SingleStep {
     let result: StepResult | undefined;
     while (result === undefined) {
       const exit = thread.step();
+      const interrupted = this.#afterStep();
       if (exit.kind === 'stepped') result = { kind: 'done' };
-      else if (exit.kind !== 'monitor' || exit.vector !== Vector.PF) result = { kind: 'exit', exit };
+      else if (exit.kind !== 'monitor' || exit.vector !== Vector.PF || interrupted) result = { kind: 'exit', exit };
       else {
         const at = thread.s[S.FAULT_LINEAR]! >>> 0;
         vm.mmioWindow.restartInstruction();

@@ -45,6 +45,11 @@ export interface Technique {
   interrupted?(): void;
   /** Has an event delivered when the guest is entered next. Where it is not said, the monitor delivers it by itself. The guest is out. */
   inject?(event: Event): Delivery;
+  /**
+   * The event whose delivery by hardware the last exit has interrupted, if there is one: it is the monitor's to deliver from now on. Takes the
+   * guest out, with EIP as `deliver` wants it.
+   */
+  takeInterruptedEvent?(): Event | undefined;
   /** An exit other than page faults, deadline and shutdown: callouts, hypercalls, exceptions, software interrupts. */
   handle(exit: Exit): Outcome;
   /** The monitor is about to carry out one instruction of the guest by software: charges what it takes to get hold of it. */
@@ -54,6 +59,11 @@ export interface Technique {
    * something. Techniques that cut segments short say it.
    */
   instruction?(): Uint8Array | undefined;
+  /**
+   * The monitor has stepped the guest by one instruction, and a trap behind it may have been delivered. True where the instruction is done
+   * and that delivery was interrupted by the exit: the technique delivers the event anew.
+   */
+  afterStep?(): boolean;
   /** A trace was hit by the instruction at the current hardware EIP (BT counts, and retranslates hot sites). */
   onTraceHit(): void;
   /** Device memory was reached by the instruction at the current hardware EIP, likewise. */

@@ -1,5 +1,6 @@
 /** The monitor under hardware assist: what exits cost, when interrupts get in, deliveries that fault, linear space without a hole. */
 import { describe, expect, it } from 'vitest';
+import type { Ppn } from '../../../src/hypervisor/base/pages.js';
 import { XEON_5160 } from '../../../src/hypervisor/machine/costs/xeon-5160.js';
 import { assemble } from '../../../src/hypervisor/machine/cpu/assemble.js';
 import { Attr, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
@@ -204,6 +205,16 @@ describe('events whose delivery faults', () => {
   });
 });
 
+it('an event whose frame goes to a watched page is delivered before anything else', () => {
+  const { test, vcpu, loop } = machine('inc ecx\nmov eax, [0x5004]\nhlt');
+  pages(test, [0x5000]);
+  vcpu.traces.watch(0x8 as Ppn, 'code');
+  expect(loop.run(1e7).kind).toBe('halted');
+  expect([test.read32(0x6000), test.thread.s[S.ECX]]).toEqual([14, 1]);
+  // The frame: error code, EIP.
+  expect([test.read32(0x8ff0), test.read32(0x8ff4)]).toEqual([0, CODE + 1]);
+});
+
 it('all of linear space is the guest’s, up to its last byte', () => {
   const { test, loop } = machine('mov dword [0xfffffffc], 0x12345678\nmov eax, [0xfc000000]\nhlt');
   test.write32(0x31000, 0x55aa55aa);
@@ -222,4 +233,67 @@ it('gives the page of its VMCS back', () => {
   const before = test.monitorPages.size;
   technique.destroy();
   expect(test.monitorPages.size).toBe(before - 1);
+});
+
+describe('a kernel that debugs itself', () => {
+  /** Appends EIP, DR6 and EFLAGS of the frame to a list at 0x6200 whose end is at 0x6100, then clears DR6 and returns with RF set. */
+  const DEBUG_HANDLER = `push eax
+    push edi
+    mov edi, [0x6100]
+    mov eax, [esp+8]
+    mov [edi], eax
+    mov eax, dr6
+    mov [edi+4], eax
+    mov eax, [esp+16]
+    mov [edi+8], eax
+    xor eax, eax
+    mov dr6, eax
+    add dword [0x6100], 12
+    pop edi
+    pop eax
+    or dword [esp+8], 0x10000
+    iretd`;
+  const debugged = (source: string) => {
+    const made = machine(source);
+    const { test } = made;
+    test.write(HANDLERS + 64, assemble(HANDLERS + 64, DEBUG_HANDLER).bytes);
+    test.write32(0x6100, 0x6200);
+    // Nothing is in the shadow yet: each page is a hidden fault the first time, those of the IDT and of the GDT, too.
+    pages(test, []);
+    made.vcpu.traces.watch(0x12 as Ppn, 'code');
+    expect(made.loop.run(1e7).kind).toBe('halted');
+    const records = [];
+    for (let at = 0x6200; at < test.read32(0x6100); at += 12)
+      records.push([0, 4, 8].map(offset => test.read32(at + offset) >>> 0));
+    return records;
+  };
+  const TF = 0x100;
+  const BS = 0xffff4ff0;
+  const HIT_0 = 0xffff0ff1;
+
+  it('steps over a store that the monitor carries out, though the delivery of its trap faults', () => {
+    // A watched page, then device memory: the monitor steps these. The first trap of all finds neither gate nor descriptor in the shadow.
+    const records = debugged(`pushf
+      or dword [esp], 0x100
+      popf
+      mov dword [0x12004], 0x1234
+      nop
+      mov dword [0xd0000], 5
+      nop
+      hlt`);
+    const behindPopf = CODE + 1 + 7 + 1;
+    expect(records).toEqual([10, 11, 21, 22].map(bytes => [behindPopf + bytes, BS, TF | 2]));
+  });
+
+  it('meets a breakpoint with RF clear in the frame, though the delivery faults', () => {
+    const records = debugged(`mov eax, there
+      mov dr0, eax
+      mov eax, 0x402
+      mov dr7, eax
+      nop
+ there: inc edi
+      hlt`);
+    const there = CODE + 5 + 3 + 5 + 3 + 1;
+    expect(records).toEqual([[there, HIT_0, 2]]);
+  });
 });

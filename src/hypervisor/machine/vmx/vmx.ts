@@ -271,6 +271,13 @@ export class Vmx {
     }
   }
 
+  /** The event whose delivery was interrupted while software stepped the guest without leaving it; null for none. Forgets it. */
+  takeVectoring(): Core['vectoring'] {
+    const { vectoring } = this.#cpu;
+    this.#cpu.vectoring = null;
+    return vectoring;
+  }
+
   /** The event whose delivery led to the exit (27.2.3). */
   #recordVectoring(): void {
     const { vmcs } = this;

@@ -208,6 +208,27 @@ export class HvTechnique implements Technique {
     };
   }
 
+  takeInterruptedEvent(): Event | undefined {
+    const event = this.#injection;
+    if (event === undefined) return undefined;
+    this.#injection = undefined;
+    this.capture();
+    const { vector, type, errorCode, instructionBytes } = event;
+    if (type === InterruptionType.EXTERNAL) return { kind: 'external', vector };
+    if (instructionBytes === 0) return { kind: 'exception', vector, errorCode };
+    const { vcpu } = this;
+    vcpu.eip = (vcpu.eip + instructionBytes) >>> 0;
+    return { kind: 'software', vector, instructionBytes };
+  }
+
+  afterStep(): boolean {
+    this.#mirror();
+    const event = this.#vcpu.thread.vmx.takeVectoring();
+    if (event === null) return false;
+    this.#injection = event;
+    return true;
+  }
+
   /** What the loop asks about a guest that is in: may it be interrupted? */
   #mirror(): void {
     const { vcpu } = this;
