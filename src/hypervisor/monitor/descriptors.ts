@@ -342,11 +342,8 @@ export class Descriptors {
    */
   read(selector: number): GuestDescriptor | GuestFault | undefined {
     const vcpu = this.#vcpu;
-    const local = (selector & 4) !== 0;
-    if (local && (vcpu.attr(Seg.LDTR) & Attr.P) === 0) return undefined;
-    const limit = local ? vcpu.limit(Seg.LDTR) : vcpu.gdtLimit >>> 0;
-    if ((selector | 7) > limit) return undefined;
-    const at = (this.#guestBase(local ? 'ldt' : 'gdt') + (selector & ~7)) >>> 0;
+    const at = this.#locate(selector);
+    if (at === undefined) return undefined;
     const low = vcpu.memory.read(at, 4, false);
     if (isFault(low)) return low;
     const high = vcpu.memory.read((at + 4) >>> 0, 4, false);
@@ -355,14 +352,21 @@ export class Descriptors {
     return { base: parts.base, limit: parts.limit, attr: parts.attr, low: low | 0, high: high | 0, at };
   }
 
-  /** As `read`, but as the monitor looks for itself: without accessed bits in the guest's page tables. Undefined where none can be read. */
-  peek(selector: number): SegmentParts | undefined {
+  /** Where the guest has the descriptor of a selector; undefined beyond its table. */
+  #locate(selector: number): number | undefined {
     const vcpu = this.#vcpu;
     const local = (selector & 4) !== 0;
     if (local && (vcpu.attr(Seg.LDTR) & Attr.P) === 0) return undefined;
     const limit = local ? vcpu.limit(Seg.LDTR) : vcpu.gdtLimit >>> 0;
     if ((selector | 7) > limit) return undefined;
-    const at = (this.#guestBase(local ? 'ldt' : 'gdt') + (selector & ~7)) >>> 0;
+    return (this.#guestBase(local ? 'ldt' : 'gdt') + (selector & ~7)) >>> 0;
+  }
+
+  /** As `read`, but as the monitor looks for itself: without accessed bits in the guest's page tables. Undefined where none can be read. */
+  peek(selector: number): SegmentParts | undefined {
+    const vcpu = this.#vcpu;
+    const at = this.#locate(selector);
+    if (at === undefined) return undefined;
     vcpu.thread.charge(2 * vcpu.costs.guestMemoryAccess);
     return unpackDescriptor(this.#peek(at), this.#peek((at + 4) >>> 0));
   }

@@ -160,6 +160,28 @@ describe('mappings under the hole', () => {
     expect(user.native.registers[3]).toBe(5);
   });
 
+  test('a site that was adapted, too', () => {
+    // Four stores to a watched page (the table of low memory), then one to each kind of place up there.
+    const { counters } = compare(
+      guest(
+        `${PAGING}
+        mov esi, targets
+        xor ecx, ecx
+ next:  mov edi, [esi+ecx*4]
+        mov eax, [edi]
+        mov [edi], eax
+        inc ecx
+        cmp ecx, 10
+        jb next
+        hlt
+ targets: dd ${LOW_TABLE + 0x3c0}, ${LOW_TABLE + 0x3c4}, ${LOW_TABLE + 0x3c8}, ${LOW_TABLE + 0x3cc}, ${LOW_TABLE + 0x3d0}
+        dd ${LOW_TABLE + 0x3d4}, 0xfffffff0, 0xfffffff4, ${LOW_TABLE + 0x3d8}, 0xffffd000`,
+        WITH_HANDLER,
+      ),
+    );
+    expect(counters.tcAdapted).toBeGreaterThan(0);
+  });
+
   test('a page table under the hole: what the store changes is followed', () => {
     // The page before the last one is the table of the top itself, mapped writable; its entry for FFFFC000 changes twice.
     const { native } = compare(

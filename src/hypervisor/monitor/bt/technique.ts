@@ -204,7 +204,9 @@ export class BtTechnique implements Technique {
     if (!vcpu.inHardware) return undefined;
     if (vcpu.cpl === 3 || this.#stepped.isInside) return fetchHere(vcpu);
     const site = this.#site();
-    return site?.guestClass === 'ident' || this.#overrideAt !== undefined ? site?.bytes : undefined;
+    // Behind the call of its routine an adapted site has its plain copy, for what the routine does not do.
+    const isPlain = site?.guestClass === 'ident' || site?.guestClass === 'adapted';
+    return isPlain || this.#overrideAt !== undefined ? site?.bytes : undefined;
   }
 
   onTraceHit(): void {
