@@ -28,6 +28,18 @@ function kernelPackage(flavour: Flavour): string {
   return name.endsWith(':i386') ? name : `${name}:i386`;
 }
 
+/**
+ * One archive of several that cannot be read (a mirror in the middle of an update) is no obstacle: the package may be in another. If it
+ * is not, the download says so.
+ */
+function updateIndexes(): void {
+  try {
+    asRoot('apt-get', ['update', '-qq', '-o', 'Acquire::Retries=3']);
+  } catch (error) {
+    process.stderr.write(`apt-get update: ${error instanceof Error ? error.message : error}\n`);
+  }
+}
+
 /** Contents of a package in a folder of the cache, which appears as a whole or not at all. */
 function unpacked(folder: string, packageName: () => string): string {
   const at = join(cache(), folder);
@@ -35,7 +47,7 @@ function unpacked(folder: string, packageName: () => string): string {
   mkdirSync(cache(), { recursive: true });
   if (!run('dpkg', ['--print-foreign-architectures']).split('\n').includes('i386')) {
     asRoot('dpkg', ['--add-architecture', 'i386']);
-    asRoot('apt-get', ['update', '-qq']);
+    updateIndexes();
   }
   const scratch = mkdtempSync(join(cache(), 'download-'));
   try {
