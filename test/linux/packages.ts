@@ -79,3 +79,12 @@ export const busybox = (): Uint8Array =>
       'bin/busybox',
     ),
   );
+
+/** BIOS and VGA BIOS for other machines. */
+export function seaBios(): { readonly bios: string; readonly vgaBios: string } {
+  const at = join(
+    unpacked('seabios', () => 'seabios'),
+    'usr/share/seabios',
+  );
+  return { bios: join(at, 'bios-256k.bin'), vgaBios: join(at, 'vgabios-stdvga.bin') };
+}
