@@ -1,7 +1,6 @@
 /**
- * The columns of the screens with a row for each VM, declared once: heading, width, help, cell, sort order and the order in which columns leave
- * when the terminal is narrow. Titles and meanings are esxtop 3.5's; MODE, GUEST, SHADOW, TC and the timer screen are ours.
- * A column exists only where samples hold its figure: no balloon and no swap yet, hence no MCTLSZ, SWCUR and OVHDUW.
+ * What a column is: heading, width, help, cell, sort order, when it leaves a narrow terminal, and the counter that it is in batch files.
+ * The screens' own are in `screens.ts`; here are the kinds of columns and those that several screens have.
  */
 import type { Mode, VmSample } from '../hypervisor/index.js';
 import { decimal, printable } from './format.js';
@@ -26,15 +25,56 @@ export interface Column<R = Row, S = VmRow> {
   /** Rows sort by falling figure, or by rising one when `rising`; without it the column does not sort. */
   readonly sort?: (row: S) => number;
   readonly rising?: true;
+  /** The same figure in batch files; without it the column is a text, or a name. */
+  readonly counter?: BatchCounter<R>;
   /** True when experienced eyes would stop at this cell (thresholds of the well-known esxtop cards). */
   readonly alarm?: (row: R) => boolean;
 }
 
+/** A figure of batch files. */
+export interface BatchCounter<R> {
+  /** esxtop's name, or one of ours in its manner. */
+  readonly name: string;
+  /** Rates and percentages have two decimals; counts and sizes are whole. */
+  readonly places: 0 | 2;
+  readonly of: (row: R) => number;
+  /** Of VMs, not of their worlds. */
+  readonly vmOnly?: true;
+}
+
+/**
+ * What `f` and `o` choose and move, as in esxtop: columns that come and go together under one letter, which is the field's place in its
+ * screen's list. A field without columns keeps its letter for esxtop's; the host has nothing of the kind.
+ */
+export interface Field<C = Column> {
+  readonly title: string;
+  readonly help: string;
+  readonly columns: readonly C[];
+  /** Shown before anybody chooses. */
+  readonly shown: boolean;
+}
+
+export const field = <C>(title: string, help: string, columns: readonly C[], shown = true): Field<C> => ({
+  title,
+  help,
+  columns,
+  shown,
+});
+
+/** A field of esxtop's that this host has nothing to show in. */
+export const noField = (title: string, help: string): Field<never> => ({ title, help, columns: [], shown: false });
+
+/** A field of one column, in the column's words. */
+export const ownField = <C extends { readonly title: string; readonly help: string }>(column: C): Field<C> =>
+  field(column.title, column.help, [column]);
+
 export const PERCENT_WIDTH = 7;
 
-function share(
+/** A share of the time between two samples. */
+export function share(
   id: keyof CpuShares,
   title: string,
+  counter: string,
   keep: number,
   help: string,
   alarm?: (percent: number) => boolean,
@@ -47,6 +87,7 @@ function share(
     help,
     cell: row => decimal(row.cpu[id], PERCENT_WIDTH - 1),
     sort: row => row.cpu[id],
+    counter: { name: counter, places: 2, of: row => row.cpu[id] },
     ...(alarm ? { alarm: (row: Row) => row.kind === 'world' && alarm(row.cpu[id]) } : {}),
   };
 }
@@ -64,13 +105,13 @@ export function modeText({ vm }: { readonly vm: VmSample }): string {
   return same ? MODE_LABELS[vm.mode] : `${MODE_LABELS[vm.mode]}*`;
 }
 
-function guestText(row: Row): string {
+export function guestText(row: Row): string {
   if (row.kind === 'vm') return printable(row.vm.guestState);
   const { state, pcpu } = row.world;
   return state === 'run' && pcpu !== undefined ? `run cpu${pcpu}` : state;
 }
 
-const GID: Column = {
+export const GID: Column = {
   id: 'gid',
   title: 'GID',
   width: 5,
@@ -81,7 +122,7 @@ const GID: Column = {
   rising: true,
 };
 
-const NAME: Column = {
+export const NAME: Column = {
   id: 'name',
   title: 'NAME',
   width: 17,
@@ -92,7 +133,7 @@ const NAME: Column = {
   cell: row => printable(row.kind === 'vm' ? row.vm.name : ` ${row.world.name.split(':')[0]}`),
 };
 
-const MODE: Column = {
+export const MODE: Column = {
   id: 'mode',
   title: 'MODE',
   width: 9,
@@ -102,159 +143,48 @@ const MODE: Column = {
   cell: row => (row.kind === 'vm' ? modeText(row) : ''),
 };
 
-export const CPU_COLUMNS: readonly Column[] = [
-  {
-    id: 'id',
-    title: 'ID',
-    width: 6,
-    keep: 20,
-    help: 'world id; the group id on the row of a VM',
-    cell: row => String(row.kind === 'vm' ? row.vm.gid : row.world.id),
-  },
-  GID,
-  NAME,
-  {
-    id: 'nwld',
-    title: 'NWLD',
-    width: 5,
-    keep: 30,
-    help: 'worlds in the row',
-    cell: row => String(row.kind === 'vm' ? row.vm.worlds.filter(world => world.state !== 'off').length : 1),
-  },
-  share('used', '%USED', 110, 'processor time charged'),
-  share('run', '%RUN', 80, 'scheduled on a pCPU'),
-  share('sys', '%SYS', 70, 'vmkernel work on its behalf'),
-  share('wait', '%WAIT', 50, 'blocked, %IDLE included'),
-  share('ready', '%RDY', 90, 'runnable, but no pCPU is free', percent => percent >= 10),
-  share('idle', '%IDLE', 55, 'the vCPU halted, nothing to do'),
-  share('overlap', '%OVRLP', 15, 'scheduled while the vmkernel worked for others'),
-  share('costop', '%CSTP', 14, 'held back for a sibling vCPU', percent => percent >= 3),
-  share('maxLimited', '%MLMTD', 16, 'held back by its limit; part of %RDY', percent => percent > 0),
-  MODE,
-  {
-    id: 'guest',
-    title: 'GUEST',
-    // The longest program name: the columns do not move when a program starts.
-    width: 13,
-    textWidthMin: 13,
-    keep: 105,
-    help: 'booting, idle, the running program, off, crashed; state of a world',
-    cell: guestText,
-    alarm: row => row.vm.power === 'crashed',
-  },
-];
-
-/** Megabytes of `kb`, with two decimals as esxtop does. */
-function size(id: string, title: string, keep: number, help: string, kb: (row: VmRow) => number): Column<VmRow> {
-  return { id, title, width: 9, keep, help, cell: row => decimal(kb(row) / 1024, 8), sort: kb };
-}
-
-export const MEMORY_COLUMNS: readonly Column<VmRow>[] = [
-  GID,
-  NAME,
-  size('memsz', 'MEMSZ', 110, 'configured size, MB', row => row.vm.memory.sizeKb),
-  size('grant', 'GRANT', 100, 'guest memory backed so far, MB', row => row.vm.memory.grantedKb),
-  size('sztgt', 'SZTGT', 50, 'what the vmkernel wants it to have, MB', row => row.vm.memory.targetKb),
-  size('tchd', 'TCHD', 70, 'touched lately, MB', row => row.vm.memory.touchedKb),
-  {
-    id: 'actv',
-    title: '%ACTV',
-    width: PERCENT_WIDTH,
-    keep: 55,
-    help: 'share of MEMSZ touched lately',
-    cell: row => decimal(activePercent(row), PERCENT_WIDTH - 1),
-    sort: activePercent,
-  },
-  size('ovhd', 'OVHD', 90, 'the monitor’s own memory for it, MB', row => row.vm.memory.overheadKb),
-  size('ovhdmax', 'OVHDMAX', 60, 'overhead reserved for it, MB', row => row.vm.memory.overheadMaxKb),
-  size('shadow', 'SHADOW', 80, 'of OVHD: shadow page tables, MB', row => row.vm.memory.shadowKb),
-  size('tc', 'TC', 75, 'of OVHD: translation cache and its maps, MB', row => row.vm.memory.tcKb),
-];
-
-function activePercent({ vm }: VmRow): number {
-  return vm.memory.sizeKb > 0 ? (100 * vm.memory.touchedKb) / vm.memory.sizeKb : 0;
-}
-
-export const TIMER_COLUMNS: readonly Column<VmRow>[] = [
-  GID,
-  NAME,
-  MODE,
-  {
-    id: 'source',
-    title: 'SOURCE',
-    width: 10,
-    keep: 100,
-    help: 'what ticks: pit, vmi-alarm, none',
-    textWidthMin: 8,
-    cell: row => printable(row.vm.timer.source),
-  },
-  {
-    id: 'requested',
-    title: 'REQ/s',
-    width: 8,
-    keep: 90,
-    help: 'interrupts the guest asked for, per second; 0 while stopped',
-    cell: row => decimal(row.vm.timer.requestedHz, 7, 1),
-    sort: row => row.vm.timer.requestedHz,
-  },
-  {
-    id: 'delivered',
-    title: 'DLVD/s',
-    width: 8,
-    keep: 95,
-    help: 'timer interrupts delivered, per second',
-    cell: row => decimal(row.timer.deliveredPerSecond, 7, 1),
-    sort: row => row.timer.deliveredPerSecond,
-  },
-  {
-    id: 'backlog',
-    title: 'BACKLOG',
-    width: 8,
-    keep: 80,
-    help: 'ticks owed and not delivered yet',
-    cell: row => decimal(row.vm.timer.backlog, 7, 0),
-    sort: row => row.vm.timer.backlog,
-  },
-  {
-    id: 'lag',
-    title: 'LAG(ms)',
+/** Megabytes of `kb`, with two decimals as esxtop does; whole ones in batch files, again as there, or kilobytes where that says nothing. */
+export function size(
+  id: string,
+  title: string,
+  counter: string,
+  keep: number,
+  help: string,
+  kb: (row: VmRow) => number,
+): Column<VmRow> {
+  const of = counter.endsWith(' KBytes') ? kb : (row: VmRow) => kb(row) / 1024;
+  return {
+    id,
+    title,
     width: 9,
-    keep: 75,
-    help: 'how far the guest’s tick count is behind real time',
-    cell: row => decimal(row.timer.lagMs, 8),
-    sort: row => row.timer.lagMs,
-  },
-  {
-    id: 'stolen',
-    title: 'STOLEN(ms)',
-    width: 11,
-    keep: 40,
-    help: 'time stolen from the guest since the last update',
-    cell: row => decimal(row.timer.stolenMs, 10),
-  },
-  {
-    id: 'stolenShare',
-    title: '%STLN',
-    width: PERCENT_WIDTH,
-    keep: 70,
-    help: 'stolen time in percent',
-    cell: row => decimal(row.timer.stolenPercent, PERCENT_WIDTH - 1),
-    sort: row => row.timer.stolenPercent,
-  },
-  {
-    id: 'wake',
-    title: 'WAKE/s',
-    width: 8,
-    keep: 65,
-    help: 'wake-ups from halt, per second',
-    cell: row => decimal(row.timer.wakeupsPerSecond, 7, 1),
-    sort: row => row.timer.wakeupsPerSecond,
-  },
-];
+    keep,
+    help,
+    cell: row => decimal(kb(row) / 1024, 8),
+    sort: kb,
+    counter: { name: counter, places: 0, of },
+  };
+}
 
-/** The screens of VMs. Only the CPU screen shows worlds, as in esxtop; its rows may be of either kind. */
-export const SCREENS = {
-  cpu: { title: 'CPU', columns: CPU_COLUMNS, sort: 'gid' },
-  memory: { title: 'memory', columns: MEMORY_COLUMNS as readonly Column[], sort: 'gid' },
-  timer: { title: 'timer', columns: TIMER_COLUMNS as readonly Column[], sort: 'gid' },
-} as const satisfies Record<VmScreenId, { title: string; columns: readonly Column[]; sort: string }>;
+/** A figure with as many decimals on the screen as `places`; a rate has two in batch files, a count none. */
+export function figure<R extends Row>(
+  id: string,
+  title: string,
+  width: number,
+  places: number,
+  counter: string,
+  keep: number,
+  help: string,
+  of: (row: R) => number,
+): Column<R, R> {
+  const rate = /\/sec$|%|MilliSec/.test(counter);
+  return {
+    id,
+    title,
+    width,
+    keep,
+    help,
+    cell: row => decimal(of(row), width - 1, places),
+    sort: of,
+    counter: { name: counter, places: rate ? 2 : 0, of },
+  };
+}

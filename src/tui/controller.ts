@@ -7,7 +7,7 @@ import { type Desk, openPowerMenu, openRunMenu, parseDelay, toggleVmi } from './
 import { parsePlace, untranslated } from './code.js';
 import { CodeWatch } from './code-watch.js';
 import { modeText } from './columns.js';
-import { fieldsOf, toggleField } from './fields.js';
+import { fieldsOf, moveField, toggleField } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
@@ -247,7 +247,7 @@ export class ConsoleController implements Desk {
         this.#helpKey(key);
         break;
       case 'fields':
-        this.#fieldKey(key);
+        this.#fieldKey(dialog.what, key);
         break;
       case 'attach':
         if (key.name === DETACH_KEY) this.#dialog(undefined);
@@ -267,14 +267,15 @@ export class ConsoleController implements Desk {
     this.#dialog(step === undefined ? undefined : { kind: 'help', top: this.#scrolled(step) });
   }
 
-  #fieldKey({ name }: Key): void {
-    const hidden = toggleField(this.#state.screen, name, this.#state.hidden);
-    if (hidden === undefined) this.#dialog(undefined);
-    else this.#set({ hidden });
+  #fieldKey(what: 'toggle' | 'move', { name }: Key): void {
+    const { screen, fields } = this.#state;
+    const order = what === 'toggle' ? toggleField(screen, name, fields[screen]) : moveField(name, fields[screen]);
+    if (order === undefined) this.#dialog(undefined);
+    else this.#set({ fields: { ...fields, [screen]: order } });
   }
 
-  #askFields(): void {
-    if (fieldsOf(this.#state.screen).length > 0) this.#dialog({ kind: 'fields' });
+  #askFields(what: 'toggle' | 'move'): void {
+    if (fieldsOf(this.#state.screen).length > 0) this.#dialog({ kind: 'fields', what });
     else this.say('the columns of this screen are not to be chosen');
   }
 
@@ -389,7 +390,8 @@ export class ConsoleController implements Desk {
     },
     'sort.balloon': () => this.say('MCTLSZ: no guest has a balloon driver yet, so there is nothing to sort by'),
     delay: () => this.#askDelay(),
-    fields: () => this.#askFields(),
+    fields: () => this.#askFields('toggle'),
+    order: () => this.#askFields('move'),
     refresh: () => this.#session.refresh(),
     redraw: () => this.#options.redraw(),
     help: () => this.#dialog({ kind: 'help', top: 0 }),

@@ -101,6 +101,7 @@ function countColumn(
   keep: number,
   help: string,
   places: number,
+  counter: string,
   figure: (figures: CauseFigures) => number | undefined,
 ): Column<CauseFigures, CauseFigures> {
   return {
@@ -114,11 +115,17 @@ function countColumn(
       return value === undefined ? NO_FIGURE : decimal(value, width - 1, places);
     },
     sort: figures => figure(figures) ?? -1,
+    // An average over no event is zero in batch files, as esxtop writes it.
+    counter: {
+      name: counter,
+      places: /^(?:Events|Cycles)$/.test(counter) ? 0 : 2,
+      of: figures => figure(figures) ?? 0,
+    },
   };
 }
 
 export const EXITS_COLUMNS: readonly Column<CauseFigures, CauseFigures>[] = [
-  countColumn('events', 'EVENTS', 11, 90, 'events since power-on, or since z', 0, ({ events }) => events),
+  countColumn('events', 'EVENTS', 11, 90, 'events since power-on, or since z', 0, 'Events', ({ events }) => events),
   countColumn(
     'rate',
     'EVT/s',
@@ -126,13 +133,23 @@ export const EXITS_COLUMNS: readonly Column<CauseFigures, CauseFigures>[] = [
     70,
     'events per second between the last two updates',
     1,
+    'Events/sec',
     ({ eventsPerSecond }) => eventsPerSecond,
   ),
-  countColumn('cycles', 'CYCLES', 15, 60, 'cycles since power-on, or since z', 0, ({ cycles }) => cycles),
-  countColumn('cost', 'CYC/EVT', 9, 100, 'cycles per event', 1, ({ cycles, events }) =>
+  countColumn('cycles', 'CYCLES', 15, 60, 'cycles since power-on, or since z', 0, 'Cycles', ({ cycles }) => cycles),
+  countColumn('cost', 'CYC/EVT', 9, 100, 'cycles per event', 1, 'Average Cycles/Event', ({ cycles, events }) =>
     events ? cycles / events : undefined,
   ),
-  countColumn('share', '%TIME', PERCENT_WIDTH, 110, 'share of all cycles of the VM', 2, ({ percent }) => percent),
+  countColumn(
+    'share',
+    '%TIME',
+    PERCENT_WIDTH,
+    110,
+    'share of all cycles of the VM',
+    2,
+    '% Time',
+    ({ percent }) => percent,
+  ),
   countColumn(
     'now',
     '%NOW',
@@ -140,6 +157,7 @@ export const EXITS_COLUMNS: readonly Column<CauseFigures, CauseFigures>[] = [
     50,
     'the same between the last two updates',
     2,
+    '% Time Now',
     ({ percentNow }) => percentNow,
   ),
 ];

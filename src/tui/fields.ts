@@ -1,60 +1,93 @@
-/** Which columns a screen shows, and the dialog that changes it, as in esxtop: a letter for each field, upper case while it is shown. */
-import { SCREENS, type ScreenId } from './columns.js';
+/**
+ * Which columns a screen shows and in what order, and the dialogs that change it, as in esxtop. A screen's order is a string with the letter
+ * of each of its fields: upper case while the field is shown. It is also a line of the configuration file.
+ */
+import { type Field, ownField, type ScreenId } from './columns.js';
 import { EXITS_COLUMNS } from './exits.js';
+import { SCREENS } from './screens.js';
 
-export interface Field {
-  readonly id: string;
-  readonly title: string;
-  readonly help: string;
-}
+export const EXITS_FIELDS = EXITS_COLUMNS.map(ownField);
+
+/** What the functions here need to know of a field. */
+type AnyField = Field<{ readonly id: string }>;
 
 /** The fields of a screen in the order of their letters; none where the columns are not to be chosen. */
-export function fieldsOf(screen: ScreenId): readonly Field[] {
+export function fieldsOf(screen: ScreenId): readonly AnyField[] {
   switch (screen) {
     case 'exits':
-      return EXITS_COLUMNS;
+      return EXITS_FIELDS;
     case 'code':
       return [];
     default:
-      return SCREENS[screen].columns;
+      return SCREENS[screen].fields;
   }
 }
 
-/** Fields that are hidden, as `screen.id`. */
-export type HiddenFields = ReadonlySet<string>;
-const keyOf = (screen: ScreenId, { id }: Pick<Field, 'id'>): string => `${screen}.${id}`;
+export type FieldOrders = Readonly<Record<ScreenId, string>>;
 
-export const shownFields = <F extends Pick<Field, 'id'>>(
-  screen: ScreenId,
-  fields: readonly F[],
-  hidden: HiddenFields,
-): F[] => fields.filter(field => !hidden.has(keyOf(screen, field)));
-
-/** With the field of the letter turned on or off; undefined where the letter is none. The last field stays. */
-export function toggleField(screen: ScreenId, letter: string, hidden: HiddenFields): HiddenFields | undefined {
-  const fields = fieldsOf(screen);
-  const field = letter.length === 1 ? fields[letter.toLowerCase().charCodeAt(0) - FIRST_LETTER] : undefined;
-  if (field === undefined) return undefined;
-  const changed = new Set(hidden);
-  if (!changed.delete(keyOf(screen, field)) && shownFields(screen, fields, hidden).length > 1) {
-    changed.add(keyOf(screen, field));
-  }
-  return changed;
-}
 const FIRST_LETTER = 'a'.charCodeAt(0);
+const letterOf = (index: number): string => String.fromCharCode(FIRST_LETTER + index);
+const indexOf = (letter: string): number => letter.toLowerCase().charCodeAt(0) - FIRST_LETTER;
+const isShown = (letter: string): boolean => letter !== letter.toLowerCase();
 
-/** The dialog, and the line that asks. */
-export function fieldLines(screen: ScreenId, hidden: HiddenFields): { lines: string[]; prompt: string } {
-  const fields = fieldsOf(screen).map((field, index) => {
-    const letter = String.fromCharCode(FIRST_LETTER + index);
-    return { ...field, letter, shown: !hidden.has(keyOf(screen, field)) };
+/** The order before anybody chooses. */
+export const defaultOrder = (screen: ScreenId): string =>
+  fieldsOf(screen)
+    .map(({ shown }, index) => (shown ? letterOf(index).toUpperCase() : letterOf(index)))
+    .join('');
+
+/** Is `order` one of the screen: each letter of its fields once? */
+export const isOrder = (screen: ScreenId, order: string): boolean =>
+  [...order.toLowerCase()].sort().join('') === defaultOrder(screen).toLowerCase();
+
+/** What is shown of a screen's fields, in its order. */
+export const shownColumns = <C>(fields: readonly Field<C>[], order: string): C[] =>
+  [...order].filter(isShown).flatMap(letter => fields[indexOf(letter)]?.columns ?? []);
+
+const positionOf = (letter: string, order: string): number =>
+  letter.length === 1 ? order.toLowerCase().indexOf(letter.toLowerCase()) : -1;
+
+/**
+ * With the field of the letter turned on or off; undefined where the letter is none. The last field with columns stays, and one without has
+ * nothing to turn on.
+ */
+export function toggleField(screen: ScreenId, letter: string, order: string): string | undefined {
+  const at = positionOf(letter, order);
+  if (at < 0) return undefined;
+  const fields = fieldsOf(screen);
+  if (fields[indexOf(letter)]!.columns.length === 0) return order;
+  const was = order[at]!;
+  const changed = order.slice(0, at) + (isShown(was) ? was.toLowerCase() : was.toUpperCase()) + order.slice(at + 1);
+  return shownColumns(fields, changed).length > 0 ? changed : order;
+}
+
+/** With the field of the letter one place to the left (upper case) or to the right; undefined where the letter is none. */
+export function moveField(letter: string, order: string): string | undefined {
+  const at = positionOf(letter, order);
+  if (at < 0) return undefined;
+  const to = isShown(letter) ? at - 1 : at + 1;
+  if (to < 0 || to >= order.length) return order;
+  const letters = [...order];
+  [letters[at], letters[to]] = [letters[to]!, letters[at]!];
+  return letters.join('');
+}
+
+/** The dialogs, and the line that asks. */
+export function fieldLines(
+  screen: ScreenId,
+  order: string,
+  what: 'toggle' | 'move',
+): { lines: string[]; prompt: string } {
+  const fields = fieldsOf(screen);
+  const rows = [...order].map(letter => {
+    const { title, help, columns } = fields[indexOf(letter)]!;
+    const none = columns.length === 0 ? ' (not on this host)' : '';
+    return `${isShown(letter) ? '*' : ' '} ${letter.toUpperCase()}:  ${title} = ${help}${none}`;
   });
-  const order = fields.map(({ letter, shown }) => (shown ? letter.toUpperCase() : letter)).join('');
-  const rows = fields.map(
-    ({ letter, shown, title, help }) => `${shown ? '*' : ' '} ${letter.toUpperCase()}:  ${title} = ${help}`,
-  );
-  return {
-    lines: [`Current Field order: ${order}`, '', ...rows],
-    prompt: `Toggle fields with a-${fields.at(-1)?.letter ?? 'a'}, any other key to return: `,
+  const last = letterOf(Math.max(0, fields.length - 1));
+  const prompts = {
+    toggle: `Toggle fields with a-${last}, any other key to return: `,
+    move: `Upper case letter moves a field left, lower case right, any other key to return: `,
   };
+  return { lines: [`Current Field order: ${order}`, '', ...rows], prompt: prompts[what] };
 }

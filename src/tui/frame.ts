@@ -4,16 +4,17 @@
  */
 import type { CodeAnswer, EngineState, Sample, VmSample } from '../hypervisor/index.js';
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
-import { modeText, SCREENS, type VmScreenId } from './columns.js';
+import { modeText, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
-import { EXITS_COLUMNS, type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
-import { fieldLines, shownFields } from './fields.js';
+import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
+import { EXITS_FIELDS, fieldLines, shownColumns } from './fields.js';
 import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
 import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
 import { footerLine } from './keys.js';
 import { vmGroups } from './rows.js';
+import { SCREENS } from './screens.js';
 import type { CodeSymbol } from './session.js';
 import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
 import { headingLine, placeColumns, rowLine, screenRows } from './table.js';
@@ -83,7 +84,7 @@ export function buildFrame(input: FrameInput): Frame {
     case 'help':
       return helpFrame(input, state.dialog.top);
     case 'fields':
-      return fieldsFrame(input);
+      return fieldsFrame(input, state.dialog.what);
     case 'attach':
       return attachFrame(input, now, state.dialog.vm, state.dialog.scroll);
     case 'menu':
@@ -172,7 +173,7 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
   if (first === undefined) return frameOf(input, [...above, NO_VM], ['', footer(input)]);
   const { heading, rows } = exitsTable(
     subjects,
-    shownFields('exits', EXITS_COLUMNS, state.hidden),
+    shownColumns(EXITS_FIELDS, state.fields.exits),
     state.sort.exits,
     width,
   );
@@ -184,7 +185,7 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   const { state, before, columns: width, theme } = input;
   const rows = screenRows(screen, now, before, state.sort[screen], state.expanded);
   const index = selectedIndex(rows, state.selected);
-  const placed = placeColumns(shownFields(screen, SCREENS[screen].columns, state.hidden), rows, width);
+  const placed = placeColumns(shownColumns(SCREENS[screen].fields, state.fields[screen]), rows, width);
   const above = upperLines(input, now);
   above.push(theme.heading(headingLine(placed, width)));
   const selected = rows[index];
@@ -235,9 +236,9 @@ function helpFrame(input: FrameInput, top: number): Frame {
   return frameOf(input, above, [theme.heading(left(` ${more}any other key: back`, width))], { scroll: from });
 }
 
-function fieldsFrame(input: FrameInput): Frame {
+function fieldsFrame(input: FrameInput, what: 'toggle' | 'move'): Frame {
   const { state, columns: width, theme } = input;
-  const { lines, prompt } = fieldLines(state.screen, state.hidden);
+  const { lines, prompt } = fieldLines(state.screen, state.fields[state.screen], what);
   return frameOf(
     input,
     lines.map(line => cut(line, width)),

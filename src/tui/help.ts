@@ -1,21 +1,29 @@
 /** The help text, made from the tables of keys and columns. */
 import { CAUSES, type CauseSpec, COUNTERS } from '../hypervisor/index.js';
 import { CODE_COLUMNS } from './code.js';
-import { SCREENS, type ScreenId } from './columns.js';
+import type { ScreenId } from './columns.js';
 import { EXITS_COLUMNS } from './exits.js';
 import { KEYS, type KeyBinding } from './keys.js';
+import { columnsOf, SCREENS } from './screens.js';
 
 const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General' } as const;
 const KEY_WIDTH = 8;
 
-const COLUMNS: Readonly<Record<ScreenId, { readonly title: string; readonly columns: readonly Titled[] }>> = {
-  ...SCREENS,
-  exits: { title: 'exits', columns: EXITS_COLUMNS },
-  code: { title: 'translation', columns: CODE_COLUMNS },
-};
 interface Titled {
   readonly title: string;
   readonly help: string;
+}
+
+/** What a screen is called, and its columns. */
+function columnsHelp(screen: ScreenId): { readonly title: string; readonly columns: readonly Titled[] } {
+  switch (screen) {
+    case 'exits':
+      return { title: 'exits', columns: EXITS_COLUMNS };
+    case 'code':
+      return { title: 'translation', columns: CODE_COLUMNS };
+    default:
+      return { title: SCREENS[screen].title, columns: columnsOf(screen) };
+  }
 }
 
 /** Lines of help for a screen, to be scrolled. */
@@ -34,8 +42,9 @@ export function helpLines(screen: ScreenId): string[] {
   const sorts = bindings.filter(binding => binding.group === 'sort');
   if (sorts.length > 0) lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
   lines.push(`Switch display: ${inLine(bindings.filter(binding => binding.group === 'display'))}`.trimEnd());
-  lines.push('', `Columns of the ${COLUMNS[screen].title} screen:`);
-  for (const { title, help } of COLUMNS[screen].columns) lines.push(title.padEnd(12) + help);
+  const { title: screenTitle, columns } = columnsHelp(screen);
+  lines.push('', `Columns of the ${screenTitle} screen:`);
+  for (const { title, help } of columns) lines.push(title.padEnd(12) + help);
   if (screen === 'exits') lines.push('', ...causeLines());
   return lines;
 }

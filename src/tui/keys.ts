@@ -108,6 +108,7 @@ export const KEYS = [
     footer: 'delay',
   },
   { keys: ['f', 'F'], show: 'f F', command: 'fields', group: 'general', help: 'choose the columns of the screen' },
+  { keys: ['o', 'O'], show: 'o O', command: 'order', group: 'general', help: 'change the order of the columns' },
   { keys: ['space', 'enter'], show: 'space', command: 'refresh', group: 'general', help: 'update now' },
   {
     keys: ['P'],

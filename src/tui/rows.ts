@@ -17,9 +17,19 @@ export interface CpuShares {
   readonly maxLimited: number;
 }
 
+/** What happened to a world, or to those of a VM, per second. */
+export interface EventRates {
+  readonly switches: number;
+  readonly migrations: number;
+  readonly quantumExpiries: number;
+  readonly wakeups: number;
+}
+
 export interface TimerRates {
   readonly deliveredPerSecond: number;
   readonly wakeupsPerSecond: number;
+  /** Timers of the vmkernel that came due for the VM. */
+  readonly hostTimersPerSecond: number;
   /** Stolen time between the samples, ms. */
   readonly stolenMs: number;
   readonly stolenPercent: number;
@@ -32,6 +42,7 @@ export interface VmRow {
   readonly key: string;
   readonly vm: VmSample;
   readonly cpu: CpuShares;
+  readonly events: EventRates;
   readonly timer: TimerRates;
   readonly expanded: boolean;
 }
@@ -42,6 +53,7 @@ export interface WorldRow {
   readonly vm: VmSample;
   readonly world: WorldSample;
   readonly cpu: CpuShares;
+  readonly events: EventRates;
 }
 
 export type Row = VmRow | WorldRow;
@@ -90,12 +102,25 @@ const NO_SHARES: CpuShares = {
   maxLimited: 0,
 };
 
-function sum(shares: readonly CpuShares[]): CpuShares {
-  const total = { ...NO_SHARES };
-  for (const share of shares) {
-    for (const name of Object.keys(total) as (keyof CpuShares)[]) total[name] += share[name];
+const NO_EVENTS: EventRates = { switches: 0, migrations: 0, quantumExpiries: 0, wakeups: 0 };
+
+function worldEvents(now: WorldSample, before: WorldSample | undefined, seconds: number): EventRates {
+  const perSecond = (name: keyof EventRates) => ratio(rise(now[name], before?.[name]), seconds);
+  return {
+    switches: perSecond('switches'),
+    migrations: perSecond('migrations'),
+    quantumExpiries: perSecond('quantumExpiries'),
+    wakeups: perSecond('wakeups'),
+  };
+}
+
+/** Adds figures up, name by name. */
+function sum<T extends { readonly [Name in keyof T]: number }>(none: T, parts: readonly T[]): T {
+  const total: { -readonly [Name in keyof T]: number } = { ...none };
+  for (const part of parts) {
+    for (const name of Object.keys(none) as (keyof T)[]) total[name] += part[name];
   }
-  return total;
+  return total as T;
 }
 
 function timerRates(now: Sample, vm: VmSample, before: VmSample | undefined, elapsed: number): TimerRates {
@@ -104,6 +129,7 @@ function timerRates(now: Sample, vm: VmSample, before: VmSample | undefined, ela
   return {
     deliveredPerSecond: ratio(rise(vm.timer.delivered, before?.timer.delivered), seconds),
     wakeupsPerSecond: ratio(rise(vm.timer.wakeups, before?.timer.wakeups), seconds),
+    hostTimersPerSecond: ratio(rise(vm.counters.hostTimers, before?.counters.hostTimers), seconds),
     stolenMs: (stolen / now.cyclesPerSecond) * 1000,
     stolenPercent: 100 * ratio(stolen, elapsed),
     lagMs: (vm.timer.lagCycles / now.cyclesPerSecond) * 1000,
@@ -114,6 +140,8 @@ function timerRates(now: Sample, vm: VmSample, before: VmSample | undefined, ela
 export interface VmGroup {
   readonly row: VmRow;
   readonly worlds: readonly WorldRow[];
+  /** With those that have ended. */
+  readonly everyWorld: readonly WorldRow[];
 }
 
 export function vmGroups(now: Sample, before: Sample | undefined, expanded: ReadonlySet<string>): VmGroup[] {
@@ -123,17 +151,33 @@ export function vmGroups(now: Sample, before: Sample | undefined, expanded: Read
     const worldsBefore = before?.vms.find(candidate => candidate.gid === vm.gid)?.worlds;
     const worlds = vm.worlds.map((world): WorldRow => {
       const worldBefore = worldsBefore?.find(candidate => candidate.id === world.id);
-      return { kind: 'world', key: `world ${world.id}`, vm, world, cpu: worldShares(world, worldBefore, elapsed) };
+      const seconds = elapsed / now.cyclesPerSecond;
+      const events = worldEvents(world, worldBefore, seconds);
+      return {
+        kind: 'world',
+        key: `world ${world.id}`,
+        vm,
+        world,
+        cpu: worldShares(world, worldBefore, elapsed),
+        events,
+      };
     });
     const row: VmRow = {
       kind: 'vm',
       key: `vm ${vm.name}`,
       vm,
-      cpu: sum(worlds.map(world => world.cpu)),
+      cpu: sum(
+        NO_SHARES,
+        worlds.map(world => world.cpu),
+      ),
+      events: sum(
+        NO_EVENTS,
+        worlds.map(world => world.events),
+      ),
       timer: timerRates(now, vm, sameRun(vm, before), elapsed),
       expanded: expanded.has(vm.name),
     };
     // What a world used before it ended counts for the VM, but there is no world to show any more.
-    return { row, worlds: worlds.filter(({ world }) => world.state !== 'off') };
+    return { row, worlds: worlds.filter(({ world }) => world.state !== 'off'), everyWorld: worlds };
   });
 }

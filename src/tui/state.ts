@@ -1,9 +1,10 @@
 /** What the console itself remembers: screen, order, selection, and the dialog that has the keyboard. Immutable values. */
 import type { Sample, VmSample } from '../hypervisor/index.js';
-import { SCREENS, type ScreenId } from './columns.js';
+import type { ScreenId } from './columns.js';
 import { CAUSE_ORDER } from './exits.js';
-import type { HiddenFields } from './fields.js';
+import { defaultOrder, type FieldOrders } from './fields.js';
 import type { Row } from './rows.js';
+import { SCREENS } from './screens.js';
 
 export interface Message {
   readonly text: string;
@@ -30,7 +31,7 @@ export type Dialog =
   | { readonly kind: 'prompt'; readonly label: string; readonly text: string; readonly accept: (text: string) => void }
   | MenuDialog
   | { readonly kind: 'help'; readonly top: number }
-  | { readonly kind: 'fields' }
+  | { readonly kind: 'fields'; readonly what: 'toggle' | 'move' }
   | { readonly kind: 'attach'; readonly vm: string; readonly scroll: number };
 
 export interface ConsoleState {
@@ -46,7 +47,8 @@ export interface ConsoleState {
   readonly message: Message | undefined;
   readonly dialog: Dialog | undefined;
   readonly intervalMs: number;
-  readonly hidden: HiddenFields;
+  /** Order of the fields of each screen. */
+  readonly fields: FieldOrders;
   /** Exits screen: the VM beside the selected one, and the sample that its figures count from instead of power-on. */
   readonly beside: string | undefined;
   readonly zero: Sample | undefined;
@@ -62,6 +64,17 @@ export interface ShownSamples {
   readonly now: Sample | undefined;
   readonly before: Sample | undefined;
 }
+
+/** A value for each screen. */
+export const perScreen = <T>(of: (screen: ScreenId) => T): Readonly<Record<ScreenId, T>> => ({
+  cpu: of('cpu'),
+  memory: of('memory'),
+  timer: of('timer'),
+  exits: of('exits'),
+  code: of('code'),
+});
+
+export const defaultFields = (): FieldOrders => perScreen(defaultOrder);
 
 export function initialState(intervalMs: number, place: number): ConsoleState {
   return {
@@ -80,7 +93,7 @@ export function initialState(intervalMs: number, place: number): ConsoleState {
     message: undefined,
     dialog: undefined,
     intervalMs,
-    hidden: new Set(),
+    fields: defaultFields(),
     beside: undefined,
     zero: undefined,
     place,

@@ -1,8 +1,9 @@
 /** A table of columns as lines of text: which columns fit, the heading, the rows, their order. */
 import type { Sample } from '../hypervisor/index.js';
-import { type Column, SCREENS, type ScreenId, type VmScreenId } from './columns.js';
+import type { Column, ScreenId, VmScreenId } from './columns.js';
 import { left, right } from './format.js';
 import { type Row, type VmRow, vmGroups } from './rows.js';
+import { columnsOf, defaultColumns, SCREENS } from './screens.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
 
 export interface PlacedColumn<R = Row> {
@@ -65,9 +66,6 @@ export function rowLine<R>(
   return cells.join('') + ' '.repeat(Math.max(0, width - used));
 }
 
-const columnsOf = (screen: ScreenId): readonly Column[] =>
-  (SCREENS as Partial<Record<ScreenId, { readonly columns: readonly Column[] }>>)[screen]?.columns ?? [];
-
 /**
  * Rows of a screen: VMs in the order of `sortId`, on the CPU screen with the worlds of the expanded ones below them. Where a screen is
  * about the selected VM alone they are what is selected from.
@@ -93,6 +91,6 @@ export function screenRows(
 /** The screen's table as plain lines of at most `width` cells (samples on a pipe, batch text). */
 export function textTable(screen: VmScreenId, now: Sample, before: Sample | undefined, width: number): string[] {
   const rows = screenRows(screen, now, before, SCREENS[screen].sort, new Set()) as VmRow[];
-  const columns = placeColumns(SCREENS[screen].columns, rows, width);
+  const columns = placeColumns(defaultColumns(screen), rows, width);
   return [headingLine(columns, width), ...rows.map(row => rowLine(columns, row, width))].map(line => line.trimEnd());
 }

@@ -321,17 +321,18 @@ describe('general keys', () => {
     expect(calls).toEqual(['redraw', 'quit', 'quit']);
   });
 
-  test('f chooses the columns of the screen, as in esxtop', async () => {
-    const { press } = consoleOn();
+  test('f chooses the fields of the screen, under esxtop’s letters', async () => {
+    const { press } = consoleOn(132, 30);
     const dialog = await press('f');
-    expect(dialog).toContain('Current Field order: ABCDEFGHIJKLMNO');
-    expect(dialog).toContain('* F:  %RUN = scheduled on a pCPU');
-    expect(dialog).toContain('Toggle fields with a-o, any other key to return:');
+    expect(dialog).toContain('Current Field order: ABCDEfghIJ');
+    expect(dialog).toContain('* E:  %STATE TIMES = CPU State Times');
+    expect(dialog).toContain('  F:  EVENT COUNTS/s = CPU Event Counts');
+    expect(dialog).toContain('Toggle fields with a-j, any other key to return:');
     const toggled = await press('fE');
-    expect(toggled).toContain('Current Field order: ABCDefGHIJKLMNO');
-    expect(toggled).toContain('  F:  %RUN = scheduled on a pCPU');
+    expect(toggled).toContain('Current Field order: ABCDeFghIJ');
+    expect(toggled).toContain('  E:  %STATE TIMES = CPU State Times');
     const table = await press('\r');
-    expect(table).toContain('%SYS');
+    expect(table).toContain(' SWTCH/s ');
     expect(table).not.toMatch(/%USED|%RUN/);
     // Each screen has its own.
     expect(await press('xfa ')).not.toContain('EVENTS');
@@ -340,10 +341,27 @@ describe('general keys', () => {
     expect(await press('bf')).toContain('the columns of this screen are not to be chosen');
   });
 
-  test('the last column stays', async () => {
+  test('a field of esxtop’s that the host has nothing for is named and stays off', async () => {
     const { press } = consoleOn();
-    expect(await press('mfabcdefghijkkk')).toContain('Current Field order: abcdefghijK');
-    expect(await press(' ')).toMatch(/\n +TC\n/);
+    expect(await press('mf')).toContain('  J:  SWAP STATS = Swap Statistics (not on this host)');
+    expect(await press('j')).toContain('Current Field order: aBCdefGHijklMN');
+  });
+
+  test('the last field stays', async () => {
+    const { press } = consoleOn();
+    expect(await press('mfbcghmnn')).toContain('Current Field order: abcdefghijklmN');
+    expect(await press(' ')).toMatch(/\n +SHADOW +TC\n/);
+  });
+
+  test('o moves a field: upper case left, lower case right, and not over the edge', async () => {
+    const { press } = consoleOn();
+    expect(await press('o')).toContain('Current Field order: ABCDEfghIJ');
+    const moved = await press('JJJJ');
+    expect(moved).toContain('Current Field order: ABCDEJfghI');
+    expect(moved).toMatch(/E: {2}%STATE TIMES.*\n\* J: {2}GUEST = /);
+    expect(await press('JaA')).toContain('Current Field order: ABCDJEfghI');
+    expect(await press('A')).toContain('Current Field order: ABCDJEfghI');
+    expect(await press(' ')).toMatch(/NWLD GUEST +%USED/);
   });
 
   test('h shows every key and column of the screen', async () => {

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { parseDelay } from '../../src/tui/actions.js';
-import { SCREENS, type VmScreenId } from '../../src/tui/columns.js';
+import type { VmScreenId } from '../../src/tui/columns.js';
 import { CAUSE_ORDER, EXITS_COLUMNS } from '../../src/tui/exits.js';
 import { consoleLines, visibleLines } from '../../src/tui/guest-console.js';
 import { flushKeys, splitKeys } from '../../src/tui/input.js';
 import { bindingFor, footerLine, KEYS, type KeyBinding } from '../../src/tui/keys.js';
+import { columnsOf } from '../../src/tui/screens.js';
 
 const names = (chunk: string) => splitKeys(chunk).keys.map(key => key.name);
 
@@ -49,7 +50,7 @@ describe('the table of keys', () => {
       const columns: readonly { readonly id: string; readonly sort?: unknown }[] =
         binding.screen === 'exits'
           ? [...EXITS_COLUMNS, { id: CAUSE_ORDER, sort: 'the table' }]
-          : SCREENS[binding.screen as VmScreenId].columns;
+          : columnsOf(binding.screen as VmScreenId);
       expect(columns.find(column => column.id === binding.column)?.sort, binding.help).toBeDefined();
     }
     expect(bindingFor('U', 'cpu')?.command).toBe('sort');

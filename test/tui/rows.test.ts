@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { VmSample } from '../../src/hypervisor/index.js';
-import { CPU_COLUMNS, modeText } from '../../src/tui/columns.js';
+import { modeText } from '../../src/tui/columns.js';
 import { causeShares, detailLine } from '../../src/tui/detail.js';
 import { rise, vmGroups } from '../../src/tui/rows.js';
+import { defaultColumns } from '../../src/tui/screens.js';
 import { placeColumns, screenRows, textTable } from '../../src/tui/table.js';
 import { causes, HZ, inventory, sample, vm, world } from './fixtures.js';
 
@@ -100,12 +101,13 @@ describe('rows', () => {
 
 describe('narrow terminals', () => {
   const rows = screenRows('cpu', inventory(2), inventory(1), 'gid', none);
-  const titles = (width: number) => placeColumns(CPU_COLUMNS, rows, width).map(({ column }) => column.title);
+  const titles = (width: number) => placeColumns(defaultColumns('cpu'), rows, width).map(({ column }) => column.title);
 
   test('lose whole columns in the declared order, and never wrap', () => {
-    expect(titles(132)).toEqual(CPU_COLUMNS.map(column => column.title));
+    const cpu = defaultColumns('cpu').map(column => column.title);
+    expect(titles(132)).toEqual(cpu);
     for (let width = 20; width <= 200; width++) {
-      const placed = placeColumns(CPU_COLUMNS, rows, width);
+      const placed = placeColumns(defaultColumns('cpu'), rows, width);
       expect(placed.reduce((sum, column) => sum + column.width, 0)).toBeLessThanOrEqual(width);
       // What is there at a width is there at every greater one.
       expect(titles(width + 1)).toEqual(expect.arrayContaining(titles(width)));
