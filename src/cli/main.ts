@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import yargs, { type Argv, type CommandModule } from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { UsageError } from '../hypervisor/index.js';
+import { batchCommand } from './commands/batch.js';
 import { benchCommand } from './commands/bench.js';
 import { bootCommand } from './commands/boot.js';
 import { disasmCommand } from './commands/disasm.js';
@@ -29,6 +30,7 @@ function complaint(message: string, command: string | undefined): string {
 function parserOf(words: readonly string[], streams: Streams): Argv {
   const commands = {
     boot: bootCommand(streams),
+    batch: batchCommand(streams),
     bench: benchCommand(streams),
     disasm: disasmCommand(streams),
     record: recordCommand(streams),

@@ -1,11 +1,9 @@
-/**
- * The lines above the table, in the manner of esxtop 3.5. Only figures that samples hold: no console OS, no page sharing, no
- * swap and no balloon yet, hence no CCPU, COSMEM, PSHARE, SWAP and MEMCTL lines.
- */
+/** The lines above the table, in the manner of esxtop 3.5. Only figures that samples hold. */
 import type { EngineState, Sample } from '../hypervisor/index.js';
 import type { VmScreenId } from './columns.js';
 import { clock, left, megabytes, short, uptime } from './format.js';
-import { elapsedCycles, rise, vmGroups } from './rows.js';
+import { MEMORY_LINES, pcpuShares, STATE_LINE } from './host-figures.js';
+import { vmGroups } from './rows.js';
 
 /** Line 1: virtual clock and uptime, worlds, load averages, virtual seconds per real second. The first shape that fits. */
 export function firstLine(now: Sample, speed: number, width: number): string {
@@ -19,12 +17,7 @@ export function firstLine(now: Sample, speed: number, width: number): string {
 
 /** `PCPU(%):` with one figure per pCPU and their mean, on as many lines as they need. */
 export function pcpuLines(now: Sample, before: Sample | undefined, width: number): string[] {
-  const elapsed = elapsedCycles(now, before);
-  const used = now.pcpus.map(pcpu => {
-    const usedBefore = before?.pcpus.find(candidate => candidate.id === pcpu.id)?.usedCycles;
-    return elapsed > 0 ? (100 * rise(pcpu.usedCycles, usedBefore)) / elapsed : 0;
-  });
-  const mean = used.reduce((sum, percent) => sum + percent, 0) / Math.max(1, used.length);
+  const { used, mean } = pcpuShares(now, before);
   const pieces = used.map(
     (percent, index) => `${percent.toFixed(2).padStart(7)}${index < used.length - 1 ? ',' : ' '}`,
   );
@@ -44,46 +37,12 @@ export function pcpuLines(now: Sample, before: Sample | undefined, width: number
 const labelled = (label: string, kb: number, unit: string): string => `${label}${megabytes(kb).padStart(6)} ${unit}`;
 const figure = (kb: number, unit: string): string => `${megabytes(kb).padStart(6)} ${unit}`;
 
-/** PMEM and VMKMEM as in esxtop; OVHD, the monitors' memory and what it holds, is ours. */
 export function memoryLines(now: Sample, width: number): string[] {
-  const memory = now.host.memory;
-  const managedKb = memory.totalKb - memory.kernelKb;
-  const vms = now.vms.map(vm => vm.memory);
-  const total = (pick: (vm: (typeof vms)[number]) => number) => vms.reduce((sum, vm) => sum + pick(vm), 0);
-  return [
-    [
-      labelled('PMEM  /MB:', memory.totalKb, '  total:'),
-      figure(memory.kernelKb, '    vmk,'),
-      figure(memory.otherKb, 'other,'),
-      figure(memory.freeKb, ' free'),
-    ],
-    [
-      labelled('VMKMEM/MB:', managedKb, 'managed:'),
-      figure(memory.minFreeKb, 'minfree,'),
-      figure(memory.reservedKb, ' rsvd,'),
-      figure(managedKb - memory.reservedKb, 'ursvd,'),
-      `  ${memory.state} state`,
-    ],
-    [
-      labelled(
-        'OVHD  /MB:',
-        total(vm => vm.overheadKb),
-        '   curr:',
-      ),
-      figure(
-        total(vm => vm.overheadMaxKb),
-        '    max,',
-      ),
-      figure(
-        total(vm => vm.shadowKb),
-        'shadow,',
-      ),
-      figure(
-        total(vm => vm.tcKb),
-        '   tc',
-      ),
-    ],
-  ].map(pieces => left(pieces.join(''), width));
+  return MEMORY_LINES.map(({ label, figures: [first, ...others] }) => {
+    const state = label === STATE_LINE ? `,  ${now.host.memory.state} state` : '';
+    const rest = others.map(({ unit, kb }) => figure(kb(now), unit)).join('');
+    return left(`${labelled(label, first!.kb(now), first!.unit)}${rest}${state}`, width);
+  });
 }
 
 /** Memory of the computer, not of the host: what the simulation keeps compiled of the guests' code. */

@@ -1,0 +1,170 @@
+/**
+ * Samples as esxtop's batch mode writes them: a performance log of Windows as text (PDH-CSV 4.0), which many tools read. A header line with
+ * the path of each counter, then a line for each sample; everything in double quotes.
+ *
+ *     "(PDH-CSV 4.0) (UTC)(0)","\\esx01\Memory\Machine MBytes",...,"\\esx01\Group Cpu(16:web01)\% Used",...
+ *     "04/01/2008 09:00:05","5120",...,"12.41",...
+ *
+ * The counters are those of the screens' columns (`Column.counter`) and of the header (`host-figures.ts`). Object names that begin with `Vm`
+ * and `Vmkernel` are ours; the others are esxtop's. Texts (NAME, MODE, GUEST, SOURCE) are no counters, and neither is what simulating the host
+ * takes (speed, engine): it would differ from computer to computer.
+ */
+import { CAUSES, EPOCH_SECONDS, type Sample } from '../hypervisor/index.js';
+import type { BatchCounter, Field, ScreenId } from './columns.js';
+import { CAUSE_ORDER, causeRows, exitsSubject } from './exits.js';
+import { EXITS_FIELDS, type FieldOrders, shownColumns } from './fields.js';
+import { LOAD_COUNTERS, MEMORY_LINES, pcpuShares, STATE_COUNTER, STATE_LINE, stateCode } from './host-figures.js';
+import { elapsedCycles, rise, sameRun, vmGroups } from './rows.js';
+import { SCREENS } from './screens.js';
+
+/** What a batch file holds besides the host's own figures: the counters of every screen's shown fields, or of all fields. */
+export type BatchSelection = FieldOrders | 'all';
+
+const FIRST_CELL = '(PDH-CSV 4.0) (UTC)(0)';
+/** What stands for an object that has gone: the header is written once. */
+const GONE = ' ';
+
+/** Names without what readers take for the end of a cell, of a path's part or of an instance's: each becomes `_`. */
+const safe = (name: string): string => name.replaceAll(/[^\x20-\x7e]|[",\\():]/g, '_');
+
+const fixed = (value: number, places: 0 | 2): string => {
+  const text = value.toFixed(places);
+  return Number(text) === 0 ? (0).toFixed(places) : text;
+};
+
+interface Cell {
+  readonly path: string;
+  readonly value: string;
+}
+
+/** Virtual time of a sample in UTC, `MM/DD/YYYY HH:MM:SS`. */
+function timestamp({ atCycles, cyclesPerSecond }: Sample): string {
+  const seconds = EPOCH_SECONDS + Math.floor(atCycles / cyclesPerSecond);
+  const [year, month, day, time] = new Date(seconds * 1000).toISOString().split(/[-T.]/);
+  return `${month}/${day}/${year} ${time}`;
+}
+
+class CellList {
+  readonly cells: Cell[] = [];
+  readonly #host: string;
+
+  constructor(host: string) {
+    this.#host = `\\\\${safe(host)}`;
+  }
+
+  /** `instance` in parts, which colons will separate. */
+  add(object: string, instance: readonly (string | number)[], counter: string, value: number, places: 0 | 2): void {
+    const of = instance.length === 0 ? '' : `(${instance.map(part => safe(String(part))).join(':')})`;
+    this.cells.push({ path: `${this.#host}\\${object}${of}\\${counter}`, value: fixed(value, places) });
+  }
+
+  addRow<R>(
+    object: string,
+    instance: readonly (string | number)[],
+    counters: readonly BatchCounter<R>[],
+    row: R,
+  ): void {
+    for (const { name, places, of } of counters) this.add(object, instance, name, of(row), places);
+  }
+}
+
+function countersOf<R>(
+  screen: ScreenId,
+  fields: readonly Field<{ readonly counter?: BatchCounter<R> }>[],
+  selection: BatchSelection,
+): BatchCounter<R>[] {
+  const columns =
+    selection === 'all' ? fields.flatMap(field => field.columns) : shownColumns(fields, selection[screen]);
+  return columns.flatMap(({ counter }) => (counter === undefined ? [] : [counter]));
+}
+
+function addHost(list: CellList, now: Sample, before: Sample | undefined): void {
+  for (const { label, figures } of MEMORY_LINES) {
+    for (const { counter, kb } of figures) list.add('Memory', [], counter, kb(now) / 1024, 0);
+    if (label === STATE_LINE) list.add('Memory', [], STATE_COUNTER, stateCode(now), 0);
+  }
+  LOAD_COUNTERS.forEach((counter, index) => {
+    list.add('Physical Cpu Load', [], counter, now.host.loadAverages[index]!, 2);
+  });
+  const { used, mean } = pcpuShares(now, before);
+  now.pcpus.forEach(({ id }, index) => {
+    list.add('Physical Cpu', [id], '% Processor Time', used[index]!, 2);
+  });
+  list.add('Physical Cpu', ['_Total'], '% Processor Time', mean, 2);
+  list.add('Vmkernel', [], 'Worlds', now.host.worldCount, 0);
+}
+
+function addVms(list: CellList, now: Sample, before: Sample | undefined, selection: BatchSelection): void {
+  const groups = vmGroups(now, before, new Set());
+  const cpu = countersOf('cpu', SCREENS.cpu.fields, selection);
+  const cpuOfWorlds = cpu.filter(({ vmOnly }) => !vmOnly);
+  for (const { row, everyWorld } of groups) {
+    const { gid, name } = row.vm;
+    list.addRow('Group Cpu', [gid, name], cpu, row);
+    for (const world of everyWorld) {
+      // `vmm0:web01`, which readers take for one name or for two.
+      list.addRow('Vcpu', [gid, name, world.world.id, ...world.world.name.split(':')], cpuOfWorlds, world);
+    }
+  }
+  for (const [screen, object] of [
+    ['memory', 'Group Memory'],
+    ['timer', 'Vm Timer'],
+  ] as const) {
+    const counters = countersOf(screen, SCREENS[screen].fields, selection);
+    for (const { row } of groups) list.addRow(object, [row.vm.gid, row.vm.name], counters, row);
+  }
+}
+
+/** Cycles by cause, and the sum over all; a cause without events of its own has no counters for them. */
+function addExits(list: CellList, now: Sample, before: Sample | undefined, selection: BatchSelection): void {
+  const counters = countersOf('exits', EXITS_FIELDS, selection);
+  if (counters.length === 0) return;
+  const uncounted = counters.filter(({ name }) => !name.includes('Event'));
+  const seconds = elapsedCycles(now, before) / now.cyclesPerSecond;
+  for (const vm of now.vms) {
+    const vmBefore = sameRun(vm, before);
+    const exits = rise(vm.counters.exits, vmBefore?.counters.exits);
+    list.add('Vm Exits', [vm.gid, vm.name, '_Total'], 'Exits', vm.counters.exits, 0);
+    list.add('Vm Exits', [vm.gid, vm.name, '_Total'], 'Exits/sec', seconds > 0 ? exits / seconds : 0, 2);
+    for (const { cause, sides } of causeRows([exitsSubject(vm, now, before, undefined)], CAUSE_ORDER)) {
+      const figures = sides[0]!;
+      const label = cause === 'sum' ? '_Total' : CAUSES[cause].label;
+      const own = cause !== 'sum' && CAUSES[cause].counters.length > 0 ? counters : uncounted;
+      list.addRow('Vm Exits', [vm.gid, vm.name, label], own, figures);
+    }
+  }
+}
+
+function cellsOf(now: Sample, before: Sample | undefined, selection: BatchSelection): readonly Cell[] {
+  const list = new CellList(now.host.name);
+  addHost(list, now, before);
+  addVms(list, now, before, selection);
+  addExits(list, now, before, selection);
+  return list.cells;
+}
+
+const line = (cells: readonly string[]): string => `${cells.map(cell => `"${cell}"`).join(',')}\n`;
+
+/** Writes samples as lines. What is in the first sample has columns; what comes later has none. */
+export class BatchWriter {
+  readonly #selection: BatchSelection;
+  #paths: readonly string[] | undefined;
+  #before: Sample | undefined;
+
+  constructor(selection: BatchSelection) {
+    this.#selection = selection;
+  }
+
+  /** The sample as a line, with its end; before the first one the header. Rates are over the time since the sample before, or since the start. */
+  lines(now: Sample): string {
+    const cells = cellsOf(now, this.#before, this.#selection);
+    this.#before = now;
+    let header = '';
+    if (this.#paths === undefined) {
+      this.#paths = cells.map(({ path }) => path);
+      header = line([FIRST_CELL, ...this.#paths]);
+    }
+    const values = new Map(cells.map(({ path, value }) => [path, value]));
+    return header + line([timestamp(now), ...this.#paths.map(path => values.get(path) ?? GONE)]);
+  }
+}

@@ -1,0 +1,95 @@
+/** Lines of batch files from samples made by hand. */
+import { describe, expect, test } from 'vitest';
+import { BatchWriter } from '../../src/tui/batch.js';
+import { defaultFields } from '../../src/tui/state.js';
+import { counters, HZ, inventory, sample, vm, world } from './fixtures.js';
+
+const cells = (line: string): string[] => line.split(',').map(cell => cell.slice(1, -1));
+const NONE = { cpu: '', memory: '', timer: '', exits: '', code: '' };
+
+test('the host’s own figures, in esxtop’s order', () => {
+  const [header, row, end] = new BatchWriter(NONE).lines(sample(2 * HZ, [])).split('\n');
+  expect(end).toBe('');
+  const memory = ['Machine', 'Kernel', 'NonKernel', 'Free', 'Kernel Managed', 'Kernel MinFree', 'Kernel Reserved'];
+  expect(header).toBe(
+    [
+      '"(PDH-CSV 4.0) (UTC)(0)"',
+      ...[...memory, 'Kernel Unreserved'].map(name => `"\\\\esx01\\Memory\\${name} MBytes"`),
+      '"\\\\esx01\\Memory\\Kernel State"',
+      ...['Overhead', 'Overhead Max', 'Shadow', 'Translation Cache'].map(name => `"\\\\esx01\\Memory\\${name} MBytes"`),
+      ...[1, 5, 15].map(minutes => `"\\\\esx01\\Physical Cpu Load\\Cpu Load (${minutes} Minute Avg)"`),
+      ...[0, 1, '_Total'].map(cpu => `"\\\\esx01\\Physical Cpu(${cpu})\\% Processor Time"`),
+      '"\\\\esx01\\Vmkernel\\Worlds"',
+    ].join(','),
+  );
+  // The figures of the fixtures: the first pCPU is busy half of the time.
+  expect(row).toBe(
+    '"04/01/2008 09:00:02","5120","256","100","4764","4864","307","200","4664","0","0","0","0","0",' +
+      '"0.21","0.17","0.20","50.00","0.00","25.00","0"',
+  );
+});
+
+describe('the fields of the screens', () => {
+  /** What a group has, in the order of the file. */
+  const shown = (fields: Parameters<typeof cells>[0], object: RegExp) =>
+    cells(new BatchWriter({ ...NONE, cpu: fields }).lines(inventory(2)).split('\n')[0]!).filter(path =>
+      object.test(path),
+    );
+
+  test('decide what is in it, and in what order', () => {
+    expect(shown('abcdEfghij', /Group Cpu\(17:db-bt\)/)).toHaveLength(9);
+    expect(shown('abcdEfghij', /Group Memory/)).toEqual([]);
+    expect(shown('GDabcefhij', /Group Cpu\(17/).map(path => path.split('\\').at(-1))).toEqual([
+      ...['Alloc Min', 'Alloc Max', 'Alloc Shares'],
+      'Members',
+    ]);
+  });
+
+  test('that are about VMs are not there for worlds', () => {
+    expect(shown('DGHabcefij', /Vcpu/)).toEqual([]);
+    expect(shown('abcdeFghij', /Vcpu\(17:db-bt:170:vmm0:db-bt\)/)).toHaveLength(4);
+  });
+});
+
+test('rates are over the time since the sample before', () => {
+  const writer = new BatchWriter({ ...NONE, cpu: 'F' });
+  const at = (second: number, switches: number) =>
+    sample(second * HZ, [vm(1, 'a', { worlds: [world(5, 'vmm0:a', { switches })] })]);
+  const [header, first] = writer.lines(at(2, 30)).split('\n');
+  const index = cells(header!).indexOf('\\\\esx01\\Group Cpu(1:a)\\Switches/sec');
+  expect(cells(first!)[index]).toBe('15.00');
+  expect(cells(writer.lines(at(4, 100)))[index]).toBe('35.00');
+});
+
+test('an average over no event is zero, and causes without events have no counters for them', () => {
+  const lines = new BatchWriter({ ...defaultFields(), cpu: '', memory: '', timer: '' }).lines(
+    sample(HZ, [vm(1, 'a', { counters: counters({ exits: 40 }) })]),
+  );
+  const [header, row] = lines.split('\n').map(cells) as [string[], string[]];
+  const of = (path: string) => row[header.indexOf(`\\\\esx01\\Vm Exits(1:a:${path}`)];
+  expect(of('callouts)\\Average Cycles/Event')).toBe('0.00');
+  expect(of('guest user)\\Cycles')).toBe('0');
+  expect(of('guest user)\\Events')).toBeUndefined();
+  expect(of('_Total)\\Exits')).toBe('40');
+  expect(of('_Total)\\Exits/sec')).toBe('40.00');
+});
+
+test('names lose what readers would trip over', () => {
+  const odd = sample(HZ, [vm(1, 'db (prod), "x\\y:z"é')], {});
+  const [header] = new BatchWriter({ ...NONE, memory: 'G' })
+    .lines({ ...odd, host: { ...odd.host, name: 'my,host' } })
+    .split('\n');
+  expect(cells(header!).at(-1)).toBe('\\\\my_host\\Group Memory(1:db _prod__ _x_y_z__)\\Touched MBytes');
+});
+
+test('a VM that goes leaves blanks, and one that comes has no column', () => {
+  const writer = new BatchWriter({ ...NONE, memory: 'G' });
+  const [header, both] = writer
+    .lines(sample(HZ, [vm(1, 'a'), vm(2, 'b')]))
+    .split('\n')
+    .map(cells) as [string[], string[]];
+  expect(both.slice(-8)).toEqual(['256', '20', '256', '13', '256', '20', '256', '13']);
+  const later = cells(writer.lines(sample(2 * HZ, [vm(2, 'b'), vm(3, 'c')])).trimEnd());
+  expect(later).toHaveLength(header.length);
+  expect(later.slice(-8)).toEqual([' ', ' ', ' ', ' ', '256', '20', '256', '13']);
+});
