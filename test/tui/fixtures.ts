@@ -82,6 +82,8 @@ export function vm(gid: number, name: string, some: Partial<VmSample> = {}): VmS
       wakeups: 0,
     },
     cpu: { shares: 1000, minMhz: 0, maxMhz: undefined },
+    disks: [],
+    nics: [],
     ...some,
   };
 }

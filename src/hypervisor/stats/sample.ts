@@ -81,6 +81,9 @@ export interface VmSample {
   readonly memory: VmMemorySample;
   readonly timer: VmTimerSample;
   readonly cpu: VmCpuAllocation;
+  /** In the order of the VM's configuration; totals since power-on. */
+  readonly disks: readonly VmDiskSample[];
+  readonly nics: readonly VmNicSample[];
 }
 
 export interface WorldSample {
@@ -137,4 +140,44 @@ export interface VmCpuAllocation {
   readonly minMhz: number;
   /** undefined: no limit. */
   readonly maxMhz: number | undefined;
+}
+
+/** One virtual disk. A request counts when it has completed, as what it was and with what it moved. */
+export interface VmDiskSample {
+  /** As in a .vmx file: `scsi0:0`. */
+  readonly name: string;
+  readonly image: string;
+  readonly sizeKb: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly flushes: number;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  /** Requests that ended in an error, beside those above. */
+  readonly errors: number;
+  /** Requests that wait for the disk or are being served now. */
+  readonly outstanding: number;
+  /** Sums over completed reads, writes and flushes: waiting for the disk (QAVG times commands), and served by it (DAVG times commands). */
+  readonly queueCycles: number;
+  readonly deviceCycles: number;
+  /** Of both sums together: that of reads and that of writes. The rest is flushes'. */
+  readonly readCycles: number;
+  readonly writeCycles: number;
+}
+
+/** One virtual network card and its port on the host's switch. Bytes are those of Ethernet frames without their checksum. */
+export interface VmNicSample {
+  /** As in a .vmx file: `ethernet0`. */
+  readonly name: string;
+  readonly mac: string;
+  /** Of the virtual switch: the same as long as the VM exists. */
+  readonly port: number;
+  readonly sentPackets: number;
+  readonly sentBytes: number;
+  /** Sent by the guest, and not taken by the switch: no Ethernet frame. */
+  readonly sentDropped: number;
+  readonly receivedPackets: number;
+  readonly receivedBytes: number;
+  /** Came for the guest, which had no buffer for them. */
+  readonly receivedDropped: number;
 }

@@ -327,6 +327,8 @@ export class VirtualMachine implements Guest {
         wakeups: this.#counters.wakeups,
       },
       cpu: { shares: this.#world.shares, minMhz: 0, maxMhz: undefined },
+      disks: [],
+      nics: [],
     };
   }
 
