@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import type { Ppn } from '../../src/hypervisor/base/pages.js';
 import { assemble } from '../../src/hypervisor/machine/cpu/assemble.js';
 import { Attr, S, Seg } from '../../src/hypervisor/machine/cpu/state.js';
-import { unpackDescriptor } from '../../src/hypervisor/monitor/descriptors.js';
 import {
   GUEST_LIMIT_BT,
   GUEST_LIMIT_VMI,
@@ -13,6 +12,7 @@ import {
 } from '../../src/hypervisor/monitor/hole.js';
 import { hiddenSoftwareInterrupt } from '../../src/hypervisor/monitor/inject.js';
 import { MonitorLoop } from '../../src/hypervisor/monitor/loop.js';
+import { unpackDescriptor } from '../../src/hypervisor/monitor/segment-descriptor.js';
 import { CAUSE_NAMES } from '../../src/hypervisor/stats/causes.js';
 import { DirectTechnique, TestVm, type TestVmOptions } from './test-vm.js';
 

@@ -16,6 +16,12 @@
  * Hidden from hardware (loading one is #GP or #NP, which reaches the monitor): system descriptors, and segments that paging or a
  * cut limit cannot keep out of the hole, that is expand-down segments of 4 GiB. A segment whose base lies high and whose limit
  * wraps around loses the part beyond the wrap.
+ *
+ * Copies are kept equal by traces on the guest's table. A trace covers a page, though, and what else the guest has in that page (a boot loader
+ * its stack) pays for each store. So a table is given up when stores beside it have become as many as it has entries: the copies go, and
+ * the trace. The next load of a segment finds no descriptor, and the fault makes the copies again. Whatever the guest does, it pays for
+ * copies no more than about as much as for stores. User code reads tables without a fault (LAR, LSL, VERR, VERW): it is never entered
+ * without the copies.
  */
 import type { Mpn, Ppn } from '../base/pages.js';
 import { Attr, S, Seg } from '../machine/cpu/state.js';
@@ -32,15 +38,8 @@ import {
   MONITOR_TSS_LINEAR,
   MonitorSelector,
 } from './hole.js';
+import { packDescriptor, type SegmentParts, unpackDescriptor } from './segment-descriptor.js';
 import type { VirtualCpu } from './virtual-cpu.js';
-
-export interface SegmentParts {
-  readonly base: number;
-  /** In bytes, as an int32. */
-  readonly limit: number;
-  /** `Attr`. */
-  readonly attr: number;
-}
 
 /** A descriptor as read from a guest table. */
 export interface GuestDescriptor extends SegmentParts {
@@ -48,26 +47,6 @@ export interface GuestDescriptor extends SegmentParts {
   readonly high: number;
   /** Linear address in the guest. */
   readonly at: number;
-}
-
-/** Base, limit in bytes and attributes of a descriptor (SDM vol. 3, 3.4.5). */
-export function unpackDescriptor(low: number, high: number): SegmentParts {
-  const base = (low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000);
-  const raw = (low & 0xffff) | (high & 0xf0000);
-  const attr = (high >>> 8) & 0xf0ff;
-  return { base: base | 0, limit: (attr & Attr.G) !== 0 ? (raw << 12) | 0xfff : raw, attr };
-}
-
-/** The descriptor for parts; a limit that needs granularity is rounded down to whole pages. */
-export function packDescriptor(parts: SegmentParts): readonly [low: number, high: number] {
-  const { base } = parts;
-  const limit = parts.limit >>> 0;
-  const byPages = limit > 0xfffff;
-  const raw = byPages ? Math.floor((limit + 1) / 4096) - 1 : limit;
-  const attr = byPages ? parts.attr | Attr.G : parts.attr & ~Attr.G;
-  const low = ((base & 0xffff) << 16) | (raw & 0xffff);
-  const high = (base & 0xff000000) | (raw & 0xf0000) | ((attr & 0xf0ff) << 8) | ((base >>> 16) & 0xff);
-  return [low, high];
 }
 
 type TableName = 'gdt' | 'ldt';
@@ -100,6 +79,10 @@ export class Descriptors {
   readonly #lengths: Record<TableName, number> = { gdt: 0, ldt: 0 };
   /** Copies whose accessed bit the guest has clear: hardware may set it. */
   readonly #unaccessed: Readonly<Record<TableName, Set<number>>> = { gdt: new Set(), ldt: new Set() };
+  /** Stores into the pages of a table, beside it, since it was copied. */
+  readonly #beside: Record<TableName, number> = { gdt: 0, ldt: 0 };
+  /** Tables that have been given up until the guest needs them. */
+  readonly #givenUp = new Set<TableName>();
   #tcPresent = true;
 
   constructor(vcpu: VirtualCpu) {
@@ -166,7 +149,7 @@ export class Descriptors {
 
   /** One entry of the guest's GDT or LDT changed. `index` counts descriptors. Charges `descriptorShadow`. */
   refresh(table: TableName, index: number): void {
-    if (index >= this.#lengths[table]) return;
+    if (index >= this.#lengths[table] || this.#givenUp.has(table)) return;
     const { thread, costs, vm } = this.#vcpu;
     thread.charge(costs.descriptorShadow);
     const at = (this.#guestBase(table) + index * 8) >>> 0;
@@ -183,18 +166,68 @@ export class Descriptors {
     this.#store(table, index, low, high);
   }
 
+  /**
+   * Hardware refused a selector: `errorCode` is that of #TS, #NP, #SS or #GP. True where the table had been given up: it is copied again, and
+   * the instruction is to be repeated.
+   */
+  restoreFor(errorCode: number): boolean {
+    // Bit 1: a gate of the IDT; bit 2: the LDT.
+    if (this.#givenUp.size === 0 || (errorCode & 0xfffa) === 0 || (errorCode & 2) !== 0) return false;
+    const table = (errorCode & 4) !== 0 ? 'ldt' : 'gdt';
+    if (!this.#givenUp.has(table)) return false;
+    this.#copy(table);
+    return true;
+  }
+
+  /** User code is about to be entered. */
+  restoreAll(): void {
+    for (const table of this.#givenUp) this.#copy(table);
+  }
+
   #setTable(table: TableName, limit: number, watch: boolean): void {
-    const { traces } = this.#vcpu;
-    for (const ppn of this.#watched[table].splice(0)) traces.unwatch(ppn, 'descriptors');
+    this.#unwatch(table);
+    this.#givenUp.delete(table);
     const before = this.#lengths[table];
     const length = Math.min((limit + 1) >>> 3, table === 'gdt' ? FIRST_OWN_INDEX : 8192);
     this.#lengths[table] = length;
-    for (let index = 0; index < length; index++) this.refresh(table, index);
-    for (let index = length; index < before; index++) {
-      this.#unaccessed[table].delete(index);
-      if (this.#pages[table][index >>> 9] !== this.#zeroPage) this.#store(table, index, 0, 0);
-    }
-    if (!watch || length === 0) return;
+    for (let index = length; index < before; index++) this.#clear(table, index);
+    this.#copy(table);
+    if (watch) this.#watch(table);
+  }
+
+  /** Copies all entries. */
+  #copy(table: TableName): void {
+    const returns = this.#givenUp.delete(table);
+    for (let index = 0; index < this.#lengths[table]; index++) this.refresh(table, index);
+    // Only a table that is watched can have been given up.
+    if (returns) this.#watch(table);
+  }
+
+  /** The copies of a table go, and its traces. */
+  #giveUp(table: TableName): void {
+    const { thread, costs } = this.#vcpu;
+    this.propagateAccessed();
+    this.#unwatch(table);
+    thread.charge(costs.descriptorShadow * this.#lengths[table]);
+    for (let index = 0; index < this.#lengths[table]; index++) this.#clear(table, index);
+    this.#givenUp.add(table);
+  }
+
+  /** No descriptor. */
+  #clear(table: TableName, index: number): void {
+    this.#unaccessed[table].delete(index);
+    if (this.#pages[table][index >>> 9] !== this.#zeroPage) this.#store(table, index, 0, 0);
+  }
+
+  #unwatch(table: TableName): void {
+    for (const ppn of this.#watched[table].splice(0)) this.#vcpu.traces.unwatch(ppn, 'descriptors');
+    this.#beside[table] = 0;
+  }
+
+  #watch(table: TableName): void {
+    const { traces } = this.#vcpu;
+    const length = this.#lengths[table];
+    if (length === 0) return;
     const base = this.#guestBase(table);
     const first = base >>> 12;
     const last = (base + length * 8 - 1) / 4096;
@@ -211,12 +244,13 @@ export class Descriptors {
     return (table === 'gdt' ? this.#vcpu.gdtBase : this.#vcpu.base(Seg.LDTR)) >>> 0;
   }
 
-  /** A watched page of a table was written: rebuilds the entries that the bytes touch. */
+  /** A watched page of a table was written: rebuilds the entries that the bytes touch, or counts a store that touches none. */
   #written(ppn: Ppn, offset: number, length: number): void {
     for (const table of ['gdt', 'ldt'] as const) {
+      if (!this.#watched[table].includes(ppn)) continue;
       const base = this.#guestBase(table);
       const entries = this.#lengths[table];
-      if (entries === 0) continue;
+      let touched = false;
       for (let page = base >>> 12; page <= (base + entries * 8 - 1) / 4096; page++) {
         const linear = (page << 12) >>> 0;
         const physical = this.#translate(linear);
@@ -224,7 +258,11 @@ export class Descriptors {
         const from = Math.max(0, (linear + offset - base) >> 3);
         const to = Math.min(entries - 1, (linear + offset + length - 1 - base) >> 3);
         for (let index = from; index <= to; index++) this.refresh(table, index);
+        touched ||= from <= to;
       }
+      if (touched) continue;
+      this.#beside[table] += 1;
+      if (this.#beside[table] >= entries && this.#vcpu.cpl !== 3) this.#giveUp(table);
     }
   }
 

@@ -203,6 +203,13 @@ export class MonitorLoop {
           const outcome = this.#beyondLimits();
           if (outcome !== undefined) return outcome;
         }
+        if (exit.vector >= Vector.TS && exit.vector <= Vector.GP && vcpu.descriptors.restoreFor(exit.errorCode)) {
+          vcpu.thread.charge(vcpu.costs.vmmEntry);
+          resumeFlag(vcpu);
+          vcpu.vm.counters.hiddenFaults += 1;
+          vcpu.account('hiddenFault');
+          return RESUME;
+        }
         break;
       default:
         break;

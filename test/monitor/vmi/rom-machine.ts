@@ -7,7 +7,6 @@ import { CodeCache } from '../../../src/hypervisor/machine/cpu/code-cache.js';
 import { Context } from '../../../src/hypervisor/machine/cpu/context.js';
 import { Attr, Cr0, Cr4, type Exit, Flag, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
 import { MachineMemory, RESERVED_BYTES } from '../../../src/hypervisor/machine/memory.js';
-import { packDescriptor } from '../../../src/hypervisor/monitor/descriptors.js';
 import {
   GUEST_LIMIT_VMI,
   HYPERCALL_VECTOR,
@@ -16,6 +15,7 @@ import {
   MONITOR_TSS_LINEAR,
   VCPU_PAGE_LINEAR,
 } from '../../../src/hypervisor/monitor/hole.js';
+import { packDescriptor } from '../../../src/hypervisor/monitor/segment-descriptor.js';
 import { CALL, type CallName } from '../../../src/hypervisor/monitor/vmi/calls.js';
 import { buildVmiRom } from '../../../src/hypervisor/monitor/vmi/rom.js';
 

@@ -15,6 +15,7 @@ export const ALL_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as 
 /** Loads hardware for user code. It sees the virtual IF, since hardware's has no effect while a monitor owns it, and owns NT. */
 export function enterUser(vcpu: VirtualCpu): void {
   const { thread } = vcpu;
+  vcpu.descriptors.restoreAll();
   vcpu.pushSegments(ALL_SEGMENTS);
   const flags = thread.readEflags() & ~(Flag.IF | Flag.NT);
   const virtual = vcpu.vm.memory.readI32(vcpu.page + VcpuPage.VFLAGS);
