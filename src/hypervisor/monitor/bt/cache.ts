@@ -130,6 +130,8 @@ export class TranslationCache {
   readonly #byLinear = new Map<number, Tu>();
   readonly #byPpn = new Map<number, Set<Tu>>();
   readonly #byLpn = new Map<number, Set<Tu>>();
+  /** Counts changes of the set of linear pages that have units. */
+  pageChanges = 0;
   /** Units asked for lately, by bits of the linear address: spares the map. */
   readonly #recent: (Tu | undefined)[] = new Array(RECENT_UNITS).fill(undefined);
   /** By TC address, likewise as an int32. */
@@ -304,7 +306,7 @@ export class TranslationCache {
     this.#starts.push(tu.tcStart - TC_LINEAR);
     this.#byLinear.set(linear | 0, tu);
     for (const site of code.callouts) this.#addCallout(tu.tcStart + site.at, site, tu);
-    for (const { linear: at } of sources) addTo(this.#byLpn, at >>> 12, tu);
+    for (const { linear: at } of sources) if (addTo(this.#byLpn, at >>> 12, tu)) this.pageChanges += 1;
     for (const ppn of tu.ppns) if (addTo(this.#byPpn, ppn, tu)) this.onFirstUnit(ppn);
     return tu;
   }
@@ -350,7 +352,7 @@ export class TranslationCache {
     tu.retired = true;
     this.#byLinear.delete(tu.linear | 0);
     if (tu.hashIndex !== undefined) this.#emptyHash(tu.hashIndex);
-    for (const { linear } of tu.sources) removeFrom(this.#byLpn, linear >>> 12, tu);
+    for (const { linear } of tu.sources) if (removeFrom(this.#byLpn, linear >>> 12, tu)) this.pageChanges += 1;
     for (const ppn of tu.ppns) if (removeFrom(this.#byPpn, ppn, tu)) this.onLastUnit(ppn);
   }
 
@@ -379,6 +381,7 @@ export class TranslationCache {
     this.#byLinear.clear();
     this.#byPpn.clear();
     this.#byLpn.clear();
+    this.pageChanges += 1;
     this.#callouts.clear();
     this.#lastCallout = undefined;
     this.#recent.fill(undefined);

@@ -6,17 +6,37 @@
  */
 import { Cr0 } from '../../machine/cpu/state.js';
 import { type MappedWalk, Pte, walk } from '../guest-walk.js';
+import { formatOf, PAE, pdeIndex, readEntry } from '../table-format.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { TranslationCache } from './cache.js';
 
 /** Page-table entries in one cache line: what one priced read covers. */
 const ENTRIES_PER_LINE = 16;
 
+/**
+ * What the last comparison of all pages has read. An address space that has the same words in the same places maps the same: then the next
+ * comparison is done with reading.
+ */
+interface Comparison {
+  readonly cr0: number;
+  readonly cr4: number;
+  /** `TranslationCache.pageChanges`: the pages are still those that have units. */
+  readonly pageChanges: number;
+  readonly pages: readonly number[];
+  readonly pdes: readonly number[];
+  /** -1 for a large page, and with paging off. */
+  readonly pteAts: readonly number[];
+  readonly ptes: readonly number[];
+  /** Cache lines of page tables. */
+  readonly lines: number;
+}
+
 export class Mappings {
   readonly #vcpu: VirtualCpu;
   readonly #cache: TranslationCache;
   /** Linear pages to compare. */
   #stale: 'all' | Set<number> = new Set();
+  #last: Comparison | undefined;
   /** The address space that all units were compared in, or made in since. */
   #checkedCr3: number;
 
@@ -52,6 +72,16 @@ export class Mappings {
     this.#stale = new Set();
     const vcpu = this.#vcpu;
     if (stale === 'all') this.#checkedCr3 = vcpu.cr3;
+    const same = stale === 'all' && this.#last !== undefined && this.#isSame(this.#last);
+    const lines = same ? this.#last!.lines : this.#compare(stale);
+    vcpu.thread.charge(vcpu.costs.guestWalkLevel * lines);
+  }
+
+  /** Returns how many cache lines of page tables it has read. */
+  #compare(stale: 'all' | Set<number>): number {
+    const vcpu = this.#vcpu;
+    const { cr0, cr4 } = vcpu;
+    const [pages, pdes, pteAts, ptes]: number[][] = [[], [], [], []];
     const lines = new Set<number>();
     const wrong: number[] = [];
     for (const [lpn, ppn] of this.#cache.mappedPages()) {
@@ -60,10 +90,44 @@ export class Mappings {
       // Directory entries have negative numbers, table entries the others.
       if (found.levels > 0) lines.add(-1 - (lpn >>> 10));
       if (found.levels > 1) lines.add(Math.floor(lpn / ENTRIES_PER_LINE));
-      if (found.kind === 'fault' || found.ppn !== ppn || !isAccessed(found)) wrong.push(lpn);
+      if (found.kind === 'fault' || found.ppn !== ppn || !isAccessed(found)) {
+        wrong.push(lpn);
+        continue;
+      }
+      pages!.push(lpn);
+      pdes!.push(found.pde);
+      pteAts!.push(found.pteAt);
+      ptes!.push(found.pte);
     }
-    vcpu.thread.charge(vcpu.costs.guestWalkLevel * lines.size);
     for (const lpn of wrong) for (const tu of this.#cache.unitsOnLpn(lpn)) this.#cache.retire(tu);
+    // Once retired, the wrong ones are no longer read.
+    if (stale === 'all') {
+      const { pageChanges } = this.#cache;
+      const complete = wrong.length === 0;
+      this.#last = complete
+        ? { cr0, cr4, pageChanges, pages: pages!, pdes: pdes!, pteAts: pteAts!, ptes: ptes!, lines: lines.size }
+        : undefined;
+    }
+    return lines.size;
+  }
+
+  #isSame(last: Comparison): boolean {
+    const { cr0, cr3, cr4, physical, pointers } = this.#vcpu;
+    if (last.cr0 !== cr0 || last.cr4 !== cr4 || last.pageChanges !== this.#cache.pageChanges) return false;
+    if ((cr0 & Cr0.PG) === 0) return true;
+    const format = formatOf(cr4);
+    const { pages, pdes, pteAts, ptes } = last;
+    let [readAt, pde] = [-1, 0];
+    for (let i = 0; i < pages.length; i++) {
+      const linear = (pages[i]! << 12) >>> 0;
+      const directory = format === PAE ? pointers[linear >>> 30]! : cr3;
+      if (format === PAE && (directory & Pte.P) === 0) return false;
+      const pdeAt = ((directory & Pte.FRAME) >>> 0) + (pdeIndex(format, linear) << format.entryShift);
+      if (pdeAt !== readAt) [readAt, pde] = [pdeAt, readEntry(physical, format, pdeAt)];
+      if (pde !== pdes[i]) return false;
+      if (pteAts[i]! >= 0 && readEntry(physical, format, pteAts[i]!) !== ptes[i]) return false;
+    }
+    return true;
   }
 }
 
