@@ -277,13 +277,17 @@ export class TranslationCache {
     return found;
   }
 
-  /** Guest pages (LPN) that have units, with the frame that these were made from. */
-  *mappedPages(): IterableIterator<readonly [lpn: number, ppn: number]> {
-    for (const [lpn, units] of this.#byLpn) {
-      const [first] = units;
-      const span = first!.sources.find(source => source.linear >>> 12 === lpn)!;
-      yield [lpn, span.ppn];
-    }
+  /** Linear guest pages that have units. */
+  mappedPages(): IterableIterator<number> {
+    return this.#byLpn.keys();
+  }
+
+  /** The frame that the units of a linear page were made from; undefined where there are none. */
+  frameOf(lpn: number): number | undefined {
+    const units = this.#byLpn.get(lpn);
+    if (units === undefined) return undefined;
+    for (const unit of units) return unit.sources.find(source => source.linear >>> 12 === lpn)!.ppn;
+    return undefined;
   }
 
   unitsOnLpn(lpn: number): readonly Tu[] {

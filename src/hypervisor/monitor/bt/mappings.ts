@@ -84,8 +84,9 @@ export class Mappings {
     const [pages, pdes, pteAts, ptes]: number[][] = [[], [], [], []];
     const lines = new Set<number>();
     const wrong: number[] = [];
-    for (const [lpn, ppn] of this.#cache.mappedPages()) {
-      if (stale !== 'all' && !stale.has(lpn)) continue;
+    for (const lpn of stale === 'all' ? this.#cache.mappedPages() : stale) {
+      const ppn = this.#cache.frameOf(lpn);
+      if (ppn === undefined) continue;
       const found = walk(vcpu.physical, vcpu, (lpn << 12) >>> 0, { write: false, user: false });
       // Directory entries have negative numbers, table entries the others.
       if (found.levels > 0) lines.add(-1 - (lpn >>> 10));
