@@ -70,6 +70,26 @@ const POWER_ACTIONS = [
   },
 ] as const;
 
+/** `k`: what esxtop kills is a world; of a VM's worlds none lives without the others. */
+export function killVm(desk: Desk, vm: VmSample): void {
+  const name = printable(vm.name);
+  if (vm.power !== 'on') {
+    desk.say(`${name} is ${vm.power}: there is nothing to kill`);
+    return;
+  }
+  desk.ask(`kill ${name}: its power goes off and its guest’s state is lost. Sure? (y/n)`, () => {
+    void inOrder(desk, [{ kind: 'powerOff', vm: vm.name }], `${name} is off`);
+  });
+}
+
+/** A whole number as typed, or the reason why it cannot be used. */
+export function parseCount(text: string, most: number): { ok: true; count: number } | { ok: false; reason: string } {
+  const typed = text.trim();
+  if (!/^\d+$/.test(typed)) return { ok: false, reason: `not a whole number: ${printable(text)}` };
+  if (Number(typed) > most) return { ok: false, reason: `can be 0 to ${most}: ${typed}` };
+  return { ok: true, count: Number(typed) };
+}
+
 /** What `p` offers besides power: the other monitor. */
 const MONITORS = {
   bt: { other: 'hv', name: 'hardware assist', help: 'run the guest by VT-x, not by binary translation' },
@@ -143,5 +163,5 @@ export function parseDelay(text: string): { ok: true; ms: number } | { ok: false
   }
   return { ok: true, ms: Math.round(seconds * 1000) };
 }
-const DELAY_MIN_S = 0.1;
-const DELAY_MAX_S = 3600;
+export const DELAY_MIN_S = 0.1;
+export const DELAY_MAX_S = 3600;

@@ -69,7 +69,8 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
   const size = () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 });
 
   const controller = new ConsoleController(session, {
-    intervalMs: options.intervalMs,
+    config: options.config,
+    configFile: options.configFile,
     programs: options.programs,
     symbols: options.symbols,
     theme,

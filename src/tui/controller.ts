@@ -3,18 +3,21 @@
  * outside React, which only asks for `frame()` when told that it changed.
  */
 import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
-import { type Desk, openPowerMenu, openRunMenu, parseDelay, toggleVmi } from './actions.js';
+import { type Desk, killVm, openPowerMenu, openRunMenu, parseCount, parseDelay, toggleVmi } from './actions.js';
 import { parsePlace, untranslated } from './code.js';
 import { CodeWatch } from './code-watch.js';
 import { modeText } from './columns.js';
+import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { fieldsOf, moveField, toggleField } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
-import type { Row } from './rows.js';
-import type { CodeSymbol, GuestProgram, Session } from './session.js';
+import { EVERY_ROW, type Row } from './rows.js';
+import { SCREENS } from './screens.js';
+import type { CodeSymbol, ConfigFile, GuestProgram, Session } from './session.js';
 import {
+  type ConsoleConfig,
   type ConsoleState,
   type Dialog,
   initialState,
@@ -35,7 +38,8 @@ const OWN_SAMPLE_MIN_MS = 500;
 const PAGE = 10;
 
 export interface ControllerOptions {
-  readonly intervalMs: number;
+  readonly config: ConsoleConfig;
+  readonly configFile: ConfigFile;
   readonly programs: readonly GuestProgram[];
   readonly symbols: readonly CodeSymbol[];
   readonly theme: Theme;
@@ -62,7 +66,7 @@ export class ConsoleController implements Desk {
   constructor(session: Session, options: ControllerOptions) {
     this.#session = session;
     this.#options = options;
-    this.#state = initialState(options.intervalMs, firstPlace(options.symbols));
+    this.#state = initialState(options.config, firstPlace(options.symbols));
     this.#code = new CodeWatch(session, () => this.#changed());
     this.#size = { columns: options.columns, rows: options.rows };
     this.#lastEvent = session.events().at(-1);
@@ -285,7 +289,7 @@ export class ConsoleController implements Desk {
       dialog.accept(dialog.text);
     } else if (name === 'escape' || name === 'ctrl-c') this.#dialog(undefined);
     else if (name === 'backspace') this.#dialog({ ...dialog, text: dialog.text.slice(0, -1) });
-    else if (raw.length === 1 && raw > ' ') this.#dialog({ ...dialog, text: dialog.text + raw });
+    else if (raw.length === 1 && raw >= ' ') this.#dialog({ ...dialog, text: dialog.text + raw });
   }
 
   #menuKey(menu: Extract<Dialog, { kind: 'menu' }>, { name }: Key): void {
@@ -312,8 +316,8 @@ export class ConsoleController implements Desk {
 
   #rows(): Row[] {
     const { now, before } = this.#shown();
-    const { screen, sort, expanded } = this.#state;
-    return now ? screenRows(screen, now, before, sort[screen], expanded) : [];
+    const { screen, sort, expanded, filter } = this.#state;
+    return now ? screenRows(screen, now, before, sort[screen], expanded, filter) : [];
   }
 
   #select(step: number): void {
@@ -378,9 +382,16 @@ export class ConsoleController implements Desk {
     pause: () => this.#set({ held: this.#state.held === undefined ? this.#shown() : undefined }),
     'vm.vmi': () => this.#withVm(vm => void toggleVmi(this, vm)),
     'vm.power': () => this.#withVm(vm => openPowerMenu(this, vm)),
+    'vm.kill': () => this.#withVm(vm => killVm(this, vm)),
     'vm.run': () => this.#withVm(vm => openRunMenu(this, vm, this.#options.programs)),
     'vm.attach': () => this.#withVm(vm => this.#dialog({ kind: 'attach', vm: vm.name, scroll: 0 })),
     'row.expand': () => this.#withVm(vm => this.#expand(vm.name)),
+    'row.drop': () => this.#dropRow(),
+    'rows.group': () => this.#askGroup(),
+    'rows.max': () => this.#askCount('Rows to show (0: all that fit): ', ROWS_MAX, rowsMax => this.#set({ rowsMax })),
+    'rows.name': () =>
+      this.#askCount('Length of NAME (0: as it was): ', NAME_LENGTH_MAX, nameLength => this.#set({ nameLength })),
+    'rows.vms': () => this.say('every group of this host is a VM'),
     'row.previous': () => this.#select(-1),
     'row.next': () => this.#select(1),
     'row.first': () => this.#far(-1),
@@ -392,6 +403,7 @@ export class ConsoleController implements Desk {
     delay: () => this.#askDelay(),
     fields: () => this.#askFields('toggle'),
     order: () => this.#askFields('move'),
+    'config.save': () => this.#askSave(),
     refresh: () => this.#session.refresh(),
     redraw: () => this.#options.redraw(),
     help: () => this.#dialog({ kind: 'help', top: 0 }),
@@ -406,6 +418,57 @@ export class ConsoleController implements Desk {
     const expanded = new Set(this.#state.expanded);
     if (!expanded.delete(name)) expanded.add(name);
     this.#set({ expanded, selected: `vm ${name}` });
+  }
+
+  /** Out of view goes the row, and the selection to the one that takes its place. */
+  #dropRow(): void {
+    const rows = this.#rows();
+    const index = selectedIndex(rows, this.#state.selected);
+    const row = rows[index];
+    if (!isVmScreen(this.#state.screen) || row === undefined) {
+      this.say('there is no row to drop on this screen');
+      return;
+    }
+    const { filter } = this.#state;
+    this.#set({ filter: { ...filter, dropped: new Set([...filter.dropped, row.key]) } });
+    const left = this.#rows();
+    this.#set({ selected: left[Math.min(index, left.length - 1)]?.key });
+    this.say(
+      `${printable(row.kind === 'world' ? row.world.name : row.vm.name)} is out of view; l and then 0 shows all`,
+    );
+  }
+
+  #askGroup(): void {
+    this.#askCount('Show the group with GID (0: all): ', Number.MAX_SAFE_INTEGER, gid => {
+      if (gid === 0) this.#set({ filter: EVERY_ROW, top: 0 });
+      else if (this.#session.latest()?.vms.some(vm => vm.gid === gid)) {
+        this.#set({ filter: { gid, dropped: new Set() }, top: 0 });
+      } else this.say(`no group has the GID ${gid}`, true);
+    });
+  }
+
+  #askCount(label: string, most: number, accept: (count: number) => void): void {
+    this.#dialog({
+      kind: 'prompt',
+      label,
+      text: '',
+      accept: text => {
+        const parsed = parseCount(text, most);
+        if (parsed.ok) accept(parsed.count);
+        else this.say(parsed.reason, true);
+      },
+    });
+  }
+
+  #askSave(): void {
+    const { defaultPath, save } = this.#options.configFile;
+    const accept = (text: string): void => {
+      const path = text.trim() === '' ? defaultPath : text.trim();
+      const reason = save(path, formatConfig(this.#state));
+      if (reason === undefined) this.say(`configuration written to ${printable(path)}`);
+      else this.say(`${printable(path)}: ${reason}`, true);
+    };
+    this.#dialog({ kind: 'prompt', label: `Save config file to (Default to : ${defaultPath}): `, text: '', accept });
   }
 
   /** The exits screen's second VM: the only other one, or one of a menu. */
@@ -442,6 +505,8 @@ export class ConsoleController implements Desk {
     this.#dialog({ kind: 'prompt', label, text: '', accept });
   }
 }
+
+const isVmScreen = (screen: ConsoleState['screen']): boolean => screen in SCREENS;
 
 /** As telnet and virsh do: Ctrl-] leaves the guest's console. */
 const DETACH_KEY = 'ctrl-]';

@@ -17,12 +17,13 @@ import { vmGroups } from './rows.js';
 import { SCREENS } from './screens.js';
 import type { CodeSymbol } from './session.js';
 import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
-import { headingLine, placeColumns, rowLine, screenRows } from './table.js';
+import { headingLine, placeColumns, rowLine, screenRows, withNameLength } from './table.js';
 import type { Theme } from './theme.js';
 
 export const COLUMNS_MIN = 80;
 export const ROWS_MIN = 24;
-const NO_VM = 'No VM is on this host.';
+const noVm = (now: Sample): string =>
+  now.vms.length === 0 ? 'No VM is on this host.' : 'No VM is shown; l and then 0 shows all.';
 
 export interface FrameInput {
   readonly state: ConsoleState;
@@ -107,8 +108,9 @@ const footer = ({ columns, theme }: FrameInput): string => footerLine(columns, t
 /** The line for messages and prompts, between header and heading. */
 function messageLine({ state, failure, theme, columns }: FrameInput): string {
   if (state.dialog?.kind === 'confirm') return theme.alarm(cut(state.dialog.question, columns));
+  // The end of a long one, where it is typed.
   if (state.dialog?.kind === 'prompt')
-    return cut(`${state.dialog.label}${state.dialog.text}`, columns - 1) + theme.cursor(' ');
+    return `${state.dialog.label}${state.dialog.text}`.slice(-(columns - 1)) + theme.cursor(' ');
   if (failure !== undefined) return theme.alarm(cut(printable(failure), columns));
   if (state.message === undefined) return state.held === undefined ? '' : theme.key('paused; P goes on');
   const text = cut(state.message.text, columns);
@@ -136,7 +138,7 @@ function upperLines(input: FrameInput, now: Sample): string[] {
 
 /** The VM that a screen without rows of VMs is about. */
 const subjectVm = ({ state, before }: FrameInput, now: Sample): VmSample | undefined =>
-  selectedVm(screenRows(state.screen, now, before, '', state.expanded), state.selected);
+  selectedVm(screenRows(state.screen, now, before, '', state.expanded, state.filter), state.selected);
 
 function codeView(input: FrameInput, now: Sample): CodeView | undefined {
   const vm = subjectVm(input, now);
@@ -148,7 +150,7 @@ function codeFrame(input: FrameInput, now: Sample): Frame {
   const { state, before, columns: width, theme } = input;
   const above = upperLines(input, now);
   const view = codeView(input, now);
-  if (view === undefined) return frameOf(input, [...above, NO_VM], ['', footer(input)]);
+  if (view === undefined) return frameOf(input, [...above, noVm(now)], ['', footer(input)]);
   const { heading, rows: lines } = codeTable(view, width);
   above.push(theme.heading(heading));
   const below = [detailLine(view.vm.name, now, before, width), footer(input)];
@@ -170,7 +172,7 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
   const above = upperLines(input, now);
   const subjects = exitsSubjects(input, now);
   const [first] = subjects;
-  if (first === undefined) return frameOf(input, [...above, NO_VM], ['', footer(input)]);
+  if (first === undefined) return frameOf(input, [...above, noVm(now)], ['', footer(input)]);
   const { heading, rows } = exitsTable(
     subjects,
     shownColumns(EXITS_FIELDS, state.fields.exits),
@@ -183,15 +185,20 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
 
 function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   const { state, before, columns: width, theme } = input;
-  const rows = screenRows(screen, now, before, state.sort[screen], state.expanded);
+  const rows = screenRows(screen, now, before, state.sort[screen], state.expanded, state.filter);
   const index = selectedIndex(rows, state.selected);
-  const placed = placeColumns(shownColumns(SCREENS[screen].fields, state.fields[screen]), rows, width);
+  const placed = placeColumns(
+    withNameLength(shownColumns(SCREENS[screen].fields, state.fields[screen]), state.nameLength),
+    rows,
+    width,
+  );
   const above = upperLines(input, now);
   above.push(theme.heading(headingLine(placed, width)));
   const selected = rows[index];
   const below = [selected ? detailLine(selected.vm.name, now, before, width) : '', footer(input)];
   // A host with so many pCPUs that their lines leave no room still shows the selected row.
-  const height = Math.max(1, input.rows - 1 - above.length - below.length - 1);
+  const room = Math.max(1, input.rows - 1 - above.length - below.length - 1);
+  const height = state.rowsMax === 0 ? room : Math.min(room, state.rowsMax);
   const top = scrolledTop(state.top, index, rows.length, height);
   rows.slice(top, top + height).forEach((row, offset) => {
     // The mark is for terminals and eyes that do not show the difference; the first column begins with a blank.
@@ -199,7 +206,7 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
       top + offset === index ? rowLine(placed, row, width).replace(/^ /, '>') : rowLine(placed, row, width, theme);
     above.push(top + offset === index ? theme.selected(line) : line);
   });
-  if (rows.length === 0) above.push(NO_VM);
+  if (rows.length === 0) above.push(noVm(now));
   return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });
 }
 

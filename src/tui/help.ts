@@ -9,6 +9,14 @@ import { columnsOf, SCREENS } from './screens.js';
 const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General' } as const;
 const KEY_WIDTH = 8;
 
+/** Keys of esxtop that mean something else here, or nothing. */
+const ABSENT = [
+  { keys: 'd u n', help: 'disk adapter, disk device and network screen: no VM has such a device' },
+  { keys: 'i', help: 'interrupt screen' },
+  { keys: 'v', help: 'disk-VM screen: v turns VMI on or off, on every screen' },
+  { keys: 'p', help: 'power management: p is the power of the VM' },
+] as const;
+
 interface Titled {
   readonly title: string;
   readonly help: string;
@@ -42,6 +50,9 @@ export function helpLines(screen: ScreenId): string[] {
   const sorts = bindings.filter(binding => binding.group === 'sort');
   if (sorts.length > 0) lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
   lines.push(`Switch display: ${inLine(bindings.filter(binding => binding.group === 'display'))}`.trimEnd());
+  lines.push('', 'Not on this host:');
+  for (const { keys, help } of ABSENT) lines.push(keys.padEnd(KEY_WIDTH) + help);
+  for (const { show, help, group } of bindings) if (group === 'absent') lines.push(show.padEnd(KEY_WIDTH) + help);
   const { title: screenTitle, columns } = columnsHelp(screen);
   lines.push('', `Columns of the ${screenTitle} screen:`);
   for (const { title, help } of columns) lines.push(title.padEnd(12) + help);

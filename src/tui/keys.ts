@@ -37,6 +37,7 @@ export const KEYS = [
     help: 'attach to the guest’s console (Ctrl-] detaches)',
     footer: 'attach',
   },
+  { keys: ['k'], show: 'k', command: 'vm.kill', group: 'vm', help: 'kill the VM: power off, after a question' },
   {
     keys: ['e', '6'],
     show: 'e 6',
@@ -60,11 +61,29 @@ export const KEYS = [
     group: 'rows',
     help: 'select the last row; code: scroll',
   },
+  {
+    keys: ['4'],
+    show: '4',
+    command: 'row.drop',
+    group: 'rows',
+    help: 'drop the row from view (l and 0 brings all back)',
+  },
+  { keys: ['l'], show: 'l', command: 'rows.group', group: 'rows', help: 'show one group only, by its GID; 0: all' },
+  { keys: ['#'], show: '#', command: 'rows.max', group: 'rows', help: 'number of rows to show; 0: all that fit' },
+  { keys: ['L'], show: 'L', command: 'rows.name', group: 'rows', help: 'length of NAME; 0: as it was' },
+  { keys: ['V'], show: 'V', command: 'rows.vms', group: 'absent', help: 'VMs only: every group of this host is a VM' },
   { keys: ['U'], show: 'U', command: 'sort', screen: 'cpu', column: 'used', group: 'sort', help: '%USED' },
   { keys: ['R'], show: 'R', command: 'sort', screen: 'cpu', column: 'ready', group: 'sort', help: '%RDY' },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'cpu', column: 'gid', group: 'sort', help: 'GID' },
   { keys: ['M'], show: 'M', command: 'sort', screen: 'memory', column: 'memsz', group: 'sort', help: 'MEMSZ' },
-  { keys: ['B'], show: 'B', command: 'sort.balloon', screen: 'memory', group: 'sort', help: 'MCTLSZ (no balloon yet)' },
+  {
+    keys: ['B'],
+    show: 'B',
+    command: 'sort.balloon',
+    screen: 'memory',
+    group: 'absent',
+    help: 'sort by MCTLSZ: no guest has a balloon driver',
+  },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'memory', column: 'gid', group: 'sort', help: 'GID' },
   { keys: ['R'], show: 'R', command: 'sort', screen: 'timer', column: 'delivered', group: 'sort', help: 'DLVD/s' },
   { keys: ['T'], show: 'T', command: 'sort', screen: 'timer', column: 'stolenShare', group: 'sort', help: '%STLN' },
@@ -109,6 +128,7 @@ export const KEYS = [
   },
   { keys: ['f', 'F'], show: 'f F', command: 'fields', group: 'general', help: 'choose the columns of the screen' },
   { keys: ['o', 'O'], show: 'o O', command: 'order', group: 'general', help: 'change the order of the columns' },
+  { keys: ['W'], show: 'W', command: 'config.save', group: 'general', help: 'write the configuration to a file' },
   { keys: ['space', 'enter'], show: 'space', command: 'refresh', group: 'general', help: 'update now' },
   {
     keys: ['P'],
@@ -128,7 +148,8 @@ export interface KeyBinding {
   /** How footer and help name the key. */
   readonly show: string;
   readonly command: string;
-  readonly group: 'display' | 'vm' | 'rows' | 'sort' | 'general';
+  /** `absent`: esxtop's key, of which this host has nothing; it says so. */
+  readonly group: 'display' | 'vm' | 'rows' | 'sort' | 'general' | 'absent';
   readonly help: string;
   /** Word in the footer; absent: not in the footer. */
   readonly footer?: string;

@@ -58,6 +58,16 @@ export interface WorldRow {
 
 export type Row = VmRow | WorldRow;
 
+/** Which rows an operator wants to see at all. */
+export interface RowFilter {
+  /** Of this group only. */
+  readonly gid: number | undefined;
+  /** Keys of rows that were dropped; those of a VM's worlds go with it. */
+  readonly dropped: ReadonlySet<string>;
+}
+
+export const EVERY_ROW: RowFilter = { gid: undefined, dropped: new Set() };
+
 /** Cycles between two samples; 0 when no time passed (a refresh while the host stands still). */
 export const elapsedCycles = (now: Sample, before: Sample | undefined): number =>
   now.atCycles - (before?.atCycles ?? 0);

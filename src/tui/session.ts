@@ -3,6 +3,7 @@
  * touches a `Host`; whoever runs one (in a worker thread, or a script in a test) implements this interface.
  */
 import type { CodeAnswer, Command, CommandResult, EngineState, HostEvent, Sample } from '../hypervisor/index.js';
+import type { ConsoleConfig } from './state.js';
 
 export interface Session {
   /** The newest sample; undefined until the first one arrives. The same object until a newer one replaces it. */
@@ -45,10 +46,18 @@ export interface GuestProgram {
   readonly help: string;
 }
 
+/** Where `W` writes the configuration. */
+export interface ConfigFile {
+  readonly defaultPath: string;
+  /** Says why the file could not be written; undefined when it was. */
+  save(path: string, text: string): string | undefined;
+}
+
 /** Contract of `runConsole(session, options)`, exported by `src/tui/app.tsx`. Resolves when the user quits. */
 export interface ConsoleOptions {
-  /** Sampling interval at the start, ms of virtual time. `s` changes it with a `setSampleInterval` command. */
-  readonly intervalMs: number;
+  /** As it begins. `s` changes the sampling interval with a `setSampleInterval` command. */
+  readonly config: ConsoleConfig;
+  readonly configFile: ConfigFile;
   readonly programs: readonly GuestProgram[];
   /** Symbols of the guest kernel, ascending by address; those of another kernel are not known. */
   readonly symbols: readonly CodeSymbol[];

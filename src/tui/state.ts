@@ -1,9 +1,9 @@
 /** What the console itself remembers: screen, order, selection, and the dialog that has the keyboard. Immutable values. */
 import type { Sample, VmSample } from '../hypervisor/index.js';
-import type { ScreenId } from './columns.js';
+import type { ScreenId, VmScreenId } from './columns.js';
 import { CAUSE_ORDER } from './exits.js';
 import { defaultOrder, type FieldOrders } from './fields.js';
-import type { Row } from './rows.js';
+import { EVERY_ROW, type Row, type RowFilter } from './rows.js';
 import { SCREENS } from './screens.js';
 
 export interface Message {
@@ -34,21 +34,33 @@ export type Dialog =
   | { readonly kind: 'fields'; readonly what: 'toggle' | 'move' }
   | { readonly kind: 'attach'; readonly vm: string; readonly scroll: number };
 
-export interface ConsoleState {
+/** What the configuration file keeps. */
+export interface ConsoleConfig {
   readonly screen: ScreenId;
+  readonly intervalMs: number;
+  /** Order of the fields of each screen. */
+  readonly fields: FieldOrders;
   /** Sort column of each screen. */
   readonly sort: Readonly<Record<ScreenId, string>>;
+  /** Rows to show at most; 0: as many as fit. */
+  readonly rowsMax: number;
+  /** Length of NAME; 0: as wide as the column is. */
+  readonly nameLength: number;
+  /** The file's lines about screens that only esxtop has, by place. */
+  readonly foreign: readonly string[];
+}
+
+export interface ConsoleState extends ConsoleConfig {
   /** Key of the selected row; undefined selects the first. */
   readonly selected: string | undefined;
   /** Names of VMs whose worlds are shown. */
   readonly expanded: ReadonlySet<string>;
+  /** Which rows are there at all. */
+  readonly filter: RowFilter;
   /** First table row on the screen. */
   readonly top: number;
   readonly message: Message | undefined;
   readonly dialog: Dialog | undefined;
-  readonly intervalMs: number;
-  /** Order of the fields of each screen. */
-  readonly fields: FieldOrders;
   /** Exits screen: the VM beside the selected one, and the sample that its figures count from instead of power-on. */
   readonly beside: string | undefined;
   readonly zero: Sample | undefined;
@@ -65,35 +77,34 @@ export interface ShownSamples {
   readonly before: Sample | undefined;
 }
 
-/** A value for each screen. */
-export const perScreen = <T>(of: (screen: ScreenId) => T): Readonly<Record<ScreenId, T>> => ({
-  cpu: of('cpu'),
-  memory: of('memory'),
-  timer: of('timer'),
-  exits: of('exits'),
-  code: of('code'),
+export const SCREEN_IDS = ['cpu', 'memory', 'timer', 'exits', 'code'] as const satisfies readonly ScreenId[];
+
+const perScreen = <T>(of: (screen: ScreenId) => T): Record<ScreenId, T> =>
+  Object.fromEntries(SCREEN_IDS.map(screen => [screen, of(screen)])) as Record<ScreenId, T>;
+
+/** Where rows are in GID order, as in the manuals of ESX 3: they stand still while one controls VMs. */
+const FIRST_SORT: Readonly<Record<Exclude<ScreenId, VmScreenId>, string>> = { exits: CAUSE_ORDER, code: '' };
+
+/** As the console is before anybody chooses. */
+export const defaultConfig = (): ConsoleConfig => ({
+  screen: 'cpu',
+  intervalMs: 1000,
+  fields: perScreen(defaultOrder),
+  sort: perScreen(screen => (screen in FIRST_SORT ? FIRST_SORT[screen as 'exits'] : SCREENS[screen as 'cpu'].sort)),
+  rowsMax: 0,
+  nameLength: 0,
+  foreign: [],
 });
 
-export const defaultFields = (): FieldOrders => perScreen(defaultOrder);
-
-export function initialState(intervalMs: number, place: number): ConsoleState {
+export function initialState(config: ConsoleConfig, place: number): ConsoleState {
   return {
-    screen: 'cpu',
-    // GID order, as in the manuals of ESX 3: rows stand still while one controls VMs.
-    sort: {
-      cpu: SCREENS.cpu.sort,
-      memory: SCREENS.memory.sort,
-      timer: SCREENS.timer.sort,
-      exits: CAUSE_ORDER,
-      code: '',
-    },
+    ...config,
     selected: undefined,
     expanded: new Set(),
+    filter: EVERY_ROW,
     top: 0,
     message: undefined,
     dialog: undefined,
-    intervalMs,
-    fields: defaultFields(),
     beside: undefined,
     zero: undefined,
     place,

@@ -2,7 +2,7 @@
 import type { Sample } from '../hypervisor/index.js';
 import type { Column, ScreenId, VmScreenId } from './columns.js';
 import { left, right } from './format.js';
-import { type Row, type VmRow, vmGroups } from './rows.js';
+import { EVERY_ROW, type Row, type RowFilter, type VmRow, vmGroups } from './rows.js';
 import { columnsOf, defaultColumns, SCREENS } from './screens.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
 
@@ -10,6 +10,14 @@ export interface PlacedColumn<R = Row> {
   readonly column: Column<R, never>;
   readonly width: number;
 }
+
+/** The columns with a NAME of `length` characters; 0: as it is. */
+export const withNameLength = <R>(columns: readonly Column<R, never>[], length: number): readonly Column<R, never>[] =>
+  length === 0
+    ? columns
+    : columns.map(column =>
+        column.id === 'name' ? { ...column, width: length + 1, textWidthMin: length + 1 } : column,
+      );
 
 /** A text column is as wide as its widest text needs, between `textWidthMin` and `width`. */
 function widthOf<R>(column: Column<R, never>, rows: readonly R[]): number {
@@ -76,8 +84,11 @@ export function screenRows(
   before: Sample | undefined,
   sortId: string,
   expanded: ReadonlySet<string>,
+  { gid, dropped }: RowFilter = EVERY_ROW,
 ): Row[] {
-  const groups = vmGroups(now, before, expanded);
+  const groups = vmGroups(now, before, expanded).filter(
+    ({ row }) => (gid === undefined || row.vm.gid === gid) && !dropped.has(row.key),
+  );
   const column = columnsOf(screen).find(candidate => candidate.id === sortId);
   const sort = column?.sort;
   if (sort) {
@@ -85,7 +96,9 @@ export function screenRows(
     // Array.sort is stable: equal figures keep the order of the inventory, so rows do not dance.
     groups.sort((a, b) => sign * (sort(a.row) - sort(b.row)));
   }
-  return groups.flatMap(({ row, worlds }): Row[] => (screen === 'cpu' && row.expanded ? [row, ...worlds] : [row]));
+  return groups.flatMap(({ row, worlds }): Row[] =>
+    screen === 'cpu' && row.expanded ? [row, ...worlds.filter(({ key }) => !dropped.has(key))] : [row],
+  );
 }
 
 /** The screen's table as plain lines of at most `width` cells (samples on a pipe, batch text). */

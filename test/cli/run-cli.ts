@@ -1,10 +1,14 @@
 /** Runs the built program as a user's shell would. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const LAUNCHER = `${ROOT}bin/vmitop.js`;
+
+const NO_HOME = join(tmpdir(), 'vmitop-tests-have-no-home');
 
 export interface CliResult {
   readonly code: number | null;
@@ -17,6 +21,7 @@ export interface CliOptions {
   readonly input?: string;
   readonly timeoutMs?: number;
   readonly cwd?: string;
+  readonly home?: string;
   /** Sends SIGINT as soon as this holds. */
   readonly interruptWhen?: () => boolean;
   /** Called with all of stdout so far; for signals. */
@@ -30,6 +35,8 @@ export function runCli(words: readonly string[], options: CliOptions = {}): Prom
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [LAUNCHER, ...words], {
       cwd: options.cwd ?? ROOT,
+      // Without the configuration of whoever runs the tests.
+      env: { ...process.env, HOME: options.home ?? NO_HOME },
       stdio: ['pipe', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? 100_000,
       killSignal: 'SIGKILL',

@@ -1,7 +1,7 @@
 /** Lines of batch files from samples made by hand. */
 import { describe, expect, test } from 'vitest';
 import { BatchWriter } from '../../src/tui/batch.js';
-import { defaultFields } from '../../src/tui/state.js';
+import { defaultConfig } from '../../src/tui/state.js';
 import { counters, HZ, inventory, sample, vm, world } from './fixtures.js';
 
 const cells = (line: string): string[] => line.split(',').map(cell => cell.slice(1, -1));
@@ -62,7 +62,7 @@ test('rates are over the time since the sample before', () => {
 });
 
 test('an average over no event is zero, and causes without events have no counters for them', () => {
-  const lines = new BatchWriter({ ...defaultFields(), cpu: '', memory: '', timer: '' }).lines(
+  const lines = new BatchWriter({ ...defaultConfig().fields, cpu: '', memory: '', timer: '' }).lines(
     sample(HZ, [vm(1, 'a', { counters: counters({ exits: 40 }) })]),
   );
   const [header, row] = lines.split('\n').map(cells) as [string[], string[]];

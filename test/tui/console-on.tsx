@@ -4,6 +4,7 @@ import { App } from '../../src/tui/app.js';
 import { ConsoleController } from '../../src/tui/controller.js';
 import { splitKeys } from '../../src/tui/input.js';
 import type { CodeSymbol, GuestProgram } from '../../src/tui/session.js';
+import { type ConsoleConfig, defaultConfig } from '../../src/tui/state.js';
 import { PLAIN_THEME } from '../../src/tui/theme.js';
 import { FakeSession } from './fake-session.js';
 
@@ -25,10 +26,26 @@ export function closeConsoles(): void {
   for (const controller of open.splice(0)) controller.close();
 }
 
-export function consoleOn(columns = 80, rows = 24, session = new FakeSession(), programs = PROGRAMS) {
+export function consoleOn(
+  columns = 80,
+  rows = 24,
+  session = new FakeSession(),
+  programs = PROGRAMS,
+  config: ConsoleConfig = defaultConfig(),
+) {
   const calls: string[] = [];
+  /** Configuration files that were written, and why the next one cannot be. */
+  const files = new Map<string, string>();
+  const trouble: { reason?: string } = {};
   const controller = new ConsoleController(session, {
-    intervalMs: 1000,
+    config,
+    configFile: {
+      defaultPath: '/home/me/.vmitoprc',
+      save: (path, text) => {
+        if (trouble.reason === undefined) files.set(path, text);
+        return trouble.reason;
+      },
+    },
     programs,
     symbols: SYMBOLS,
     theme: PLAIN_THEME,
@@ -46,7 +63,7 @@ export function consoleOn(columns = 80, rows = 24, session = new FakeSession(), 
     await new Promise(resolve => setImmediate(resolve));
     return screen();
   };
-  return { session, controller, screen, press, calls };
+  return { session, controller, screen, press, calls, files, trouble };
 }
 
 /** A frame as it is compared: no blanks at line ends. */

@@ -3,6 +3,7 @@
  * console is gone.
  */
 import { runConsole } from '../../src/tui/app.js';
+import { defaultConfig } from '../../src/tui/state.js';
 import { FakeSession } from './fake-session.js';
 
 const session = new FakeSession();
@@ -17,7 +18,8 @@ if (what === 'pid') session.failed = `pid ${process.pid}`;
 
 try {
   await runConsole(session, {
-    intervalMs: 1000,
+    config: defaultConfig(),
+    configFile: { defaultPath: '/tmp/none', save: () => 'nothing is written here' },
     programs: [
       { name: 'getppid', help: 'system calls' },
       { name: 'spin', help: 'user mode only' },

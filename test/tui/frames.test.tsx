@@ -365,7 +365,7 @@ describe('general keys', () => {
   });
 
   test('h shows every key and column of the screen', async () => {
-    const { press } = consoleOn(80, 60);
+    const { press } = consoleOn(80, 90);
     const help = await press('h');
     for (const text of ['turn VMI of the VM on or off', 'U:%USED', 'R:%RDY', 'm:memory', '%MLMTD', 'GUEST']) {
       expect(help).toContain(text);

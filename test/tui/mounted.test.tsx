@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import { App } from '../../src/tui/app.js';
 import { ConsoleController } from '../../src/tui/controller.js';
 import { splitKeys } from '../../src/tui/input.js';
+import { defaultConfig } from '../../src/tui/state.js';
 import { PLAIN_THEME } from '../../src/tui/theme.js';
 import { FakeSession } from './fake-session.js';
 
@@ -13,7 +14,8 @@ afterEach(() => close());
 function mount() {
   const session = new FakeSession();
   const controller = new ConsoleController(session, {
-    intervalMs: 1000,
+    config: defaultConfig(),
+    configFile: { defaultPath: '/tmp/none', save: () => 'nothing is written here' },
     programs: [],
     symbols: [],
     theme: PLAIN_THEME,

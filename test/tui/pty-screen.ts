@@ -30,7 +30,7 @@ export class Tui {
       name: 'xterm-256color',
       cols,
       rows,
-      env: { ...rest, TERM: 'xterm-256color', COLORTERM: '', LANG: 'C.UTF-8', TZ: 'UTC', ...env },
+      env: { ...rest, TERM: 'xterm-256color', COLORTERM: '', LANG: 'C.UTF-8', TZ: 'UTC', HOME: '/nonexistent', ...env },
     });
     this.#pty.onData(data => {
       this.#raw += data;

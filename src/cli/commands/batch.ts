@@ -5,7 +5,7 @@ import type { HostEvent } from '../../hypervisor/index.js';
 import { Runner } from '../../session/runner.js';
 import { WhenIdle } from '../../session/when-idle.js';
 import { BatchWriter } from '../../tui/batch.js';
-import { defaultFields } from '../../tui/state.js';
+import { CONFIG_OPTION } from '../console-config.js';
 import { createHost } from '../create-host.js';
 import { ExitCode } from '../exit.js';
 import { openOutput } from '../files.js';
@@ -17,7 +17,8 @@ import { consoleSetup } from './top.js';
 
 interface BatchArguments {
   inventory: string | undefined;
-  delay: string;
+  delay: string | undefined;
+  config: string | undefined;
   samples: string | undefined;
   all: boolean | undefined;
   output: string | undefined;
@@ -25,6 +26,8 @@ interface BatchArguments {
 }
 
 const SAMPLES_MAX = 1_000_000;
+/** esxtop's. */
+const DELAY_SECONDS = '5';
 
 export const batchCommand = (streams: Streams): CommandModule<object, BatchArguments> => ({
   command: 'batch',
@@ -36,9 +39,9 @@ export const batchCommand = (streams: Streams): CommandModule<object, BatchArgum
         alias: 'd',
         type: 'string',
         requiresArg: true,
-        default: '5',
-        describe: 'seconds of virtual time between samples',
+        describe: 'seconds of virtual time between samples; default: 5, or what the configuration says',
       })
+      .option('config', CONFIG_OPTION)
       .option('samples', {
         alias: 'n',
         type: 'string',
@@ -82,9 +85,9 @@ function writeWhole(descriptor: number, text: string): void {
 
 async function batch(argv: BatchArguments, streams: Streams): Promise<ExitCode> {
   const wanted = argv.samples === undefined ? Infinity : wholeNumber(argv.samples, '--samples', 1, SAMPLES_MAX);
-  const { config, typeWhenIdle, folder } = consoleSetup({ ...argv, speed: 'max' });
+  const { config, typeWhenIdle, folder, ...setup } = consoleSetup({ ...argv, speed: 'max' }, DELAY_SECONDS);
   const output = outputOf(argv.output, streams);
-  const writer = new BatchWriter(argv.all === true ? 'all' : defaultFields());
+  const writer = new BatchWriter(argv.all === true ? 'all' : setup.console.fields);
   let end: ExitCode | undefined;
   const ignoreSignals = onSignals(() => {
     end ??= ExitCode.INTERRUPTED;

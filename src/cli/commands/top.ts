@@ -6,6 +6,8 @@ import { HostSession } from '../../session/client.js';
 import type { Pace, Progress } from '../../session/protocol.js';
 import { Runner } from '../../session/runner.js';
 import { WhenIdle } from '../../session/when-idle.js';
+import type { ConsoleConfig } from '../../tui/state.js';
+import { CONFIG_OPTION, configFileAt, loadConfig } from '../console-config.js';
 import { createHost } from '../create-host.js';
 import { ExitCode } from '../exit.js';
 import { hostConfig, loadInventory, typedWhenIdle } from '../inventory.js';
@@ -26,8 +28,9 @@ import { logsOf, tellTroubles } from '../vmx/log.js';
 
 export interface ConsoleArguments {
   inventory: string | undefined;
-  delay: string;
+  delay: string | undefined;
   speed: string;
+  config: string | undefined;
   cost: string[] | undefined;
 }
 
@@ -64,23 +67,30 @@ export const consoleOptions = <T>(yargs: Argv<T>) =>
       alias: 'd',
       type: 'string',
       requiresArg: true,
-      default: '1',
-      describe: 'seconds of virtual time between samples',
+      describe: 'seconds of virtual time between samples; default: 1, or what the configuration says',
     })
+    .option('config', CONFIG_OPTION)
     .option('speed', { ...SPEED_OPTION, default: '1' })
     .option('cost', COST_OPTION);
 
 export const hasTerminal = ({ stdin, stdout }: Streams): boolean => stdin.isTTY === true && stdout.isTTY === true;
 
 /** What the arguments of a console ask for. Throws `UsageError`. */
-export function consoleSetup(argv: ConsoleArguments): {
+export function consoleSetup(
+  argv: ConsoleArguments,
+  delaySeconds = '1',
+): {
   readonly config: HostConfig;
   readonly typeWhenIdle: Readonly<Record<string, string>>;
   readonly pace: Pace;
-  readonly intervalMs: number;
+  /** How the console begins; its interval is the one of `config`. */
+  readonly console: ConsoleConfig;
+  readonly configPath: string;
   readonly folder: InventoryFolder | undefined;
 } {
-  const intervalMs = Math.round(positive(argv.delay, '--delay', 'at least 0.001 seconds') * 1000);
+  const loaded = loadConfig(argv.config);
+  const delay = argv.delay ?? (loaded.chosen ? String(loaded.config.intervalMs / 1000) : delaySeconds);
+  const intervalMs = Math.round(positive(delay, '--delay', 'at least 0.001 seconds') * 1000);
   wholeNumber(intervalMs, '--delay (in ms)', 1, 3_600_000);
   const pace = parsePace(argv.speed);
   const costs = parseCosts(argv.cost);
@@ -89,7 +99,8 @@ export function consoleSetup(argv: ConsoleArguments): {
     config: hostConfig(inventory, intervalMs, costs),
     typeWhenIdle: typedWhenIdle(inventory),
     pace,
-    intervalMs,
+    console: { ...loaded.config, intervalMs },
+    configPath: loaded.path,
     folder,
   };
 }
@@ -103,7 +114,7 @@ export async function runConsoleSession(
   streams: Streams,
   record?: (config: HostConfig) => Promise<(progress: Progress) => void>,
 ): Promise<number> {
-  const { config, typeWhenIdle, pace, intervalMs, folder } = consoleSetup(argv);
+  const { config, typeWhenIdle, pace, folder, ...setup } = consoleSetup(argv);
   const recorded = await record?.(config);
   const logs = logsOf(folder, config);
   const onProgress = (progress: Progress): void => {
@@ -122,7 +133,8 @@ export async function runConsoleSession(
     // Loaded late: React and Ink are of no use to the other commands.
     const { runConsole } = await import('../../tui/app.js');
     await runConsole(session, {
-      intervalMs,
+      config: setup.console,
+      configFile: configFileAt(setup.configPath),
       programs: GUEST_PROGRAMS,
       symbols: loadGuestSymbols().filter(({ code }) => code),
       hostStands: session.ready,

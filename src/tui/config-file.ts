@@ -1,0 +1,158 @@
+/**
+ * The console's configuration as a file, after esxtop's: a line of field letters for each screen, by place; then, unlike there, options as
+ * `name = value`; and as the last line the delay in seconds with the key of the screen to begin with.
+ *
+ *     ABCDEfghIJ           1 CPU          upper case: shown; the order is that of the columns
+ *     aBCdefGHijklMN       2 memory
+ *     ABCdEfGhijkl         3 to 6, 8: disk adapter, disk device, disk VM, network, power management: esxtop's, passed on as they came
+ *     ...
+ *     ABCDEFGHIJK          9 timer        ours
+ *     ABCDEF              10 exits        ours
+ *     sort cpu = used
+ *     rows = 10
+ *     1c
+ *
+ * A file without options is esxtop's own. Its lines are read too, by release as the number of letters tells, and have no letters for the
+ * fields that only we have: these stay as they are by default.
+ */
+import { UsageError } from '../hypervisor/index.js';
+import { DELAY_MAX_S, DELAY_MIN_S } from './actions.js';
+import type { ScreenId } from './columns.js';
+import { CAUSE_ORDER, EXITS_COLUMNS } from './exits.js';
+import { defaultOrder, fieldsOf, isOrder } from './fields.js';
+import { KEYS, type KeyBinding } from './keys.js';
+import { columnsOf } from './screens.js';
+import { type ConsoleConfig, defaultConfig, SCREEN_IDS } from './state.js';
+
+/** What each line is about; null where the screen is esxtop's alone. */
+const LINES: readonly (ScreenId | null)[] = ['cpu', 'memory', null, null, null, null, null, null, 'timer', 'exits'];
+
+/** What is written for them when nobody knows better: the letters of a release whose files are known. */
+const FOREIGN_LINES: readonly string[] = [
+  '',
+  '',
+  'ABCdEfGhijkl',
+  'ABcdeFGhIjklmnop',
+  'aBCDEFGH',
+  'AbcDEFGHIJKLMNopq',
+  'ABCDeF',
+  'ABCDe',
+];
+
+/**
+ * esxtop's letters as ours, by the number of letters in a line. From 5.0 on there is LWID as the third, and some fields have been added;
+ * a blank is a field that 3.5 has not.
+ */
+const RELEASES: Readonly<Partial<Record<ScreenId, Readonly<Record<number, string>>>>> = {
+  cpu: { 8: 'abcdefgh', 10: 'ab cdefgh ' },
+  memory: { 13: 'abcdefghijklm', 14: 'abcdefghijklm ', 17: 'ab cdefghij klm  ' },
+};
+
+export const NAME_LENGTH_MAX = 64;
+export const ROWS_MAX = 1000;
+
+const screenKey = (screen: ScreenId): string =>
+  (KEYS as readonly KeyBinding[]).find(({ command }) => command === `screen.${screen}`)!.keys[0]!;
+
+/** The file's text. */
+export function formatConfig(config: ConsoleConfig): string {
+  const letters = LINES.map((screen, place) =>
+    screen === null ? (config.foreign[place] ?? FOREIGN_LINES[place]!) : config.fields[screen],
+  );
+  const sorts = SCREEN_IDS.filter(screen => config.sort[screen] !== '').map(
+    screen => `sort ${screen} = ${config.sort[screen]}`,
+  );
+  const options = [...sorts, `rows = ${config.rowsMax}`, `name = ${config.nameLength}`];
+  const last = `${config.intervalMs / 1000}${screenKey(config.screen)}`;
+  return `${[...letters, ...options, last].join('\n')}\n`;
+}
+
+/** Throws `UsageError` with one line that names `source`, the line and the reason. */
+export function parseConfig(text: string, source: string): ConsoleConfig {
+  const complaint = (line: number, reason: string) =>
+    new UsageError(`configuration ${source}${line > 0 ? `:${line}` : ''}: ${reason}`);
+  const lines = text.split(/\r?\n/).map(line => line.trim());
+  while (lines.at(-1) === '') lines.pop();
+  if (lines.length < 3)
+    throw complaint(0, 'must be lines of field letters, and the delay with a screen’s key at the end');
+
+  const last = /^(\d+(?:\.\d+)?)([a-z])$/.exec(lines.pop()!);
+  const seconds = Number(last?.[1]);
+  if (last === null || seconds < DELAY_MIN_S || seconds > DELAY_MAX_S) {
+    throw complaint(
+      lines.length + 1,
+      `must be a delay of ${DELAY_MIN_S} to ${DELAY_MAX_S} seconds and a screen’s key, like 5c`,
+    );
+  }
+  // esxtop's other screens are not here: the first one is where it begins, too.
+  const screen = SCREEN_IDS.find(id => screenKey(id) === last[2]) ?? 'cpu';
+
+  const ours = lines.some(line => line.includes('='));
+  const base = defaultConfig();
+  const fields: Record<ScreenId, string> = { ...base.fields };
+  const options = { sort: { ...base.sort }, rowsMax: base.rowsMax, nameLength: base.nameLength };
+  const foreign: string[] = [];
+  let place = 0;
+  for (const [index, line] of lines.entries()) {
+    if (line.includes('=')) {
+      const reason = takeOption(options, line);
+      if (reason !== undefined) throw complaint(index + 1, reason);
+      continue;
+    }
+    if (!/^[A-Za-z]+$/.test(line)) throw complaint(index + 1, `must be field letters: ${line}`);
+    const about = LINES[place];
+    place += 1;
+    if (about === null || about === undefined) foreign[place - 1] = line;
+    else {
+      const order = ours ? line : translated(about, line);
+      if (order === undefined || !isOrder(about, order)) {
+        throw complaint(index + 1, `must have each letter of the ${about} screen’s fields once: ${line}`);
+      }
+      fields[about] = order;
+    }
+  }
+  return { screen, intervalMs: Math.round(seconds * 1000), fields, ...options, foreign };
+}
+
+/** A line of esxtop's own file in our letters; undefined for a line that no release writes. */
+function translated(screen: ScreenId, line: string): string | undefined {
+  const map = RELEASES[screen]?.[line.length];
+  if (map === undefined) return undefined;
+  const all = fieldsOf(screen).length;
+  if (![...line].every(letter => letter.toLowerCase().charCodeAt(0) - LETTER_A < line.length)) return undefined;
+  const known = [...line].flatMap(letter => {
+    const own = map[letter.toLowerCase().charCodeAt(0) - LETTER_A]!;
+    return own === ' ' ? [] : [letter === letter.toLowerCase() ? own : own.toUpperCase()];
+  });
+  // An all-lower-case line takes the screen out of batch files, ours included.
+  const off = line === line.toLowerCase();
+  const rest = defaultOrder(screen).slice(map.trim().replaceAll(' ', '').length, all);
+  return known.join('') + (off ? rest.toLowerCase() : rest);
+}
+const LETTER_A = 'a'.charCodeAt(0);
+
+/** Says what is wrong with an option, if anything is. */
+function takeOption(
+  options: { sort: Record<ScreenId, string>; rowsMax: number; nameLength: number },
+  line: string,
+): string | undefined {
+  const [name, value] = line.split('=').map(part => part.trim()) as [string, string];
+  const sorted = /^sort (\w+)$/.exec(name)?.[1];
+  const screen = SCREEN_IDS.find(id => id === sorted);
+  if (screen !== undefined) {
+    if (!sortsBy(screen, value)) return `the ${screen} screen does not sort by ${value}`;
+    options.sort[screen] = value;
+    return undefined;
+  }
+  const most = name === 'rows' ? ROWS_MAX : name === 'name' ? NAME_LENGTH_MAX : undefined;
+  if (most === undefined) return `unknown option: ${name}`;
+  if (!/^\d+$/.test(value) || Number(value) > most) return `${name} must be 0 to ${most}: ${value}`;
+  if (name === 'rows') options.rowsMax = Number(value);
+  else options.nameLength = Number(value);
+  return undefined;
+}
+
+function sortsBy(screen: ScreenId, id: string): boolean {
+  if (screen === 'exits') return id === CAUSE_ORDER || EXITS_COLUMNS.some(column => column.id === id);
+  return columnsOf(screen).some(column => column.id === id && column.sort !== undefined);
+}
