@@ -9,6 +9,7 @@ import type { Workshop } from '../../src/hypervisor/machine/cpu/compile/workshop
 import { MachineMemory, RESERVED_BYTES } from '../../src/hypervisor/machine/memory.js';
 import { zeroCauses } from '../../src/hypervisor/stats/causes.js';
 import { zeroCounters } from '../../src/hypervisor/stats/counters.js';
+import { GuestProcessor } from '../../src/hypervisor/vm/guest-processor.js';
 import { parseMultiboot } from '../../src/hypervisor/vm/multiboot.js';
 import { NativeInstance, NativeMachine } from '../../src/hypervisor/vm/native-instance.js';
 import { MpnAllocator } from '../../src/hypervisor/vmkernel/mpn-allocator.js';
@@ -71,6 +72,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     hardwareAssist: false,
     countExecutions: false,
     vmi: false,
+    processor: new GuestProcessor(costs, undefined, false),
     poweredOnAtCycles: 0,
     counters: zeroCounters(),
     causes: zeroCauses(),

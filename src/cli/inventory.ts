@@ -5,7 +5,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
-import { COST_PROFILES, type HostConfig, UsageError } from '../hypervisor/index.js';
+import { COST_PROFILES, CPU_MODELS, type CpuModel, type HostConfig, UsageError } from '../hypervisor/index.js';
 import { loadImages, OWN_GUEST, readText } from './files.js';
 import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
 
@@ -18,6 +18,8 @@ const vmSchema = z.strictObject({
   /** Initial RAM disk of a Linux kernel. */
   initrd: z.string().min(1).optional(),
   append: z.string().max(1024).default(''),
+  /** What CPUID says. */
+  cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
   countExecutions: z.boolean().optional(),
   cpuShares: z.int().min(1).max(1_000_000).optional(),
   powerOn: z.boolean().default(true),
@@ -131,7 +133,7 @@ export function inventoryOf({ path, vms }: InventoryFolder): Inventory {
 }
 
 function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
-  const { memoryMib, vmi, append, cpuShares, countExecutions, powerOn, image, initrd, start } = settings;
+  const { memoryMib, vmi, append, cpu, cpuShares, countExecutions, powerOn, image, initrd, start } = settings;
   const place = (word: string): string => (isAbsolute(word) ? word : join(dirname(path), word));
   const assisted = settings.virtualExec === 'hardware' ? 'hv' : 'bt';
   return {
@@ -142,6 +144,7 @@ function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
     image: image === OWN_GUEST ? image : place(image),
     ...(initrd !== undefined && { initrd: place(initrd) }),
     append,
+    cpu,
     cpuShares,
     countExecutions,
     powerOn,
@@ -162,8 +165,9 @@ export function hostConfig(
     costs: inventory.costs,
     costOverrides: { ...inventory.costOverrides, ...costOverrides },
     images: loadImages(inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd]))),
-    vms: inventory.vms.map(({ start: _start, countExecutions, cpuShares, initrd, ...vm }) => ({
+    vms: inventory.vms.map(({ start: _start, countExecutions, cpu, cpuShares, initrd, ...vm }) => ({
       ...vm,
+      ...(cpu === undefined ? {} : { cpu }),
       ...(countExecutions === undefined ? {} : { countExecutions }),
       ...(cpuShares === undefined ? {} : { cpuShares }),
       ...(initrd === undefined ? {} : { initrd }),

@@ -1,5 +1,5 @@
 /** The smallest host: one VM on one pCPU. What `boot` and `bench` run. */
-import type { HostConfig, Mode } from '../hypervisor/index.js';
+import type { CpuModel, HostConfig, Mode } from '../hypervisor/index.js';
 
 export interface SingleVm {
   readonly name: string;
@@ -12,6 +12,7 @@ export interface SingleVm {
   readonly rom?: boolean;
   readonly initrd?: { readonly word: string; readonly bytes: Uint8Array } | undefined;
   readonly append: string;
+  readonly cpu?: CpuModel | undefined;
   readonly costOverrides: Readonly<Record<string, number>>;
 }
 
@@ -37,6 +38,7 @@ export function singleVmHost(vm: SingleVm): HostConfig {
         ...(vm.rom === true && { rom: true }),
         ...(vm.initrd && { initrd: vm.initrd.word }),
         append: vm.append,
+        ...(vm.cpu !== undefined && { cpu: vm.cpu }),
         powerOn: false,
       },
     ],

@@ -10,6 +10,7 @@ import type { EngineOptions } from './machine/cpu/code-cache.js';
 import type { Workshop } from './machine/cpu/compile/workshop.js';
 import type { CodeAnswer } from './stats/code-listing.js';
 import type { Mode, Sample } from './stats/sample.js';
+import type { CpuModel } from './vm/cpuid.js';
 import { VmHost } from './vm/host.js';
 
 export { MonitorBug, UsageError } from './base/assert.js';
@@ -34,6 +35,7 @@ export type { CodeAnswer, CodeLine } from './stats/code-listing.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
 export { POWER_ON_REASONS } from './stats/power-on.js';
 export type * from './stats/sample.js';
+export { CPU_MODELS, type CpuModel, DEFAULT_CPU } from './vm/cpuid.js';
 
 /** Length of a quantum of virtual time. */
 export const QUANTUM_NS = 1_000_000;
@@ -61,6 +63,8 @@ export interface VmConfig {
   readonly initrd?: string;
   /** Kernel command line. */
   readonly append: string;
+  /** What CPUID says: `xeon-5160` if nothing is said. */
+  readonly cpu?: CpuModel;
   readonly cpuShares?: number;
   readonly powerOn?: boolean;
 }

@@ -1,9 +1,10 @@
 /**
- * One boot in a process of its own: `node --import tsx boot-child.ts MODE KERNEL INITRD [replay]`, the result as JSON on stdout. A test runner's
+ * One boot in a process of its own: `node --import tsx boot-child.ts MODE CPU KERNEL INITRD [replay]`, the result as JSON on stdout. A test runner's
  * import machinery would make the simulator several times slower.
  */
 import { readFileSync } from 'node:fs';
 import {
+  type CpuModel,
   createHost,
   formatRecording,
   type HostConfig,
@@ -31,7 +32,13 @@ export interface BootResult {
 const SECONDS_MAX = 60;
 const AUDIT_QUANTA = 250;
 
-function boot(monitor: VmConfig['monitor'], kernel: string, initrd: string, replay: boolean): BootResult {
+function boot(
+  monitor: VmConfig['monitor'],
+  cpu: CpuModel,
+  kernel: string,
+  initrd: string,
+  replay: boolean,
+): BootResult {
   const images = { kernel: readFileSync(kernel), initrd: readFileSync(initrd) };
   const vm = { name: 'debian', memoryMib: 256, monitor, vmi: false, image: 'kernel', initrd: 'initrd', powerOn: true };
   const config: HostConfig = {
@@ -40,7 +47,7 @@ function boot(monitor: VmConfig['monitor'], kernel: string, initrd: string, repl
     memoryMib: 1024,
     costs: 'xeon-5160',
     images,
-    vms: [{ ...vm, append: 'console=ttyS0 selftest' }],
+    vms: [{ ...vm, cpu, append: 'console=ttyS0 selftest' }],
     sampleIntervalMs: 1000,
     auditEveryQuanta: AUDIT_QUANTA,
   };
@@ -72,5 +79,11 @@ function boot(monitor: VmConfig['monitor'], kernel: string, initrd: string, repl
   };
 }
 
-const [mode, kernel, initrd, replay] = process.argv.slice(2) as [VmConfig['monitor'], string, string, string?];
-process.stdout.write(JSON.stringify(boot(mode, kernel, initrd, replay === 'replay')), () => process.exit(0));
+const [mode, cpu, kernel, initrd, replay] = process.argv.slice(2) as [
+  VmConfig['monitor'],
+  CpuModel,
+  string,
+  string,
+  string?,
+];
+process.stdout.write(JSON.stringify(boot(mode, cpu, kernel, initrd, replay === 'replay')), () => process.exit(0));

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest';
 import { XEON_5160 } from '../../src/hypervisor/machine/costs/xeon-5160.js';
 import { Flag, S, Vector } from '../../src/hypervisor/machine/cpu/state.js';
-import { cpuidOf } from '../../src/hypervisor/vm/cpuid.js';
+import { CPU_MODELS, cpuidOf } from '../../src/hypervisor/vm/cpuid.js';
+import { Msrs } from '../../src/hypervisor/vm/msrs.js';
 import { HANDLERS, Machine } from '../machine/fixture.js';
 
 /** Bits of leaf 1, EDX, by name (SDM vol. 2, "CPUID"). */
@@ -40,7 +41,8 @@ const EDX = {
 type Feature = keyof typeof EDX;
 
 const cpuid = cpuidOf(XEON_5160);
-const machine = () => new Machine({ cpuid });
+const msrs = new Msrs();
+const machine = () => new Machine({ cpuid, readMsr: index => msrs.read(index) });
 const promised = (feature: Feature): boolean => (cpuid(1, 0)[3] & (1 << EDX[feature])) !== 0;
 
 /** One instruction, or state, that only a processor with the feature has. What does not promise it must refuse it. */
@@ -89,6 +91,31 @@ test('the instruction leaves what the leaves say in its four registers, and igno
   const text = [S.ESI, S.EBP, S.EDI].map(i => String.fromCharCode(...le(one.reg(i)))).join('');
   expect(text).toBe('GenuineIntel');
   expect([S.EAX, S.EBX, S.ECX, S.EDX].map(i => one.cpu.s[i])).toEqual([...cpuid(1, 77)]);
+});
+
+test('no model promises more than another has proven, and none with the VMI ROM has PAE', () => {
+  const [, , , full] = cpuid(1, 0);
+  for (const model of CPU_MODELS) {
+    const [signature, , beyond, features] = cpuidOf(XEON_5160, model)(1, 0);
+    expect([model, features & ~full, beyond]).toEqual([model, 0, 0]);
+    expect([model, cpuidOf(XEON_5160, model, true)(1, 0)]).toEqual([model, [signature, 0, 0, features & ~0x40]]);
+  }
+});
+
+test('a Pentium II has MMX without SSE, and neither a brand nor extended leaves', () => {
+  const old = cpuidOf(XEON_5160, 'pentium2');
+  const [signature, , , features] = old(1, 0);
+  expect([(signature >>> 8) & 15, (signature >>> 4) & 15]).toEqual([6, 5]);
+  expect([features >>> EDX.MMX, features >>> EDX.SSE].map(bits => bits & 1)).toEqual([1, 0]);
+  expect(old(0, 0)[0]).toBe(2);
+  expect(old(0x80000000, 0)).toEqual(old(2, 0));
+});
+
+test('a Pentium 4 is of family 15 and says its name in three leaves', () => {
+  const model = cpuidOf(XEON_5160, 'pentium4');
+  expect((model(1, 0)[0] >>> 8) & 15).toBe(15);
+  const words = [2, 3, 4].flatMap(leaf => [...model(0x80000000 + leaf, 0)]);
+  expect(String.fromCharCode(...words.flatMap(le)).replace(/\0+$/, '')).toBe('Intel(R) Pentium(R) 4 CPU 3.80GHz');
 });
 
 test('there is CPUID: the ID flag can be changed', () => {

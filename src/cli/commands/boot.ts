@@ -1,7 +1,15 @@
 /** `vmitop boot`: one guest in the foreground, its COM1 on the terminal. */
 import { closeSync, writeSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { type HostConfig, type HostEvent, MonitorBug, UsageError } from '../../hypervisor/index.js';
+import {
+  CPU_MODELS,
+  type CpuModel,
+  DEFAULT_CPU,
+  type HostConfig,
+  type HostEvent,
+  MonitorBug,
+  UsageError,
+} from '../../hypervisor/index.js';
 import { WhenIdle } from '../../session/when-idle.js';
 import { createHost } from '../create-host.js';
 import { ExitCode, isOurBug } from '../exit.js';
@@ -31,6 +39,7 @@ interface BootArguments {
   initrd: string | undefined;
   mode: string | undefined;
   memory: string | undefined;
+  cpu: string | undefined;
   append: string | undefined;
   until: string | undefined;
   limit: string | undefined;
@@ -45,7 +54,7 @@ const MEMORY_MIB = '64';
 /** Nobody looks at the samples of a guest in the foreground. */
 const SAMPLE_MS = 1_000;
 /** What an inventory says of its VMs, and so the words of the command do not. */
-const OF_INVENTORY = ['rom', 'initrd', 'mode', 'memory', 'append'] as const;
+const OF_INVENTORY = ['rom', 'initrd', 'mode', 'memory', 'cpu', 'append'] as const;
 
 export const bootCommand = (streams: Streams): CommandModule<object, BootArguments> => ({
   command: 'boot [image]',
@@ -72,6 +81,11 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
         type: 'string',
         requiresArg: true,
         describe: `memory of the guest in MiB (default: ${MEMORY_MIB})`,
+      })
+      .option('cpu', {
+        type: 'string',
+        requiresArg: true,
+        describe: `what CPUID says: ${CPU_MODELS.join(', ')} (default: ${DEFAULT_CPU})`,
       })
       .option('append', { type: 'string', requiresArg: true, describe: 'kernel command line' })
       .option('until', { type: 'string', requiresArg: true, describe: 'end as soon as the console shows this text' })
@@ -149,9 +163,16 @@ function bareGuest(argv: BootArguments): Guest {
     rom,
     initrd: argv.initrd === undefined ? undefined : { word: argv.initrd, bytes: loadInitrd(argv.initrd) },
     append: argv.append ?? '',
+    cpu: argv.cpu === undefined ? undefined : parseCpu(argv.cpu),
     costOverrides: parseCosts(argv.cost),
   });
   return { config, typeWhenIdle: {}, folder: undefined };
+}
+
+function parseCpu(text: string): CpuModel {
+  const model = CPU_MODELS.find(known => known === text);
+  if (model === undefined) throw new UsageError(`--cpu: must be one of ${CPU_MODELS.join(', ')}: ${text}`);
+  return model;
 }
 
 /** A VM of an inventory, alone on its host. */

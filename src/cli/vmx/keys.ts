@@ -3,6 +3,7 @@
  * `vmitop vm` and the tables of docs/inventory.md come from here. Names and values are those of ESX 3.5; what ESX has no key for has the
  * prefix `vmitop.`.
  */
+import { CPU_MODELS, DEFAULT_CPU } from '../../hypervisor/index.js';
 import { OWN_GUEST } from '../files.js';
 
 /** A value as it is used, or why it cannot be. */
@@ -133,6 +134,12 @@ export const VMX_KEYS = {
   ),
   initrd: meaning('vmitop.initrd', file('a file'), undefined, 'initial RAM disk of a Linux kernel'),
   append: meaning('vmitop.append', text('text', 1024), '', 'kernel command line'),
+  cpu: meaning(
+    'vmitop.cpu',
+    word(CPU_MODELS),
+    DEFAULT_CPU,
+    'what CPUID says; prices are those of the host’s processor',
+  ),
   start: meaning('vmitop.start', text('text', 256), '', 'typed at the shell of the guest when it has booted'),
   powerOn: meaning('vmitop.powerOn', FLAG, 'TRUE', 'power the VM on when the host starts'),
   native: meaning('vmitop.native', FLAG, 'FALSE', 'no monitor: the guest has a machine of its own, for comparison'),

@@ -19,6 +19,7 @@ import { overrideCosts } from '../machine/costs/define.js';
 import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import type { Sample } from '../stats/sample.js';
+import { CPU_MODELS, type CpuModel } from '../vm/cpuid.js';
 import { Digest } from '../vm/digest.js';
 import { VmHost } from '../vm/host.js';
 
@@ -36,6 +37,7 @@ const vmConfigSchema = z.strictObject({
   rom: z.boolean().optional(),
   initrd: z.string().optional(),
   append: z.string(),
+  cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
   cpuShares: z.number().optional(),
   powerOn: z.boolean().optional(),
 });

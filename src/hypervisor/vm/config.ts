@@ -3,6 +3,7 @@ import { UsageError } from '../base/assert.js';
 import type { HostConfig, VmConfig } from '../index.js';
 import { Tiering } from '../machine/cpu/compile/compiler.js';
 import { TC_BYTES } from '../monitor/hole.js';
+import { CPU_MODELS } from './cpuid.js';
 
 const PCPUS_MAX = 64;
 /** A multiboot image needs conventional memory, some above 1 MiB, and room for the firmware's tables. */
@@ -66,6 +67,9 @@ export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
     throw new UsageError(
       `VM "${vm.name}": tcKib must be a multiple of ${PAGE_KIB} from ${TC_KIB_MIN} to ${TC_KIB_MAX}: ${vm.tcKib}`,
     );
+  }
+  if (vm.cpu !== undefined && !CPU_MODELS.includes(vm.cpu)) {
+    throw new UsageError(`VM "${vm.name}": cpu must be one of ${CPU_MODELS.join(', ')}: ${String(vm.cpu)}`);
   }
   if (vm.cpuShares !== undefined && !wholeBetween(vm.cpuShares, 1, SHARES_MAX)) {
     throw new UsageError(`VM "${vm.name}": cpuShares must be a whole number from 1 to ${SHARES_MAX}: ${vm.cpuShares}`);

@@ -1,7 +1,10 @@
 /**
- * CPUID of the virtual processor: a Core-microarchitecture Xeon reduced to what the simulated hardware really has (SDM vol. 2,
- * CPUID; no SSE3, APIC or MTRR, no execute-disable bit). It is the same natively and under every monitor but for PAE: a VM with the VMI
- * ROM does not have it, since the calls for page tables know two-level paging only.
+ * CPUID of the virtual processor: one of a few of Intel's, reduced to what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3,
+ * APIC or machine checks, no execute-disable bit). It is the same natively and under every monitor but for PAE: a VM with the VMI ROM does
+ * not have it, since the calls for page tables know two-level paging only.
+ *
+ * A model changes what the guest is told, not what the processor does: an instruction that an older one did not have is not refused, and
+ * prices are those of the host's processor.
  *
  * Floating-point state belongs to the hardware thread, of which every vCPU has its own, and the monitors carry CR0.TS, EM and MP to
  * hardware. One thing shows a guest where it is: the x87 instruction pointer that a kernel's own floating-point code leaves in a state
@@ -11,8 +14,6 @@ import type { CostProfile } from '../machine/costs/profile.js';
 
 type Registers = readonly [eax: number, ebx: number, ecx: number, edx: number];
 
-/** Family 6, model 15, stepping 6: Woodcrest. */
-const SIGNATURE = 0x06f6;
 const Feature = {
   FPU: 1 << 0,
   DE: 1 << 2,
@@ -22,14 +23,16 @@ const Feature = {
   PAE: 1 << 6,
   CX8: 1 << 8,
   SEP: 1 << 11,
+  MTRR: 1 << 12,
   PGE: 1 << 13,
   CMOV: 1 << 15,
+  PAT: 1 << 16,
   MMX: 1 << 23,
   FXSR: 1 << 24,
   SSE: 1 << 25,
   SSE2: 1 << 26,
 } as const;
-const FEATURES =
+const SINCE_PENTIUM_2 =
   Feature.FPU |
   Feature.DE |
   Feature.PSE |
@@ -38,41 +41,80 @@ const FEATURES =
   Feature.PAE |
   Feature.CX8 |
   Feature.SEP |
+  Feature.MTRR |
   Feature.PGE |
   Feature.CMOV |
+  Feature.PAT |
   Feature.MMX |
-  Feature.FXSR |
-  Feature.SSE |
-  Feature.SSE2;
-/** Where a guest may go on under VMI. */
-export const VMI_FEATURES = FEATURES & ~Feature.PAE;
+  Feature.FXSR;
+const SINCE_PENTIUM_4 = SINCE_PENTIUM_2 | Feature.SSE | Feature.SSE2;
+
+interface Model {
+  /** Leaf 1, EAX: family, model and stepping. */
+  readonly signature: number;
+  /** Leaf 1, EDX. */
+  readonly features: number;
+  /** Leaf 2: what caches and TLBs the processor has, as descriptors. Absent: leaf 1 is the last one. */
+  readonly caches?: Registers;
+  /** Leaves 80000002 to 80000004; `host`: that of the processor whose prices the host uses. Absent: there are no extended leaves. */
+  readonly brand?: string | 'host';
+}
+
+/** Signatures and cache descriptors as the processors give them (Intel, Application Note 485). */
+const MODELS = {
+  /** Deschutes with 512 KiB. */
+  pentium2: {
+    signature: 0x0652,
+    features: SINCE_PENTIUM_2,
+    caches: [0x03020101, 0, 0, 0x0c040843],
+  },
+  /** A 672: Prescott with 2 MiB, the first with VT-x. */
+  pentium4: {
+    signature: 0x0f4a,
+    features: SINCE_PENTIUM_4,
+    caches: [0x605b5001, 0, 0, 0x007d7040],
+    brand: 'Intel(R) Pentium(R) 4 CPU 3.80GHz',
+  },
+  /** Woodcrest. */
+  'xeon-5160': { signature: 0x06f6, features: SINCE_PENTIUM_4, brand: 'host' },
+} as const satisfies Record<string, Model>;
+
+export type CpuModel = keyof typeof MODELS;
+export const CPU_MODELS = Object.keys(MODELS) as readonly CpuModel[];
+export const DEFAULT_CPU: CpuModel = 'xeon-5160';
+
 const BRAND_BYTES = 48;
+const EXTENDED = 0x80000000;
+const BRAND_FIRST = 0x80000002;
+const EXTENDED_LAST = 0x80000004;
 
 const word = (text: string, at: number): number =>
   [0, 1, 2, 3].reduce((value, i) => value | ((at + i < text.length ? text.charCodeAt(at + i) : 0) << (8 * i)), 0);
 
-/** CPUID as a processor answers it that has the features of `features` (leaf 1, EDX). */
-export function cpuidOf(costs: CostProfile, features = FEATURES): (leaf: number, subleaf: number) => Registers {
+/** CPUID as a processor of this model answers it. `vmi`: the VM has the VMI ROM. */
+export function cpuidOf(
+  costs: CostProfile,
+  name: CpuModel = DEFAULT_CPU,
+  vmi = false,
+): (leaf: number, subleaf: number) => Registers {
+  const model: Model = MODELS[name];
   const vendor = 'GenuineIntel';
-  const brand = costs.cpu.slice(0, BRAND_BYTES - 1);
+  const brand = (model.brand === 'host' ? costs.cpu : (model.brand ?? '')).slice(0, BRAND_BYTES - 1);
+  const features = vmi ? model.features & ~Feature.PAE : model.features;
+  const identity: Registers = [model.signature, 0, 0, features];
   return leaf => {
     const index = leaf >>> 0;
-    switch (index) {
-      case 0:
-        return [1, word(vendor, 0), word(vendor, 8), word(vendor, 4)];
-      case 0x80000000:
-        return [0x80000004 | 0, 0, 0, 0];
-      case 0x80000001:
-        return [0, 0, 0, 0];
-      case 0x80000002:
-      case 0x80000003:
-      case 0x80000004: {
-        const at = (index - 0x80000002) * 16;
+    if (index === 0) return [model.caches === undefined ? 1 : 2, word(vendor, 0), word(vendor, 8), word(vendor, 4)];
+    if (index === 1) return identity;
+    if (model.brand !== undefined) {
+      if (index === EXTENDED) return [EXTENDED_LAST | 0, 0, 0, 0];
+      if (index === EXTENDED + 1) return [0, 0, 0, 0];
+      if (index >= BRAND_FIRST && index <= EXTENDED_LAST) {
+        const at = (index - BRAND_FIRST) * 16;
         return [word(brand, at), word(brand, at + 4), word(brand, at + 8), word(brand, at + 12)];
       }
-      default:
-        // Leaves beyond the last one answer as the last basic one does.
-        return [SIGNATURE, 0, 0, features];
     }
+    // Leaves beyond the last one answer as the last basic one does.
+    return model.caches ?? identity;
   };
 }

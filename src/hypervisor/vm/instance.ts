@@ -13,6 +13,7 @@ import type { Mode, VmTimerSample } from '../stats/sample.js';
 import type { MpnAllocator } from '../vmkernel/mpn-allocator.js';
 import type { Adapter, Board } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
+import type { GuestProcessor } from './guest-processor.js';
 
 /** What all VMs of a host share. */
 export interface HostHardware {
@@ -29,6 +30,7 @@ export interface InstanceWiring {
   readonly image: BootImage;
   readonly boot: BootOptions;
   readonly vmi: boolean;
+  readonly processor: GuestProcessor;
   /** The guest runs in VMX non-root operation. */
   readonly hardwareAssist: boolean;
   readonly countExecutions: boolean;

@@ -34,7 +34,6 @@ import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
 import { loadKernel } from './boot-image.js';
 import { MappedMemory } from './bus-memory.js';
-import { cpuidOf, VMI_FEATURES } from './cpuid.js';
 import {
   ADAPTER_END_PAGE,
   ADAPTER_FIRST_PAGE,
@@ -45,7 +44,6 @@ import {
   registersOf,
   unimplementedLine,
 } from './instance.js';
-import { readMsr, writeMsr } from './msrs.js';
 import { FIXED_OVERHEAD_KB, overheadMaxKb } from './overhead.js';
 import { resetThread, startVirtual } from './reset-state.js';
 
@@ -120,7 +118,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.costs = hardware.costs;
     this.counters = wiring.counters;
     this.causes = wiring.causes;
-    this.cpuid = wiring.vmi ? cpuidOf(hardware.costs, VMI_FEATURES) : cpuidOf(hardware.costs);
+    this.cpuid = wiring.processor.cpuid;
     const { context } = thread;
     this.board = new Board({
       cyclesPerSecond: hardware.costs.cyclesPerSecond,
@@ -234,8 +232,13 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.#hardware.allocator.free(mpn);
   }
 
-  readonly readMsr = readMsr;
-  readonly writeMsr = writeMsr;
+  readMsr(index: number): readonly [low: number, high: number] | undefined {
+    return this.#wiring.processor.msrs.read(index);
+  }
+
+  writeMsr(index: number, low: number, high: number): boolean {
+    return this.#wiring.processor.msrs.write(index, low, high);
+  }
 
   log(line: string): void {
     this.#wiring.onLog(line);

@@ -10,7 +10,7 @@ import { NativeMonitor } from '../monitor/native/native-monitor.js';
 import { Board } from './board.js';
 import { loadKernel } from './boot-image.js';
 import { MappedMemory, type PhysicalMap } from './bus-memory.js';
-import { cpuidOf } from './cpuid.js';
+import type { GuestProcessor } from './guest-processor.js';
 import {
   ADAPTER_END_PAGE,
   ADAPTER_FIRST_PAGE,
@@ -21,7 +21,6 @@ import {
   registersOf,
   unimplementedLine,
 } from './instance.js';
-import { readMsr, writeMsr } from './msrs.js';
 import { startAtResetVector, startNative } from './reset-state.js';
 import { FIRST_MIB, LOW_ROM_BYTES_MAX, ROM_END_PAGE, SHADOW_FIRST_PAGE } from './rom.js';
 
@@ -37,6 +36,7 @@ export class NativeMachine implements PhysicalMap {
   readonly romPages: number;
   /** The board of the present power-on. */
   board: Board | undefined;
+  processor: GuestProcessor | undefined;
   onUnimplemented: (line: string) => void = () => {};
   readonly #hardware: HostHardware;
   /** Page behind those below 1 MiB that no RAM answers for. */
@@ -73,9 +73,9 @@ export class NativeMachine implements PhysicalMap {
         romPage: page => this.#romPage(page),
         ring0Escapes: false,
         onUnimplemented: report => this.onUnimplemented(unimplementedLine(report)),
-        cpuid: cpuidOf(hardware.costs),
-        readMsr,
-        writeMsr,
+        cpuid: (leaf, subleaf) => this.processor!.cpuid(leaf, subleaf),
+        readMsr: index => this.processor!.msrs.read(index),
+        writeMsr: (index, low, high) => this.processor!.msrs.write(index, low, high),
       },
       hardware.codeCache,
     );
@@ -145,6 +145,7 @@ export class NativeInstance implements Instance {
     });
     for (const plugIn of wiring.adapters ?? []) plugIn(this.board);
     machine.board = this.board;
+    machine.processor = wiring.processor;
     machine.onUnimplemented = line => wiring.onLog(line);
     if (!fresh) machine.clear();
     const base = machine.first * 4096;
@@ -161,7 +162,7 @@ export class NativeInstance implements Instance {
       const device = new Rom(rom);
       this.board.mmio.claim(2 ** 32 - rom.length, rom.length, device);
       this.board.ports.claim(DEBUG_CONSOLE_PORT, 1, new DebugConsole(wiring.onConsole));
-      startAtResetVector(context, cpuidOf(hardware.costs)(1, 0)[0]);
+      startAtResetVector(context, wiring.processor.cpuid(1, 0)[0]);
     }
     this.board.pic.onOutput = level => context.setIntr(level);
     const instance = this;

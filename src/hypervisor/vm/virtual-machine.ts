@@ -22,6 +22,7 @@ import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
 import type { Adapter } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
 import { digestOf } from './digest.js';
+import { GuestProcessor } from './guest-processor.js';
 import type { HostHardware, Instance, InstanceMemory, InstanceWiring } from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
 import { NativeInstance, NativeMachine } from './native-instance.js';
@@ -341,6 +342,7 @@ export class VirtualMachine implements Guest {
       image,
       boot: { commandLine: this.config.append, ...(initrd !== undefined && { initrd }) },
       vmi: this.#vmiConfigured,
+      processor: new GuestProcessor(hardware.costs, this.config.cpu, this.#vmiConfigured),
       countExecutions: this.config.countExecutions === true,
       ...(this.config.tcKib !== undefined && { tcBytes: this.config.tcKib * 1024 }),
       hardwareAssist: this.#monitor === 'hv' && !this.#vmiConfigured,

@@ -51,6 +51,7 @@ describe('an inventory', () => {
         append: '',
         cpuShares: 2000,
         countExecutions: false,
+        cpu: 'xeon-5160',
         powerOn: true,
       },
       {
@@ -62,6 +63,7 @@ describe('an inventory', () => {
         append: '',
         cpuShares: 1000,
         countExecutions: false,
+        cpu: 'xeon-5160',
         powerOn: true,
       },
     ]);

@@ -26,6 +26,7 @@ test('an empty file is a VM with the defaults', () => {
     powerOn: true,
     native: false,
     countExecutions: false,
+    cpu: 'xeon-5160',
   });
 });
 
@@ -56,6 +57,7 @@ test.each([
   ['vmitop.poweron', 'FALSE', { powerOn: false }],
   ['vmitop.native', 'TRUE', { native: true }],
   ['vmitop.countExecutions', 'TRUE', { countExecutions: true }],
+  ['vmitop.cpu', 'Pentium2', { cpu: 'pentium2' }],
 ])('%s = "%s"', (key, value, said) => {
   expect(read(`${key} = "${value}"`)).toEqual({ ...read(), ...said });
 });
@@ -84,6 +86,7 @@ const BAD = [
   ['vmitop.powerOn', '1', 'must be TRUE or FALSE, not "1"'],
   ['vmitop.native', '', 'must be TRUE or FALSE, not ""'],
   ['vmitop.countExecutions', 'on', 'must be TRUE or FALSE, not "on"'],
+  ['vmitop.cpu', '486', 'must be one of pentium2, pentium4, xeon-5160, not "486"'],
 ] as const;
 
 describe('a bad value is refused with file, line, key and reason', () => {
