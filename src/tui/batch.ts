@@ -14,8 +14,8 @@ import type { BatchCounter, Field, ScreenId } from './columns.js';
 import { CAUSE_ORDER, causeRows, exitsSubject } from './exits.js';
 import { EXITS_FIELDS, type FieldOrders, shownColumns } from './fields.js';
 import { LOAD_COUNTERS, MEMORY_LINES, pcpuShares, STATE_COUNTER, STATE_LINE, stateCode } from './host-figures.js';
-import { elapsedCycles, rise, sameRun, vmGroups } from './rows.js';
-import { SCREENS } from './screens.js';
+import { elapsedCycles, interruptRows, rise, sameRun, vmGroups } from './rows.js';
+import { CPU_FIELDS, INTERRUPT_FIELDS, MEMORY_FIELDS, TIMER_FIELDS } from './screens.js';
 
 /** What a batch file holds besides the host's own figures: the counters of every screen's shown fields, or of all fields. */
 export type BatchSelection = FieldOrders | 'all';
@@ -96,7 +96,7 @@ function addHost(list: CellList, now: Sample, before: Sample | undefined): void 
 
 function addVms(list: CellList, now: Sample, before: Sample | undefined, selection: BatchSelection): void {
   const groups = vmGroups(now, before, new Set());
-  const cpu = countersOf('cpu', SCREENS.cpu.fields, selection);
+  const cpu = countersOf('cpu', CPU_FIELDS, selection);
   const cpuOfWorlds = cpu.filter(({ vmOnly }) => !vmOnly);
   for (const { row, everyWorld } of groups) {
     const { gid, name } = row.vm;
@@ -106,12 +106,18 @@ function addVms(list: CellList, now: Sample, before: Sample | undefined, selecti
       list.addRow('Vcpu', [gid, name, world.world.id, ...world.world.name.split(':')], cpuOfWorlds, world);
     }
   }
-  for (const [screen, object] of [
-    ['memory', 'Group Memory'],
-    ['timer', 'Vm Timer'],
+  for (const [screen, object, fields] of [
+    ['memory', 'Group Memory', MEMORY_FIELDS],
+    ['timer', 'Vm Timer', TIMER_FIELDS],
   ] as const) {
-    const counters = countersOf(screen, SCREENS[screen].fields, selection);
+    const counters = countersOf(screen, fields, selection);
     for (const { row } of groups) list.addRow(object, [row.vm.gid, row.vm.name], counters, row);
+  }
+  const interrupt = countersOf('interrupt', INTERRUPT_FIELDS, selection);
+  for (const { row } of groups) {
+    for (const line of interruptRows(now, before, row.vm)) {
+      list.addRow('Vm Interrupt', [row.vm.gid, row.vm.name, `irq${line.line.irq}`], interrupt, line);
+    }
   }
 }
 

@@ -4,14 +4,14 @@
  */
 import type { Mode, VmSample } from '../hypervisor/index.js';
 import { decimal, printable } from './format.js';
-import type { CpuShares, Row, VmRow } from './rows.js';
+import type { CpuRow, CpuShares, VmRow } from './rows.js';
 
-/** Screens with a row for each VM. */
-export type VmScreenId = 'cpu' | 'memory' | 'timer';
+/** Screens with a row for each VM, or for each of its parts. */
+export type VmScreenId = 'cpu' | 'memory' | 'interrupt' | 'timer';
 export type ScreenId = VmScreenId | 'exits' | 'code';
 
 /** A column of rows `R`, which are sorted by rows `S`: worlds stay below their VM. */
-export interface Column<R = Row, S = VmRow> {
+export interface Column<R = CpuRow, S = VmRow> {
   readonly id: string;
   readonly title: string;
   /** Cells, with the blank in front. */
@@ -88,7 +88,7 @@ export function share(
     cell: row => decimal(row.cpu[id], PERCENT_WIDTH - 1),
     sort: row => row.cpu[id],
     counter: { name: counter, places: 2, of: row => row.cpu[id] },
-    ...(alarm ? { alarm: (row: Row) => row.kind === 'world' && alarm(row.cpu[id]) } : {}),
+    ...(alarm ? { alarm: (row: CpuRow) => row.kind === 'world' && alarm(row.cpu[id]) } : {}),
   };
 }
 
@@ -105,13 +105,18 @@ export function modeText({ vm }: { readonly vm: VmSample }): string {
   return same ? MODE_LABELS[vm.mode] : `${MODE_LABELS[vm.mode]}*`;
 }
 
-export function guestText(row: Row): string {
+export function guestText(row: CpuRow): string {
   if (row.kind === 'vm') return printable(row.vm.guestState);
   const { state, pcpu } = row.world;
   return state === 'run' && pcpu !== undefined ? `run cpu${pcpu}` : state;
 }
 
-export const GID: Column = {
+/** Rows of any kind: each is about a VM. */
+export interface OfVm {
+  readonly vm: VmSample;
+}
+
+export const GID: Column<OfVm, OfVm> = {
   id: 'gid',
   title: 'GID',
   width: 5,
@@ -122,12 +127,19 @@ export const GID: Column = {
   rising: true,
 };
 
-export const NAME: Column = {
+/** The VM that a row is a part of. */
+export const VM_NAME: Column<OfVm, OfVm> = {
   id: 'name',
   title: 'NAME',
   width: 17,
   textWidthMin: 9,
   keep: Number.POSITIVE_INFINITY,
+  help: 'VM',
+  cell: row => printable(row.vm.name),
+};
+
+export const NAME: Column = {
+  ...VM_NAME,
   help: 'VM, or world of an expanded VM',
   // `vmm0:web01` below web01 is vmm0: the rest would cost a narrow terminal another column.
   cell: row => printable(row.kind === 'vm' ? row.vm.name : ` ${row.world.name.split(':')[0]}`),
@@ -166,7 +178,7 @@ export function size(
 }
 
 /** A figure with as many decimals on the screen as `places`; a rate has two in batch files, a count none. */
-export function figure<R extends Row>(
+export function figure<R>(
   id: string,
   title: string,
   width: number,

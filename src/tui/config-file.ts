@@ -6,6 +6,7 @@
  *     aBCdefGHijklMN       2 memory
  *     ABCdEfGhijkl         3 to 6, 8: disk adapter, disk device, disk VM, network, power management: esxtop's, passed on as they came
  *     ...
+ *     GHIABJFcde           7 interrupt
  *     ABCDEFGHIJK          9 timer        ours
  *     ABCDEF              10 exits        ours
  *     sort cpu = used
@@ -19,13 +20,16 @@ import { UsageError } from '../hypervisor/index.js';
 import { DELAY_MAX_S, DELAY_MIN_S } from './actions.js';
 import type { ScreenId } from './columns.js';
 import { CAUSE_ORDER, EXITS_COLUMNS } from './exits.js';
-import { defaultOrder, fieldsOf, isOrder } from './fields.js';
+import { defaultOrder, isOrder } from './fields.js';
 import { KEYS, type KeyBinding } from './keys.js';
 import { columnsOf } from './screens.js';
 import { type ConsoleConfig, defaultConfig, SCREEN_IDS } from './state.js';
 
 /** What each line is about; null where the screen is esxtop's alone. */
-const LINES: readonly (ScreenId | null)[] = ['cpu', 'memory', null, null, null, null, null, null, 'timer', 'exits'];
+const LINES: readonly (ScreenId | null)[] = [
+  ...(['cpu', 'memory', null, null, null, null] as const),
+  ...(['interrupt', null, 'timer', 'exits'] as const),
+];
 
 /** What is written for them when nobody knows better: the letters of a release whose files are known. */
 const FOREIGN_LINES: readonly string[] = [
@@ -35,7 +39,7 @@ const FOREIGN_LINES: readonly string[] = [
   'ABcdeFGhIjklmnop',
   'aBCDEFGH',
   'AbcDEFGHIJKLMNopq',
-  'ABCDeF',
+  '',
   'ABCDe',
 ];
 
@@ -45,6 +49,7 @@ const FOREIGN_LINES: readonly string[] = [
  */
 const RELEASES: Readonly<Partial<Record<ScreenId, Readonly<Record<number, string>>>>> = {
   cpu: { 8: 'abcdefgh', 10: 'ab cdefgh ' },
+  interrupt: { 6: 'abcdef' },
   memory: { 13: 'abcdefghijklm', 14: 'abcdefghijklm ', 17: 'ab cdefghij klm  ' },
 };
 
@@ -118,7 +123,6 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
 function translated(screen: ScreenId, line: string): string | undefined {
   const map = RELEASES[screen]?.[line.length];
   if (map === undefined) return undefined;
-  const all = fieldsOf(screen).length;
   if (![...line].every(letter => letter.toLowerCase().charCodeAt(0) - LETTER_A < line.length)) return undefined;
   const known = [...line].flatMap(letter => {
     const own = map[letter.toLowerCase().charCodeAt(0) - LETTER_A]!;
@@ -126,7 +130,8 @@ function translated(screen: ScreenId, line: string): string | undefined {
   });
   // An all-lower-case line takes the screen out of batch files, ours included.
   const off = line === line.toLowerCase();
-  const rest = defaultOrder(screen).slice(map.trim().replaceAll(' ', '').length, all);
+  // In the order in which we have them by default.
+  const rest = [...defaultOrder(screen)].filter(letter => !map.includes(letter.toLowerCase())).join('');
   return known.join('') + (off ? rest.toLowerCase() : rest);
 }
 const LETTER_A = 'a'.charCodeAt(0);

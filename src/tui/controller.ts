@@ -365,13 +365,17 @@ export class ConsoleController implements Desk {
   #screen(screen: ConsoleState['screen']): void {
     // A selected world is not on the other screens: its VM is.
     const vm = selectedVm(this.#rows(), this.#state.selected);
-    this.#set({ screen, top: 0, ...(vm ? { selected: `vm ${vm.name}` } : {}) });
+    this.#set({ screen, top: 0 });
+    // What is in its place is the VM itself, or the first of its parts.
+    const row = this.#rows().find(candidate => candidate.vm.name === vm?.name);
+    if (row !== undefined) this.#set({ selected: row.key });
     this.#followCode();
   }
 
   readonly #commands: Readonly<Record<CommandId, (binding: KeyBinding) => void>> = {
     'screen.cpu': () => this.#screen('cpu'),
     'screen.memory': () => this.#screen('memory'),
+    'screen.interrupt': () => this.#screen('interrupt'),
     'screen.timer': () => this.#screen('timer'),
     'screen.exits': () => this.#screen('exits'),
     'screen.code': () => this.#screen('code'),

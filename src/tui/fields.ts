@@ -2,7 +2,7 @@
  * Which columns a screen shows and in what order, and the dialogs that change it, as in esxtop. A screen's order is a string with the letter
  * of each of its fields: upper case while the field is shown. It is also a line of the configuration file.
  */
-import { type Field, ownField, type ScreenId } from './columns.js';
+import { type Field, ownField, type ScreenId, type VmScreenId } from './columns.js';
 import { EXITS_COLUMNS } from './exits.js';
 import { SCREENS } from './screens.js';
 
@@ -31,14 +31,18 @@ const indexOf = (letter: string): number => letter.toLowerCase().charCodeAt(0) -
 const isShown = (letter: string): boolean => letter !== letter.toLowerCase();
 
 /** The order before anybody chooses. */
-export const defaultOrder = (screen: ScreenId): string =>
-  fieldsOf(screen)
-    .map(({ shown }, index) => (shown ? letterOf(index).toUpperCase() : letterOf(index)))
-    .join('');
+export function defaultOrder(screen: ScreenId): string {
+  const own = screen in SCREENS ? SCREENS[screen as VmScreenId].order : undefined;
+  const letters = fieldsOf(screen).map(({ shown }, index) => (shown ? letterOf(index).toUpperCase() : letterOf(index)));
+  return own ?? letters.join('');
+}
 
 /** Is `order` one of the screen: each letter of its fields once? */
 export const isOrder = (screen: ScreenId, order: string): boolean =>
-  [...order.toLowerCase()].sort().join('') === defaultOrder(screen).toLowerCase();
+  [...order.toLowerCase()].sort().join('') ===
+  fieldsOf(screen)
+    .map((_, index) => letterOf(index))
+    .join('');
 
 /** What is shown of a screen's fields, in its order. */
 export const shownColumns = <C>(fields: readonly Field<C>[], order: string): C[] =>

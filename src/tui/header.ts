@@ -3,7 +3,7 @@ import type { EngineState, Sample } from '../hypervisor/index.js';
 import type { VmScreenId } from './columns.js';
 import { clock, left, megabytes, short, uptime } from './format.js';
 import { MEMORY_LINES, pcpuShares, STATE_LINE } from './host-figures.js';
-import { vmGroups } from './rows.js';
+import { interruptRows, vmGroups } from './rows.js';
 
 /** Line 1: virtual clock and uptime, worlds, load averages, virtual seconds per real second. The first shape that fits. */
 export function firstLine(now: Sample, speed: number, width: number): string {
@@ -74,6 +74,17 @@ export function timerLines(now: Sample, before: Sample | undefined, width: numbe
   ].map(line => left(line, width));
 }
 
+/** Sums over the VMs; and what the host itself did for them. */
+export function interruptLines(now: Sample, before: Sample | undefined, width: number): string[] {
+  const rows = vmGroups(now, before, new Set()).map(group => group.row);
+  const lines = rows.flatMap(({ vm }) => interruptRows(now, before, vm));
+  const rate = (value: number) => value.toFixed(0).padStart(6);
+  const delivered = lines.reduce((sum, line) => sum + line.perSecond, 0);
+  const active = lines.filter(line => line.perSecond > 0).length;
+  const timers = rows.reduce((sum, { timer }) => sum + timer.hostTimersPerSecond, 0);
+  return [left(`INT   /s: ${rate(delivered)} delivered on ${active} lines;  host: ${rate(timers)} timers`, width)];
+}
+
 export function headerLines(
   screen: VmScreenId,
   now: Sample,
@@ -88,6 +99,8 @@ export function headerLines(
       return [first, ...pcpuLines(now, before, width)];
     case 'memory':
       return [first, ...memoryLines(now, width), ...(engine === undefined ? [] : [engineLine(engine, width)])];
+    case 'interrupt':
+      return [first, ...interruptLines(now, before, width)];
     case 'timer':
       return [first, ...timerLines(now, before, width)];
   }

@@ -12,7 +12,6 @@ const KEY_WIDTH = 8;
 /** Keys of esxtop that mean something else here, or nothing. */
 const ABSENT = [
   { keys: 'd u n', help: 'disk adapter, disk device and network screen: no VM has such a device' },
-  { keys: 'i', help: 'interrupt screen' },
   { keys: 'v', help: 'disk-VM screen: v turns VMI on or off, on every screen' },
   { keys: 'p', help: 'power management: p is the power of the VM' },
 ] as const;

@@ -9,6 +9,7 @@ import { CAUSE_ORDER } from './exits.js';
 export const KEYS = [
   { keys: ['c'], show: 'c', command: 'screen.cpu', group: 'display', help: 'CPU' },
   { keys: ['m'], show: 'm', command: 'screen.memory', group: 'display', help: 'memory' },
+  { keys: ['i'], show: 'i', command: 'screen.interrupt', group: 'display', help: 'interrupt' },
   { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timer' },
   { keys: ['x'], show: 'x', command: 'screen.exits', group: 'display', help: 'exits' },
   { keys: ['b'], show: 'b', command: 'screen.code', group: 'display', help: 'code' },
@@ -85,6 +86,8 @@ export const KEYS = [
     help: 'sort by MCTLSZ: no guest has a balloon driver',
   },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'memory', column: 'gid', group: 'sort', help: 'GID' },
+  { keys: ['R'], show: 'R', command: 'sort', screen: 'interrupt', column: 'rate', group: 'sort', help: 'COUNT/s' },
+  { keys: ['N'], show: 'N', command: 'sort', screen: 'interrupt', column: 'gid', group: 'sort', help: 'GID' },
   { keys: ['R'], show: 'R', command: 'sort', screen: 'timer', column: 'delivered', group: 'sort', help: 'DLVD/s' },
   { keys: ['T'], show: 'T', command: 'sort', screen: 'timer', column: 'stolenShare', group: 'sort', help: '%STLN' },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'timer', column: 'gid', group: 'sort', help: 'GID' },
@@ -182,7 +185,7 @@ function footerEntries(brief: boolean): FooterEntry[] {
   const others = bindings.flatMap(({ show, footer }) =>
     footer === undefined ? [] : [{ key: show.split(' ')[0]!, words: footer }],
   );
-  const screens = { key: displays.map(({ key }) => key).join(' '), words: 'screens' };
+  const screens = { key: displays.map(({ key }) => key).join(''), words: 'screens' };
   return [...(brief ? [screens] : displays), ...others];
 }
 

@@ -2,7 +2,7 @@
  * Rows of the screens: what two samples say about a VM or a world. Every rate is (value now - value before) / time between,
  * as in esxtop. Without a sample before, the host's start is the baseline: everything began at zero there.
  */
-import type { Sample, VmSample, WorldSample } from '../hypervisor/index.js';
+import type { InterruptSample, Sample, VmSample, WorldSample } from '../hypervisor/index.js';
 
 /** Shares of one pCPU, in percent of the time between the samples; a VM's are the sums over its worlds. */
 export interface CpuShares {
@@ -56,7 +56,18 @@ export interface WorldRow {
   readonly events: EventRates;
 }
 
-export type Row = VmRow | WorldRow;
+/** A line of a VM's interrupt controllers. */
+export interface InterruptRow {
+  readonly kind: 'interrupt';
+  readonly key: string;
+  readonly vm: VmSample;
+  readonly line: InterruptSample;
+  readonly perSecond: number;
+}
+
+/** Rows of the CPU screen. */
+export type CpuRow = VmRow | WorldRow;
+export type Row = CpuRow | InterruptRow;
 
 /** Which rows an operator wants to see at all. */
 export interface RowFilter {
@@ -189,5 +200,21 @@ export function vmGroups(now: Sample, before: Sample | undefined, expanded: Read
     };
     // What a world used before it ended counts for the VM, but there is no world to show any more.
     return { row, worlds: worlds.filter(({ world }) => world.state !== 'off'), everyWorld: worlds };
+  });
+}
+
+/** The interrupt lines of a VM. */
+export function interruptRows(now: Sample, before: Sample | undefined, vm: VmSample): InterruptRow[] {
+  const seconds = elapsedCycles(now, before) / now.cyclesPerSecond;
+  const linesBefore = sameRun(vm, before)?.interrupts;
+  return vm.interrupts.map(line => {
+    const lineBefore = linesBefore?.find(({ irq }) => irq === line.irq);
+    return {
+      kind: 'interrupt',
+      key: `irq ${line.irq} ${vm.name}`,
+      vm,
+      line,
+      perSecond: ratio(rise(line.delivered, lineBefore?.delivered), seconds),
+    };
   });
 }

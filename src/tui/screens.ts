@@ -1,6 +1,6 @@
 /**
- * The screens with a row for each VM, as lists of fields. Titles, letters and meanings are esxtop 3.5's; MODE, GUEST, MONITOR and the timer
- * screen are ours and come after them. A column exists only where samples hold its figure.
+ * The screens with rows, as lists of fields. Titles, letters and meanings are esxtop's, of 3.5 where that has the screen; fields of our own
+ * and the timer screen come after them. A column exists only where samples hold its figure.
  */
 import {
   type Column,
@@ -17,10 +17,11 @@ import {
   type ScreenId,
   share,
   size,
+  VM_NAME,
   type VmScreenId,
 } from './columns.js';
 import { decimal, printable } from './format.js';
-import type { EventRates, Row, VmRow } from './rows.js';
+import type { CpuRow, EventRates, InterruptRow, Row, VmRow } from './rows.js';
 
 const ID: Column = {
   id: 'id',
@@ -31,7 +32,7 @@ const ID: Column = {
   cell: row => String(row.kind === 'world' ? row.world.id : row.vm.gid),
 };
 
-const members = (row: Row): number =>
+const members = (row: CpuRow): number =>
   row.kind === 'world' ? 1 : row.vm.worlds.filter(world => world.state !== 'off').length;
 
 const NWLD: Column = {
@@ -57,7 +58,7 @@ const GUEST: Column = {
 
 /** What happened to a world, per second. */
 const event = (id: keyof EventRates, title: string, counter: string, keep: number, help: string): Column =>
-  figure<Row>(id, title, 8, 2, counter, keep, help, row => row.events[id]) as Column;
+  figure<CpuRow>(id, title, 8, 2, counter, keep, help, row => row.events[id]) as Column;
 
 /** An allocation of the VM: of no one world. */
 function allocation(id: string, title: string, counter: string, help: string, of: (row: VmRow) => number): Column {
@@ -220,7 +221,7 @@ const SOURCE: Column<VmRow> = {
 
 const rate = figure<VmRow>;
 export const TIMER_FIELDS: readonly Field<Column<VmRow>>[] = [
-  GID as Column<VmRow>,
+  GID,
   NAME as Column<VmRow>,
   MODE as Column<VmRow>,
   SOURCE,
@@ -278,24 +279,96 @@ export const TIMER_FIELDS: readonly Field<Column<VmRow>>[] = [
   rate('wake', 'WAKE/s', 8, 1, 'Wakeups/sec', 65, 'wake-ups from halt, per second', row => row.timer.wakeupsPerSecond),
 ].map(ownField);
 
+export const INTERRUPT_FIELDS: readonly Field<Column<InterruptRow, InterruptRow>>[] = [
+  ownField({
+    id: 'vector',
+    title: 'VECTOR',
+    width: 7,
+    keep: 80,
+    help: 'vector that the guest has given the line',
+    cell: row => `0x${row.line.vector.toString(16)}`,
+    sort: row => row.line.vector,
+    rising: true,
+  }),
+  ownField(
+    figure<InterruptRow>(
+      'rate',
+      'COUNT/s',
+      10,
+      2,
+      'Interrupts/sec',
+      110,
+      'interrupts delivered, per second',
+      row => row.perSecond,
+    ),
+  ),
+  noField('COUNT_x', 'share of each CPU: a VM has one'),
+  noField('TIME/int', 'time for an interrupt'),
+  noField('TIME_x', 'the same on each CPU'),
+  ownField({
+    id: 'devices',
+    title: 'DEVICES',
+    width: 25,
+    textWidthMin: 16,
+    keep: 100,
+    help: 'what is on the line',
+    cell: row => printable(row.line.devices.join(', ') || '-'),
+  }),
+  ownField(GID),
+  ownField(VM_NAME),
+  ownField({
+    id: 'irq',
+    title: 'IRQ',
+    width: 4,
+    keep: 90,
+    help: 'line of the VM’s interrupt controllers',
+    cell: row => String(row.line.irq),
+  }),
+  ownField(
+    figure<InterruptRow>(
+      'count',
+      'COUNT',
+      11,
+      0,
+      'Interrupts',
+      70,
+      'interrupts delivered since power-on',
+      row => row.line.delivered,
+    ),
+  ),
+];
+
+/** A screen's columns are for the kind of rows that it has. */
+export type ScreenColumn = Column<Row, Row>;
+
 export interface Screen {
   readonly title: string;
-  readonly fields: readonly Field[];
+  readonly fields: readonly Field<ScreenColumn>[];
+  /** Order of the fields before anybody chooses, if it is not that of their letters. */
+  readonly order?: string;
   /** Column that sorts before anybody chooses. */
   readonly sort: string;
 }
 
+const screen = <C>(title: string, fields: readonly Field<C>[], order?: string): Screen => ({
+  title,
+  fields: fields as unknown as readonly Field<ScreenColumn>[],
+  sort: 'gid',
+  ...(order !== undefined && { order }),
+});
+
 /** Only the CPU screen shows worlds, as in esxtop; its rows may be of either kind. */
 export const SCREENS: Readonly<Record<VmScreenId, Screen>> = {
-  cpu: { title: 'CPU', fields: CPU_FIELDS, sort: 'gid' },
-  memory: { title: 'memory', fields: MEMORY_FIELDS as readonly Field[], sort: 'gid' },
-  timer: { title: 'timer', fields: TIMER_FIELDS as readonly Field[], sort: 'gid' },
+  cpu: screen('CPU', CPU_FIELDS),
+  memory: screen('memory', MEMORY_FIELDS),
+  interrupt: screen('interrupt', INTERRUPT_FIELDS, 'GHIABJFcde'),
+  timer: screen('timer', TIMER_FIELDS),
 };
 
-/** All columns of a screen that has a row for each VM, shown or not; none of other screens. */
-export const columnsOf = (screen: ScreenId): readonly Column[] =>
+/** All columns of a screen that has rows, shown or not; none of other screens. */
+export const columnsOf = (screen: ScreenId): readonly ScreenColumn[] =>
   (SCREENS as Partial<Record<ScreenId, Screen>>)[screen]?.fields.flatMap(({ columns }) => columns) ?? [];
 
 /** The columns that a screen shows before anybody chooses. */
-export const defaultColumns = (screen: VmScreenId): readonly Column[] =>
+export const defaultColumns = (screen: VmScreenId): readonly ScreenColumn[] =>
   SCREENS[screen].fields.filter(({ shown }) => shown).flatMap(({ columns }) => columns);

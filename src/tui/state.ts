@@ -77,7 +77,14 @@ export interface ShownSamples {
   readonly before: Sample | undefined;
 }
 
-export const SCREEN_IDS = ['cpu', 'memory', 'timer', 'exits', 'code'] as const satisfies readonly ScreenId[];
+export const SCREEN_IDS = [
+  'cpu',
+  'memory',
+  'interrupt',
+  'timer',
+  'exits',
+  'code',
+] as const satisfies readonly ScreenId[];
 
 const perScreen = <T>(of: (screen: ScreenId) => T): Record<ScreenId, T> =>
   Object.fromEntries(SCREEN_IDS.map(screen => [screen, of(screen)])) as Record<ScreenId, T>;

@@ -2,8 +2,8 @@
 import type { Sample } from '../hypervisor/index.js';
 import type { Column, ScreenId, VmScreenId } from './columns.js';
 import { left, right } from './format.js';
-import { EVERY_ROW, type Row, type RowFilter, type VmRow, vmGroups } from './rows.js';
-import { columnsOf, defaultColumns, SCREENS } from './screens.js';
+import { EVERY_ROW, interruptRows, type Row, type RowFilter, vmGroups } from './rows.js';
+import { columnsOf, defaultColumns, SCREENS, type ScreenColumn } from './screens.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
 
 export interface PlacedColumn<R = Row> {
@@ -75,8 +75,8 @@ export function rowLine<R>(
 }
 
 /**
- * Rows of a screen: VMs in the order of `sortId`, on the CPU screen with the worlds of the expanded ones below them. Where a screen is
- * about the selected VM alone they are what is selected from.
+ * Rows of a screen: VMs in the order of `sortId`, on the CPU screen with the worlds of the expanded ones below them; or the VMs' parts. Where a
+ * screen is about the selected VM alone they are what is selected from.
  */
 export function screenRows(
   screen: ScreenId,
@@ -86,24 +86,33 @@ export function screenRows(
   expanded: ReadonlySet<string>,
   { gid, dropped }: RowFilter = EVERY_ROW,
 ): Row[] {
-  const groups = vmGroups(now, before, expanded).filter(
-    ({ row }) => (gid === undefined || row.vm.gid === gid) && !dropped.has(row.key),
-  );
+  const groups = vmGroups(now, before, expanded).filter(({ row }) => gid === undefined || row.vm.gid === gid);
   const column = columnsOf(screen).find(candidate => candidate.id === sortId);
-  const sort = column?.sort;
-  if (sort) {
-    const sign = column.rising ? 1 : -1;
-    // Array.sort is stable: equal figures keep the order of the inventory, so rows do not dance.
-    groups.sort((a, b) => sign * (sort(a.row) - sort(b.row)));
+  const isIn = (row: Row): boolean => !dropped.has(row.key);
+  switch (screen) {
+    case 'interrupt':
+      return sorted(groups.flatMap(({ row }): Row[] => interruptRows(now, before, row.vm)).filter(isIn), column);
+    case 'cpu': {
+      const shown = new Map(groups.map(({ row, worlds }) => [row.key, row.expanded ? worlds.filter(isIn) : []]));
+      const vms = sorted(groups.map(({ row }): Row => row).filter(isIn), column);
+      return vms.flatMap(row => [row, ...(shown.get(row.key) ?? [])]);
+    }
+    default:
+      return sorted(groups.map(({ row }): Row => row).filter(isIn), column);
   }
-  return groups.flatMap(({ row, worlds }): Row[] =>
-    screen === 'cpu' && row.expanded ? [row, ...worlds.filter(({ key }) => !dropped.has(key))] : [row],
-  );
+}
+
+/** Equal figures keep the order of the inventory, so rows do not dance: Array.sort is stable. */
+function sorted(rows: Row[], column: ScreenColumn | undefined): Row[] {
+  const sort = column?.sort;
+  if (sort === undefined) return rows;
+  const sign = column?.rising ? 1 : -1;
+  return rows.sort((a, b) => sign * (sort(a) - sort(b)));
 }
 
 /** The screen's table as plain lines of at most `width` cells (samples on a pipe, batch text). */
 export function textTable(screen: VmScreenId, now: Sample, before: Sample | undefined, width: number): string[] {
-  const rows = screenRows(screen, now, before, SCREENS[screen].sort, new Set()) as VmRow[];
+  const rows = screenRows(screen, now, before, SCREENS[screen].sort, new Set());
   const columns = placeColumns(defaultColumns(screen), rows, width);
   return [headingLine(columns, width), ...rows.map(row => rowLine(columns, row, width))].map(line => line.trimEnd());
 }

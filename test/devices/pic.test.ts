@@ -50,6 +50,34 @@ describe('8259 pair', () => {
     expect(pic.acknowledge()).toBe(0x25);
   });
 
+  test('counts what was acknowledged by line, and knows what is on a line', () => {
+    expect(pic.sample()).toEqual([]);
+    const timer = pic.line(0, 'pit');
+    const disk = pic.line(11, 'disk');
+    pic.line(11, 'net');
+    for (let tick = 0; tick < 3; tick++) {
+      timer.set(false);
+      timer.set(true);
+      pic.acknowledge();
+      write('master', 0, 0x20);
+    }
+    disk.set(true);
+    expect(pic.acknowledge()).toBe(0x2b);
+    // Nothing requests any more: the spurious vector is no interrupt of a line.
+    expect(pic.acknowledge()).toBe(0x27);
+    // A line without a name, once it has interrupted.
+    pic.line(9).set(false);
+    expect(pic.sample()).toEqual([
+      { irq: 0, vector: 0x20, devices: ['pit'], delivered: 3 },
+      { irq: 11, vector: 0x2b, devices: ['disk', 'net'], delivered: 1 },
+    ]);
+    write('slave', 0, 0x20);
+    write('master', 0, 0x20);
+    pic.line(9).set(true);
+    pic.acknowledge();
+    expect(pic.sample()[1]).toEqual({ irq: 9, vector: 0x29, devices: [], delivered: 1 });
+  });
+
   test('the mask holds a request back without losing it', () => {
     write('master', 1, 0x02);
     expect(pic.isMasked(1)).toBe(true);

@@ -5,7 +5,7 @@ import { defaultConfig } from '../../src/tui/state.js';
 import { counters, HZ, inventory, sample, vm, world } from './fixtures.js';
 
 const cells = (line: string): string[] => line.split(',').map(cell => cell.slice(1, -1));
-const NONE = { cpu: '', memory: '', timer: '', exits: '', code: '' };
+const NONE = { cpu: '', memory: '', interrupt: '', timer: '', exits: '', code: '' };
 
 test('the host’s own figures, in esxtop’s order', () => {
   const [header, row, end] = new BatchWriter(NONE).lines(sample(2 * HZ, [])).split('\n');

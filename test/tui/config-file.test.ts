@@ -13,12 +13,13 @@ test('the default one', () => {
       'ABcdeFGhIjklmnop',
       'aBCDEFGH',
       'AbcDEFGHIJKLMNopq',
-      'ABCDeF',
+      'GHIABJFcde',
       'ABCDe',
       'ABCDEFGHIJK',
       'ABCDEF',
       'sort cpu = gid',
       'sort memory = gid',
+      'sort interrupt = gid',
       'sort timer = gid',
       'sort exits = cause',
       'rows = 0',
@@ -45,6 +46,7 @@ test('whatever is chosen is read as it was written', () => {
     fields: fc.record({
       cpu: order('abcdefghij'),
       memory: order('abcdefghijklmn'),
+      interrupt: order('abcdefghij'),
       timer: order('abcdefghijk'),
       exits: order('abcdef'),
       code: fc.constant(''),
@@ -52,6 +54,7 @@ test('whatever is chosen is read as it was written', () => {
     sort: fc.record({
       cpu: fc.constantFrom('gid', 'used', 'ready', 'wakeups', 'ashrs'),
       memory: fc.constantFrom('gid', 'memsz', 'tc'),
+      interrupt: fc.constantFrom('gid', 'rate', 'vector'),
       timer: fc.constantFrom('gid', 'lag'),
       exits: fc.constantFrom('cause', 'share', 'cost'),
       code: fc.constant(''),
@@ -110,7 +113,7 @@ describe('esxtop’s own files', () => {
     const read = parseConfig(`${V6.slice(0, 8).join('\n').replace('aBCDEFGH', 'Abcdefgh')}\n5c\n`, 'rc');
     expect(formatConfig(read).split('\n').slice(2, 8)).toEqual([
       ...['ABCdEfGhijkl', 'ABcdeFGhIjklmnop', 'Abcdefgh'],
-      ...['AbcDEFGHIJKLMNopq', 'ABCDeF', 'ABCDe'],
+      ...['AbcDEFGHIJKLMNopq', 'ABCDeFGHIJ', 'ABCDe'],
     ]);
   });
 });
@@ -120,8 +123,8 @@ describe('refused, with the line', () => {
   test.each([
     ['', 'configuration rc: must be lines of field letters'],
     ['ABCDEfgh\n5c\n', 'configuration rc: must be lines of field letters'],
-    [good.replace('\n1c', '\nc'), 'configuration rc:17: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
-    [good.replace('\n1c', '\n0.01c'), 'configuration rc:17: must be a delay of 0.1'],
+    [good.replace('\n1c', '\nc'), 'configuration rc:18: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
+    [good.replace('\n1c', '\n0.01c'), 'configuration rc:18: must be a delay of 0.1'],
     [
       good.replace('ABCDEfghIJ', 'ABCDEfghII'),
       'rc:1: must have each letter of the cpu screen’s fields once: ABCDEfghII',
@@ -133,8 +136,8 @@ describe('refused, with the line', () => {
     [good.replace('ABCDe\n', 'AB-CDe\n'), 'rc:8: must be field letters: AB-CDe'],
     [good.replace('cpu = gid', 'cpu = mode'), 'rc:11: the cpu screen does not sort by mode'],
     [good.replace('sort cpu', 'sort disk'), 'rc:11: unknown option: sort disk'],
-    [good.replace('rows = 0', 'rows = many'), 'rc:15: rows must be 0 to 1000: many'],
-    [good.replace('name = 0', 'name = 65'), 'rc:16: name must be 0 to 64: 65'],
+    [good.replace('rows = 0', 'rows = many'), 'rc:16: rows must be 0 to 1000: many'],
+    [good.replace('name = 0', 'name = 65'), 'rc:17: name must be 0 to 64: 65'],
     ['\u007fELF\u0001\n\u0000\n\u0000\n', 'configuration rc:3: must be a delay'],
   ])('%j', (text, reason) => {
     expect(() => parseConfig(text, 'rc')).toThrow(reason);

@@ -84,9 +84,17 @@ export function vm(gid: number, name: string, some: Partial<VmSample> = {}): VmS
     cpu: { shares: 1000, minMhz: 0, maxMhz: undefined },
     disks: [],
     nics: [],
+    interrupts: [],
     ...some,
   };
 }
+
+/** Lines with what `delivered` has counted on each. */
+export const lines = (timer: number, keys: number, serial: number, ...more: string[]): VmSample['interrupts'] => [
+  { irq: 0, vector: 0x20, devices: ['pit', ...more], delivered: timer },
+  { irq: 1, vector: 0x21, devices: ['keyboard'], delivered: keys },
+  { irq: 4, vector: 0x24, devices: ['com1'], delivered: serial },
+];
 
 export function sample(atCycles: number, vms: readonly VmSample[], some: Partial<Sample> = {}): Sample {
   return {
@@ -142,6 +150,7 @@ export function inventory(n: number): Sample {
       vmiEnabled: true,
       vmiConfigured: true,
       vmiActive: true,
+      interrupts: lines(n * 30, 0, 4, 'vmi-alarm'),
       worlds: worlds(16, 'web-vmi', running(n * 20, 0, at)),
       timer: {
         source: 'vmi-alarm',
@@ -159,6 +168,7 @@ export function inventory(n: number): Sample {
       counters: counters({ exits: n * 12_300 }),
       causes: causes({ guestUser: n * 200, guestKernel: n * 250, syscall: n * 100, callout: n * 50 }),
       chargedCycles: n * 600,
+      interrupts: lines(n * 240, 0, n * 10),
       timer: {
         source: 'pit',
         requestedHz: 250,

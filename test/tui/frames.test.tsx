@@ -20,7 +20,7 @@ PCPU(%):  50.00,   0.00 ;   used total:  25.00
    20 broken      0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
 ${'\n'.repeat(11)}
 web-vmi: 0 exits/s; booted in 250.0 ms
-c m t x b:screens v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
+cmitxb:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
 `);
   });
 
@@ -33,7 +33,7 @@ c m t x b:screens v:toggle VMI p:power r:run a:attach s:delay h:help q:quit
       '    17   17 db-bt               3  60.00  60.00   6.00 225.00  15.00 125.00   0.00   0.00   0.00 BT       getppid',
     ]);
     expect(lines.at(-1)).toBe(
-      'c:CPU  m:memory  t:timer  x:exits  b:code  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
+      'c:CPU  m:memory  i:interrupt  t:timer  x:exits  b:code  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
     );
   });
 
@@ -64,6 +64,31 @@ test('memory screen 80x24', async () => {
     '  GID NAME           MEMSZ    GRANT     TCHD     OVHD  OVHDMAX   SHADOW       TC',
     '>  16 web-vmi       256.00    20.00    12.80     6.00    32.00     0.50     1.00',
   ]);
+});
+
+test('interrupt screen 80x24: a row for each line of each VM', async () => {
+  const { press } = consoleOn();
+  const lines = shape(await press('i')).split('\n');
+  expect(lines).toHaveLength(23);
+  expect(lines.slice(1, 10)).toEqual([
+    'INT   /s:    280 delivered on 3 lines;  host:      0 timers',
+    '',
+    '  GID NAME             IRQ VECTOR   COUNT/s      COUNT DEVICES',
+    '>  16 web-vmi            0   0x20     30.00         60 pit, vmi-alarm',
+    '   16 web-vmi            1   0x21      0.00          0 keyboard',
+    '   16 web-vmi            4   0x24      0.00          4 com1',
+    '   17 db-bt              0   0x20    240.00        480 pit',
+    '   17 db-bt              1   0x21      0.00          0 keyboard',
+    '   17 db-bt              4   0x24     10.00         20 com1',
+  ]);
+  // Sorted by rate; the detail line and the other screens are about the VM of the row.
+  const sorted = shape(await press('R')).split('\n');
+  expect(sorted[4]).toContain('db-bt              0');
+  expect(sorted[4]).toMatch(/^ /);
+  expect(await press('8')).toContain('db-bt: 12.3k exits/s');
+  expect(await press('c')).toMatch(/^> +17 db-bt/m);
+  expect(await press('i')).toMatch(/^> +17 db-bt +0 /m);
+  expect(await press('24')).not.toMatch(/web-vmi +0 /);
 });
 
 test('timer screen 80x24', async () => {

@@ -6,6 +6,7 @@ import { consoleLines, visibleLines } from '../../src/tui/guest-console.js';
 import { flushKeys, splitKeys } from '../../src/tui/input.js';
 import { bindingFor, footerLine, KEYS, type KeyBinding } from '../../src/tui/keys.js';
 import { columnsOf } from '../../src/tui/screens.js';
+import { SCREEN_IDS } from '../../src/tui/state.js';
 
 const names = (chunk: string) => splitKeys(chunk).keys.map(key => key.name);
 
@@ -36,7 +37,7 @@ describe('keys', () => {
 
 describe('the table of keys', () => {
   test('gives every key one command on every screen', () => {
-    for (const screen of ['cpu', 'memory', 'timer', 'exits', 'code'] as const) {
+    for (const screen of SCREEN_IDS) {
       const used = (KEYS as readonly KeyBinding[])
         .filter(binding => binding.screen === undefined || binding.screen === screen)
         .flatMap(binding => binding.keys);

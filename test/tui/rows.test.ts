@@ -83,7 +83,7 @@ describe('the MODE column', () => {
 describe('rows', () => {
   const names = (screen: 'cpu' | 'memory', sort: string, expanded = none) =>
     screenRows(screen, inventory(2), inventory(1), sort, expanded).map(row =>
-      row.kind === 'vm' ? row.vm.name : row.world.name,
+      row.kind === 'world' ? row.world.name : row.vm.name,
     );
 
   test('sort by GID upwards, by figures downwards, equal ones in the inventory’s order', () => {

@@ -48,6 +48,28 @@ describe('a native machine', () => {
     expect(host.anyPoweredOn).toBe(false);
   });
 
+  test('counts the interrupts of each line, and keeps the counts when it is off', () => {
+    const host = createHost(config({ ticker: TICKER(50), echo: ECHO }));
+    const lines = () => host.sample().vms.map(({ interrupts }) => interrupts);
+    // Of a PC without adapters; vectors are what the guest programs.
+    expect(lines()[0]).toMatchObject([
+      { irq: 0, devices: ['pit'], delivered: 0 },
+      { irq: 1, devices: ['keyboard'], delivered: 0 },
+      { irq: 4, devices: ['com1'], delivered: 0 },
+    ]);
+    runQuanta(host, 40);
+    host.execute({ kind: 'type', vm: 'echo', text: 'abc' });
+    runQuanta(host, 40);
+    const [ticker, echo] = host.sample().vms;
+    expect(ticker!.power).toBe('off');
+    expect(ticker!.interrupts.map(({ delivered }) => delivered)).toEqual([50, 0, 0]);
+    expect(ticker!.interrupts[0]!.delivered).toBe(ticker!.counters.timerInterrupts);
+    expect(echo!.interrupts.find(({ irq }) => irq === 4)!.delivered).toBeGreaterThan(0);
+    // They begin again with the next power-on.
+    host.execute({ kind: 'powerOn', vm: 'ticker' });
+    expect(lines()[0]!.map(({ delivered }) => delivered)).toEqual([0, 0, 0]);
+  });
+
   test('its account is closed: causes sum to what its processor spent, and that is its run time', () => {
     const host = createHost(config({ ticker: TICKER(50) }));
     runQuanta(host, 100);

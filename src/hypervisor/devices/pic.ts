@@ -8,6 +8,7 @@
  * line of the slave nobody can tell.
  */
 import { assert } from '../base/assert.js';
+import type { InterruptSample } from '../stats/sample.js';
 import type { IrqLine, PortDevice, PortWidth } from './device.js';
 
 export interface PicChipState {
@@ -181,6 +182,9 @@ export class Pic {
   onAcknowledged: (irq: number) => void = () => {};
   readonly #master = new PicChip();
   readonly #slave = new PicChip();
+  /** What is on each line, and how many of its requests the processor has acknowledged. */
+  readonly #devices = Array.from({ length: 16 }, (): string[] => []);
+  readonly #delivered = new Float64Array(16);
   #output = false;
 
   /** True while the INT output is raised. */
@@ -188,8 +192,10 @@ export class Pic {
     return this.#output;
   }
 
-  line(irq: number): IrqLine {
+  /** An input; `device` is what is shown as being on it. */
+  line(irq: number, device?: string): IrqLine {
     assert(irq >= 0 && irq < 16 && irq !== 2, 'no such interrupt line');
+    if (device !== undefined) this.#devices[irq]!.push(device);
     return {
       set: level => {
         if (irq < 8) this.#master.setLine(irq, level);
@@ -228,6 +234,7 @@ export class Pic {
       irq = 8 + slaveLine;
     }
     this.#update();
+    this.#delivered[irq]! += 1;
     this.onAcknowledged(irq);
     return vector;
   }
@@ -240,6 +247,16 @@ export class Pic {
   /** Does the guest's mask register hold the line back? */
   isMasked(irq: number): boolean {
     return irq < 8 ? (this.#master.imr & (1 << irq)) !== 0 : (this.#slave.imr & (1 << (irq - 8))) !== 0;
+  }
+
+  /** The lines with a device, and those that have interrupted nevertheless. */
+  sample(): InterruptSample[] {
+    return this.#devices.flatMap((devices, irq) => {
+      const delivered = this.#delivered[irq]!;
+      if (devices.length === 0 && delivered === 0) return [];
+      const vector = irq < 8 ? this.#master.vectorBase + irq : this.#slave.vectorBase + irq - 8;
+      return [{ irq, vector, devices: [...devices], delivered }];
+    });
   }
 
   saveState(): { readonly master: PicChipState; readonly slave: PicChipState } {

@@ -84,6 +84,19 @@ export interface VmSample {
   /** In the order of the VM's configuration; totals since power-on. */
   readonly disks: readonly VmDiskSample[];
   readonly nics: readonly VmNicSample[];
+  /** Lines of the interrupt controllers that have a device, by rising number; none before the first power-on. */
+  readonly interrupts: readonly InterruptSample[];
+}
+
+export interface InterruptSample {
+  /** 0-15. */
+  readonly irq: number;
+  /** What the guest has made the line's vector; the line's own number before it has set its controllers up. */
+  readonly vector: number;
+  /** What is on the line. */
+  readonly devices: readonly string[];
+  /** Requests that the processor acknowledged since power-on. */
+  readonly delivered: number;
 }
 
 export interface WorldSample {

@@ -57,21 +57,21 @@ export class Board {
     const clock = new DeviceClock(wiring.cyclesPerSecond, wiring.now);
     this.clock = clock;
     this.memory = wiring.memory;
-    const pit = new Pit(clock, pic.line(0), { catchUp: wiring.catchUp, isMasked: () => pic.isMasked(0) });
+    const pit = new Pit(clock, pic.line(0, 'pit'), { catchUp: wiring.catchUp, isMasked: () => pic.isMasked(0) });
     this.pit = pit;
     pic.onAcknowledged = irq => {
       if (irq !== 0) return;
       pit.acknowledged();
       wiring.onTimerInterrupt();
     };
-    this.uart = new Uart(pic.line(4));
+    this.uart = new Uart(pic.line(4, 'com1'));
     this.uart.onTransmit = byte => wiring.onConsole(byte);
 
     ports.claim(0x20, 2, pic.port('master'));
     ports.claim(0xa0, 2, pic.port('slave'));
     ports.claim(0x40, 4, pit);
     ports.claim(0x61, 1, new SystemControlB(pit, clock));
-    const keyboard = new KeyboardController(wiring.onPower, pic.line(1));
+    const keyboard = new KeyboardController(wiring.onPower, pic.line(1, 'keyboard'));
     ports.claim(0x60, 1, keyboard);
     ports.claim(0x64, 1, {
       readPort: (_offset, width) => keyboard.readPort(4, width),

@@ -159,7 +159,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       this.#mapAdapters();
       this.#vmiTimer = new VmiTimer({
         clock: this.board.clock,
-        irq0: pic.line(0),
+        irq0: pic.line(0, wiring.vmi ? 'vmi-alarm' : undefined),
         stolen: wiring.stolen,
         poweredOnAtCycles: wiring.poweredOnAtCycles,
         wallclockAtPowerOn: EPOCH_SECONDS + Math.floor(wiring.poweredOnAtCycles / hardware.costs.cyclesPerSecond),

@@ -16,7 +16,7 @@ import { CAUSE_NAMES, type CauseCycles, zeroCauses } from '../stats/causes.js';
 import type { CodeAnswer } from '../stats/code-listing.js';
 import { type Counters, zeroCounters } from '../stats/counters.js';
 import { POWER_ON_REASONS } from '../stats/power-on.js';
-import type { Mode, PowerState, VmSample } from '../stats/sample.js';
+import type { InterruptSample, Mode, PowerState, VmSample } from '../stats/sample.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
 import type { Adapter } from './board.js';
@@ -90,6 +90,7 @@ export class VirtualMachine implements Guest {
   /** Charged since power-on up to its end; of use while the VM is off. */
   #chargedAtEnd = 0;
   #stolenAtEnd = 0;
+  #interruptsAtEnd: readonly InterruptSample[] = [];
   /** `causes.interrupt` of the power-ons before this one. */
   #kernelCyclesBefore = 0;
   #finalDigest: string | undefined;
@@ -327,6 +328,7 @@ export class VirtualMachine implements Guest {
         stolenCycles: this.#stolenCycles(nowCycles),
         wakeups: this.#counters.wakeups,
       },
+      interrupts: instance?.board.pic.sample() ?? this.#interruptsAtEnd,
       cpu: { shares: this.#world.shares, minMhz: 0, maxMhz: undefined },
       disks: [],
       nics: [],
@@ -440,6 +442,7 @@ export class VirtualMachine implements Guest {
     this.#kernelCyclesBefore += this.#causes.interrupt;
     this.#finalDigest = this.#digestNow(instance);
     this.#mode = instance.mode;
+    this.#interruptsAtEnd = instance.board.pic.sample();
     this.#wiring.scheduler.remove(this.#world, nowCycles);
     for (const world of this.#waitingWorlds) world.enter('off', nowCycles);
     this.#instance = undefined;
