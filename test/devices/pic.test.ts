@@ -144,4 +144,72 @@ describe('8259 pair', () => {
     pic.line(4).set(true);
     expect(pic.acknowledge()).toBe(0x24);
   });
+
+  describe('a line made level-triggered by its control register', () => {
+    const elcr = (value: number) => pic.elcrPorts().writePort(1, 1, value);
+    const end = () => {
+      write('slave', 0, 0x20);
+      write('master', 0, 0x20);
+    };
+
+    test('asks again as long as it is up', () => {
+      elcr(0x08);
+      const line = pic.sharedLine(11);
+      line.set(true);
+      expect(pic.acknowledge()).toBe(0x2b);
+      end();
+      expect(pic.output).toBe(true);
+      expect(pic.acknowledge()).toBe(0x2b);
+      line.set(false);
+      end();
+      expect(pic.output).toBe(false);
+    });
+
+    test('is shared: it falls when the last one lets go', () => {
+      elcr(0x08);
+      const [a, b] = [pic.sharedLine(11), pic.sharedLine(11)];
+      a.set(true);
+      b.set(true);
+      b.set(true);
+      expect(pic.acknowledge()).toBe(0x2b);
+      a.set(false);
+      end();
+      expect(pic.output).toBe(true);
+      expect(pic.acknowledge()).toBe(0x2b);
+      b.set(false);
+      end();
+      expect(pic.output).toBe(false);
+    });
+
+    test('leaves the others with their edges', () => {
+      elcr(0x08);
+      const line = pic.line(12);
+      line.set(true);
+      expect(pic.acknowledge()).toBe(0x2c);
+      end();
+      expect(pic.output).toBe(false);
+    });
+
+    test('asks at once when it is up already, and after an initialization', () => {
+      const line = pic.sharedLine(10);
+      line.set(true);
+      pic.acknowledge();
+      end();
+      expect(pic.output).toBe(false);
+      elcr(0x04);
+      expect(pic.output).toBe(true);
+      write('slave', 0, 0x11);
+      write('slave', 1, 0x28);
+      write('slave', 1, 2);
+      write('slave', 1, 1);
+      expect(pic.acknowledge()).toBe(0x2a);
+    });
+
+    test('reads back, but for lines that are edges for good', () => {
+      const ports = pic.elcrPorts();
+      ports.writePort(0, 1, 0xff);
+      ports.writePort(1, 1, 0xff);
+      expect([ports.readPort(0, 1), ports.readPort(1, 1)]).toEqual([0xf8, 0xde]);
+    });
+  });
 });

@@ -12,6 +12,18 @@ interface PortClaim {
   readonly widthMax: PortWidth;
 }
 
+/** Ports that their owner moves about (PCI's base address registers). */
+export interface PortWindow {
+  /** First port, or nowhere. Where it lies over ports that are claimed, or over another window, these are not reached through it. */
+  place(base: number | undefined): void;
+}
+
+interface MovableClaim {
+  readonly length: number;
+  readonly device: PortDevice;
+  base: number | undefined;
+}
+
 interface MmioClaim {
   readonly base: number;
   readonly length: number;
@@ -23,6 +35,7 @@ const truncate = (value: number, width: PortWidth): number => (width === 4 ? val
 
 export class PortBus {
   readonly #claims = new Map<number, PortClaim>();
+  readonly #windows: MovableClaim[] = [];
 
   /** Ports `base` to `base + length - 1`. A port has one owner. */
   claim(base: number, length: number, device: PortDevice, widthMax: PortWidth = 1): void {
@@ -32,8 +45,19 @@ export class PortBus {
     }
   }
 
+  /** `length` ports that take accesses of any width, and are nowhere yet. */
+  window(length: number, device: PortDevice): PortWindow {
+    const window: MovableClaim = { length, device, base: undefined };
+    this.#windows.push(window);
+    return {
+      place: base => {
+        window.base = base;
+      },
+    };
+  }
+
   read(port: number, width: PortWidth): number {
-    const claim = this.#claims.get(port);
+    const claim = this.#find(port);
     if (claim === undefined) {
       // The upper half of a wide access may belong to somebody.
       if (width === 1) return 0xff;
@@ -46,7 +70,7 @@ export class PortBus {
   }
 
   write(port: number, width: PortWidth, value: number): void {
-    const claim = this.#claims.get(port);
+    const claim = this.#find(port);
     if (claim !== undefined && width <= claim.widthMax) {
       claim.device.writePort(claim.offset, width, truncate(value, width));
       return;
@@ -55,6 +79,16 @@ export class PortBus {
     const half = (width >>> 1) as PortWidth;
     this.write(port, half, truncate(value, half));
     this.write((port + half) & 0xffff, half, value >>> (8 * half));
+  }
+
+  #find(port: number): PortClaim | undefined {
+    const claim = this.#claims.get(port);
+    if (claim !== undefined || this.#windows.length === 0) return claim;
+    for (const { base, length, device } of this.#windows) {
+      if (base !== undefined && port >= base && port < base + length)
+        return { device, offset: port - base, widthMax: 4 };
+    }
+    return undefined;
   }
 
   #join(low: number, high: number, half: PortWidth): number {

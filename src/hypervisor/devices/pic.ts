@@ -2,7 +2,8 @@
  * The pair of 8259A interrupt controllers of a PC: master at 0x20 with lines 0-7, slave at 0xA0 with lines 8-15 on the
  * master's line 2 (Intel 8259A data sheet, 231468).
  *
- * Built: initialization (ICW1-4), edge and level triggering, masks, fixed and rotating priority, specific and non-specific
+ * Built: initialization (ICW1-4), edge and level triggering (of a chip as a whole by ICW1, of single lines by the edge/level control
+ * registers of Intel's PCI chip sets, 82371SB data sheet, 290550), masks, fixed and rotating priority, specific and non-specific
  * EOI, automatic EOI, special mask mode, polling is answered as a plain read of the poll word, spurious interrupts (line 7
  * without an in-service bit). The special fully nested mode bit is accepted and changes nothing: with one source for each
  * line of the slave nobody can tell.
@@ -17,6 +18,7 @@ export interface PicChipState {
   readonly imr: number;
   readonly vectorBase: number;
   readonly lines: number;
+  readonly levelLines: number;
   readonly lowestPriority: number;
   readonly initStep: number;
 }
@@ -31,7 +33,8 @@ class PicChip {
   lines = 0;
   /** Line with the lowest priority; the next one has the highest. 7: line 0 is first. */
   lowestPriority = 7;
-  levelTriggered = false;
+  /** Lines of which a level is the request: all by ICW1, or those of the edge/level control register. */
+  levelLines = 0;
   autoEoi = false;
   rotateOnAutoEoi = false;
   specialMask = false;
@@ -39,13 +42,29 @@ class PicChip {
   pollNext = false;
   /** 0: operational; otherwise the ICW that is expected next (2, 3, 4). */
   initStep = 0;
+  #elcr = 0;
+  #allLevel = false;
   #needsIcw4 = false;
   #single = false;
+
+  get elcr(): number {
+    return this.#elcr;
+  }
+
+  set elcr(value: number) {
+    this.#elcr = value;
+    this.#setLevelLines();
+  }
+
+  #setLevelLines(): void {
+    this.levelLines = this.#allLevel ? 0xff : this.#elcr;
+    this.irr |= this.lines & this.levelLines;
+  }
 
   setLine(line: number, level: boolean): void {
     const bit = 1 << line;
     if (level) {
-      if (this.levelTriggered || (this.lines & bit) === 0) this.irr |= bit;
+      if ((this.levelLines & bit) !== 0 || (this.lines & bit) === 0) this.irr |= bit;
       this.lines |= bit;
     } else {
       this.lines &= ~bit;
@@ -70,7 +89,7 @@ class PicChip {
   /** Moves a request into service. Line 7 without a request is the spurious interrupt, which sets no in-service bit. */
   take(line: number): void {
     const bit = 1 << line;
-    if (!this.levelTriggered) this.irr &= ~bit;
+    if ((this.levelLines & bit) === 0) this.irr &= ~bit;
     if (!this.autoEoi) this.isr |= bit;
     else if (this.rotateOnAutoEoi) this.lowestPriority = line;
   }
@@ -101,8 +120,9 @@ class PicChip {
       // ICW1: clears masks, in-service bits and the edge latches, and starts the sequence.
       this.imr = 0;
       this.isr = 0;
-      this.levelTriggered = (value & 0x08) !== 0;
-      this.irr = this.levelTriggered ? this.lines : 0;
+      this.#allLevel = (value & 0x08) !== 0;
+      this.irr = 0;
+      this.#setLevelLines();
       this.lowestPriority = 7;
       this.readIsr = false;
       this.specialMask = false;
@@ -169,10 +189,16 @@ class PicChip {
   }
 
   saveState(): PicChipState {
-    const { irr, isr, imr, vectorBase, lines, lowestPriority, initStep } = this;
-    return { irr, isr, imr, vectorBase, lines, lowestPriority, initStep };
+    const { irr, isr, imr, vectorBase, lines, levelLines, lowestPriority, initStep } = this;
+    return { irr, isr, imr, vectorBase, lines, levelLines, lowestPriority, initStep };
   }
 }
+
+/** Edge/level control registers: lines 0-7 and 8-15. */
+export const ELCR_PORT = 0x4d0;
+export const ELCR_PORTS = 2;
+/** Timer, keyboard, cascade, clock and coprocessor are edge-triggered for good. */
+const ELCR_WRITABLE = [0xf8, 0xde] as const;
 
 /** Offsets 0 and 1 are the command and data port of the chip that `port` was asked for. */
 export class Pic {
@@ -185,6 +211,8 @@ export class Pic {
   /** What is on each line, and how many of its requests the processor has acknowledged. */
   readonly #devices = Array.from({ length: 16 }, (): string[] => []);
   readonly #delivered = new Float64Array(16);
+  /** Of each line, how many that share it hold it up. */
+  readonly #holders = new Uint8Array(16);
   #output = false;
 
   /** True while the INT output is raised. */
@@ -200,6 +228,32 @@ export class Pic {
       set: level => {
         if (irq < 8) this.#master.setLine(irq, level);
         else this.#slave.setLine(irq - 8, level);
+        this.#update();
+      },
+    };
+  }
+
+  /** An input that is one more wire to a line that several may hold up (PCI's INTx): it falls when the last one lets go. */
+  sharedLine(irq: number, device?: string): IrqLine {
+    const line = this.line(irq, device);
+    let held = false;
+    return {
+      set: level => {
+        if (level === held) return;
+        held = level;
+        this.#holders[irq]! += level ? 1 : -1;
+        line.set(this.#holders[irq]! > 0);
+      },
+    };
+  }
+
+  /** The two edge/level control registers. */
+  elcrPorts(): PortDevice {
+    const chips = [this.#master, this.#slave] as const;
+    return {
+      readPort: offset => chips[offset as 0 | 1].elcr,
+      writePort: (offset, _width, value) => {
+        chips[offset as 0 | 1].elcr = value & ELCR_WRITABLE[offset as 0 | 1];
         this.#update();
       },
     };

@@ -1,11 +1,12 @@
 /** The system board of one powered-on VM: its devices, wired to each other, with buses in front of them. */
+import { assert } from '../base/assert.js';
 import { Backdoor, type BackdoorRegisters } from '../devices/backdoor.js';
 import { MmioBus, PortBus } from '../devices/bus.js';
 import { DeviceClock } from '../devices/clock.js';
-import type { BusMemory } from '../devices/device.js';
+import type { BusMemory, PortDevice } from '../devices/device.js';
 import { KeyboardController } from '../devices/keyboard-controller.js';
-import { hostBridge, PCI_PORT, PCI_PORTS, PciHost } from '../devices/pci.js';
-import { Pic } from '../devices/pic.js';
+import { type CardIdentity, hostBridge, PCI_PORT, PCI_PORTS, PciCard, PciHost } from '../devices/pci.js';
+import { ELCR_PORT, ELCR_PORTS, Pic } from '../devices/pic.js';
 import { Pit } from '../devices/pit.js';
 import { Rtc } from '../devices/rtc.js';
 import {
@@ -41,6 +42,15 @@ export interface BoardWiring {
 /** Puts one more device on a board that is being powered on: claims ports and memory, takes a line. */
 export type Adapter = (board: Board) => void;
 
+/** Device number of the first card; the host bridge is device 0. */
+const FIRST_SLOT = 2;
+const SLOTS_MAX = 30;
+/** Ports of the first card: above what ISA decodes. */
+const CARD_PORTS_BASE = 0xc000;
+const CARD_PORTS = 0x40;
+/** Lines that boards of the time give to PCI, one card after the other: no ISA device of ours is on them. */
+const PCI_LINES = [11, 10, 9, 5] as const;
+
 export class Board {
   readonly clock: DeviceClock;
   readonly pic = new Pic();
@@ -51,12 +61,15 @@ export class Board {
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
   readonly memory: BusMemory;
+  readonly memoryBytes: number;
+  #cards = 0;
 
   constructor(wiring: BoardWiring) {
     const { pic, ports } = this;
     const clock = new DeviceClock(wiring.cyclesPerSecond, wiring.now);
     this.clock = clock;
     this.memory = wiring.memory;
+    this.memoryBytes = wiring.memoryBytes;
     const pit = new Pit(clock, pic.line(0, 'pit'), { catchUp: wiring.catchUp, isMasked: () => pic.isMasked(0) });
     this.pit = pit;
     pic.onAcknowledged = irq => {
@@ -69,6 +82,7 @@ export class Board {
 
     ports.claim(0x20, 2, pic.port('master'));
     ports.claim(0xa0, 2, pic.port('slave'));
+    ports.claim(ELCR_PORT, ELCR_PORTS, pic.elcrPorts());
     ports.claim(0x40, 4, pit);
     ports.claim(0x61, 1, new SystemControlB(pit, clock));
     const keyboard = new KeyboardController(wiring.onPower, pic.line(1, 'keyboard'));
@@ -91,5 +105,21 @@ export class Board {
     const mhz = Math.round(wiring.cyclesPerSecond / 1e6);
     ports.claim(0x5658, 1, new Backdoor(wiring.registers, mhz, text => wiring.onGuestLog(text)), 4);
     this.mmio.claim(VGA_TEXT_BASE, VGA_TEXT_BYTES, this.vga);
+  }
+  /**
+   * Puts a card with up to 64 ports into the next PCI slot, and does what a BIOS would (none runs before a kernel that is loaded directly): gives
+   * it ports and one of the shared lines, and makes the line level-triggered. `name` is what is shown as being on the line.
+   */
+  plug(name: string, identity: CardIdentity, device: PortDevice): PciCard {
+    const slot = this.#cards;
+    assert(slot < SLOTS_MAX, 'no PCI slot is left');
+    this.#cards += 1;
+    const irq = PCI_LINES[slot % PCI_LINES.length]!;
+    const card = new PciCard(identity, this.ports, CARD_PORTS, device, this.pic.sharedLine(irq, name));
+    this.pci.add(FIRST_SLOT + slot, 0, card);
+    card.configure(CARD_PORTS_BASE + slot * CARD_PORTS, irq);
+    const elcr = ELCR_PORT + (irq >>> 3);
+    this.ports.write(elcr, 1, this.ports.read(elcr, 1) | (1 << (irq & 7)));
+    return card;
   }
 }
