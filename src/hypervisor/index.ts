@@ -61,6 +61,10 @@ export interface VmConfig {
   readonly rom?: boolean;
   /** Initial RAM disk of a Linux kernel: key into `HostConfig.images`. */
   readonly initrd?: string;
+  /** Disks, in order: keys into `HostConfig.images`. What the guest writes is kept as long as the VM exists, and the images never change. */
+  readonly disks?: readonly string[];
+  /** Number of network cards, all on the host's one virtual switch. */
+  readonly nics?: number;
   /** Kernel command line. */
   readonly append: string;
   /** What CPUID says: `xeon-5160` if nothing is said. */
@@ -77,7 +81,7 @@ export interface HostConfig {
   readonly costs: string;
   /** Figures that replace the profile's (what-if). */
   readonly costOverrides?: Readonly<Record<string, number>>;
-  /** Guest images by name: multiboot ELF32 files, bzImages and their initrds, or BIOS images where a VM says so. */
+  /** Guest images by name: multiboot ELF32 files, bzImages and their initrds, BIOS images where a VM says so, and disks: whole sectors. */
   readonly images: Readonly<Record<string, Uint8Array>>;
   readonly vms: readonly VmConfig[];
   /** Sampling interval in ms of virtual time. */

@@ -228,3 +228,39 @@ describe('halting', () => {
     expect(world.cyclesIn('off', 20 * QUANTUM)).toBe(20 * QUANTUM - 614);
   });
 });
+
+describe('input that will arrive', () => {
+  /** Halts for good after each 10 cycles. */
+  const sleeper = () => new ScriptedGuest(() => ({ run: 10, halt: Infinity }), 0);
+
+  test('wakes a halted world then, within the quantum, and no earlier', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const guest = sleeper();
+    const world = worldOf(1, guest);
+    scheduler.add(world, 0);
+    scheduler.advance(QUANTUM);
+    scheduler.wakeAt(world, QUANTUM + 500);
+    scheduler.wakeAt(world, QUANTUM + 300);
+    scheduler.wakeAt(world, QUANTUM + 400);
+    scheduler.advance(2 * QUANTUM);
+    expect(guest.runs.map(({ from }) => from)).toEqual([0, QUANTUM + 300]);
+  });
+
+  test.each([
+    ['before it halts is there when it does', 5, 10],
+    ['later ends its sleep', 700, 700],
+  ])('for a world whose run is not over yet: what comes %s', (_what, at, from) => {
+    const scheduler = new Scheduler(2, HZ, 0);
+    const guest = sleeper();
+    const world = worldOf(1, guest);
+    // The other one runs after it, on its own processor, up to the end of the quantum; the halt has not taken effect then.
+    const other = new ScriptedGuest(() => {
+      scheduler.wakeAt(world, at);
+      return 'forever';
+    }, 0);
+    scheduler.add(world, 0);
+    scheduler.add(worldOf(2, other), 0);
+    scheduler.advance(QUANTUM);
+    expect(guest.runs.map(run => run.from)).toEqual([0, from]);
+  });
+});

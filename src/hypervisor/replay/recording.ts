@@ -36,6 +36,8 @@ const vmConfigSchema = z.strictObject({
   image: z.string(),
   rom: z.boolean().optional(),
   initrd: z.string().optional(),
+  disks: z.array(z.string()).optional(),
+  nics: z.number().optional(),
   append: z.string(),
   cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
   cpuShares: z.number().optional(),

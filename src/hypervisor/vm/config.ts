@@ -18,6 +18,10 @@ const PAGE_KIB = 4;
 /** Room for a few regions at least: with less, compiling would be all that is done. */
 const CODE_BYTES_MIN = 1 << 20;
 
+/** As many as there are keys of .vmx files for. */
+const DISKS_MAX = 4;
+const NICS_MAX = 4;
+
 const wholeBetween = (value: number, low: number, high: number): boolean =>
   Number.isInteger(value) && value >= low && value <= high;
 
@@ -71,6 +75,10 @@ export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
   if (vm.cpu !== undefined && !CPU_MODELS.includes(vm.cpu)) {
     throw new UsageError(`VM "${vm.name}": cpu must be one of ${CPU_MODELS.join(', ')}: ${String(vm.cpu)}`);
   }
+  if (vm.disks !== undefined && vm.disks.length > DISKS_MAX)
+    throw new UsageError(`VM "${vm.name}": has ${vm.disks.length} disks, and ${DISKS_MAX} are the most`);
+  if (vm.nics !== undefined && !wholeBetween(vm.nics, 0, NICS_MAX))
+    throw new UsageError(`VM "${vm.name}": nics must be a whole number from 0 to ${NICS_MAX}: ${vm.nics}`);
   if (vm.cpuShares !== undefined && !wholeBetween(vm.cpuShares, 1, SHARES_MAX)) {
     throw new UsageError(`VM "${vm.name}": cpuShares must be a whole number from 1 to ${SHARES_MAX}: ${vm.cpuShares}`);
   }

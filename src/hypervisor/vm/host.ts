@@ -6,6 +6,7 @@
  */
 import { UsageError } from '../base/assert.js';
 import { Ring } from '../base/ring.js';
+import { SECTOR_BYTES } from '../devices/disk-image.js';
 import type {
   Command,
   CommandResult,
@@ -28,6 +29,7 @@ import { hostMemorySample } from '../vmkernel/host-memory.js';
 import { LoadAverage } from '../vmkernel/load-average.js';
 import { MpnAllocator } from '../vmkernel/mpn-allocator.js';
 import { Scheduler } from '../vmkernel/scheduler.js';
+import { VirtualSwitch } from '../vmkernel/virtual-switch.js';
 import type { Adapter } from './board.js';
 import { type BootImage, type BootOptions, parseKernel } from './boot-image.js';
 import { checkHostConfig, checkVmConfig } from './config.js';
@@ -53,6 +55,7 @@ export class VmHost implements Host {
   readonly #costs: CostProfile;
   readonly #hardware: HostHardware;
   readonly #scheduler: Scheduler;
+  readonly #network: VirtualSwitch;
   readonly #images = new Map<string, BootImage>();
   readonly #vms: VirtualMachine[] = [];
   readonly #events = new Ring<HostEvent>(EVENTS_MAX);
@@ -97,6 +100,7 @@ export class VmHost implements Host {
       costs: this.#costs,
     };
     this.#scheduler = new Scheduler(config.pcpus, this.cyclesPerSecond, 0);
+    this.#network = new VirtualSwitch(this.#costs.cycles, this.cyclesPerSecond);
     this.#sampleQuanta = this.#quantaOf(config.sampleIntervalMs);
     this.#nextSampleAtQuantum = this.#sampleQuanta;
     for (const vm of config.vms) this.#addVm(vm);
@@ -283,13 +287,15 @@ export class VmHost implements Host {
       scheduler: this.#scheduler,
       image: this.#imageOf(config),
       initrd: this.#initrdOf(config),
+      disks: this.#disksOf(config),
+      network: this.#network,
       adapters: this.#adapters,
       firstWorldId: this.#nextWorldId,
       gid: this.#nextGid,
       nowCycles: this.#now,
       emit: event => this.#events.push(event),
     });
-    if (config.powerOn === true) vm.powerOn(this.#now);
+    if (config.powerOn === true) powerOnOrRemove(vm, this.#now);
     this.#vms.push(vm);
     this.#nextWorldId += WORLDS_PER_VM;
     this.#nextGid += 1;
@@ -306,6 +312,16 @@ export class VmHost implements Host {
 
   #initrdOf({ name, initrd }: VmConfig): BootOptions['initrd'] {
     return initrd === undefined ? undefined : { name: initrd, bytes: this.#bytesOf(name, initrd) };
+  }
+
+  #disksOf({ name: vm, disks = [] }: VmConfig): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
+    return disks.map(name => {
+      const bytes = this.#bytesOf(vm, name);
+      if (bytes.length === 0 || bytes.length % SECTOR_BYTES !== 0) {
+        throw new UsageError(`disk ${name}: must be whole sectors of ${SECTOR_BYTES} bytes, not ${bytes.length} bytes`);
+      }
+      return { name, bytes };
+    });
   }
 
   #bytesOf(vm: string, image: string): Uint8Array {
@@ -332,5 +348,15 @@ export class VmHost implements Host {
   #quantaOf(ms: number): number {
     if (!Number.isFinite(ms) || ms <= 0) throw new UsageError(`sampling interval must be more than 0 ms: ${ms}`);
     return Math.max(1, Math.round((ms * QUANTA_PER_SECOND) / 1000));
+  }
+}
+
+/** A VM that cannot be powered on leaves nothing behind. */
+function powerOnOrRemove(vm: VirtualMachine, nowCycles: number): void {
+  try {
+    vm.powerOn(nowCycles);
+  } catch (error) {
+    vm.remove();
+    throw error;
   }
 }

@@ -18,9 +18,11 @@ import { type Counters, zeroCounters } from '../stats/counters.js';
 import { POWER_ON_REASONS } from '../stats/power-on.js';
 import type { InterruptSample, Mode, PowerState, VmSample } from '../stats/sample.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
+import type { VirtualSwitch } from '../vmkernel/virtual-switch.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
 import type { Adapter } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
+import { VmDisk, VmNic } from './cards.js';
 import { digestOf } from './digest.js';
 import { GuestProcessor } from './guest-processor.js';
 import type { HostHardware, Instance, InstanceMemory, InstanceWiring } from './instance.js';
@@ -35,6 +37,9 @@ export interface VmWiring {
   readonly scheduler: Scheduler;
   readonly image: BootImage;
   readonly initrd: BootOptions['initrd'];
+  /** In the order of the configuration, whole sectors. */
+  readonly disks: readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  readonly network: VirtualSwitch;
   readonly adapters: readonly Adapter[];
   /** First of three world ids. */
   readonly firstWorldId: number;
@@ -65,6 +70,8 @@ export class VirtualMachine implements Guest {
   readonly #wiring: VmWiring;
   readonly #world: World;
   readonly #waitingWorlds: readonly World[];
+  readonly #disks: readonly VmDisk[];
+  readonly #nics: readonly VmNic[];
   #power: PowerState = 'off';
   #crashReason: string | undefined;
   #monitor: VmConfig['monitor'];
@@ -113,6 +120,10 @@ export class VirtualMachine implements Guest {
       new World(id + 1, `vcpu0:${config.name}`, 'vcpu', shares, nowCycles),
       new World(id + 2, `vmx:${config.name}`, 'vmx', shares, nowCycles),
     ];
+    this.#disks = wiring.disks.map(({ name, bytes }, index) => new VmDisk(index, name, bytes));
+    const { scheduler, network, gid } = wiring;
+    const onArrival = (atCycles: number): void => scheduler.wakeAt(this.#world, atCycles);
+    this.#nics = Array.from({ length: config.nics ?? 0 }, (_, index) => new VmNic(index, gid, network, onArrival));
   }
 
   get power(): PowerState {
@@ -182,6 +193,7 @@ export class VirtualMachine implements Guest {
 
   /** Gives back what outlives power cycles. The VM must be off. */
   remove(): void {
+    for (const nic of this.#nics) nic.remove();
     this.#nativeMachine?.release();
     this.#nativeMachine = undefined;
     this.#monitorThread?.context.release();
@@ -330,14 +342,21 @@ export class VirtualMachine implements Guest {
       },
       interrupts: instance?.board.pic.sample() ?? this.#interruptsAtEnd,
       cpu: { shares: this.#world.shares, minMhz: 0, maxMhz: undefined },
-      disks: [],
-      nics: [],
+      disks: this.#disks.map(disk => disk.sample()),
+      nics: this.#nics.map(nic => nic.sample()),
     };
   }
 
   #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles): Instance {
-    const { hardware, image, initrd, adapters } = this.#wiring;
+    const { hardware, image, initrd } = this.#wiring;
     const vm = this;
+    const log = (line: string): void => this.#log(line, this.#now());
+    const cards = [...this.#disks, ...this.#nics].map(
+      (card): Adapter =>
+        board =>
+          card.plug(board, log),
+    );
+    const adapters = [...this.#wiring.adapters, ...cards];
     const wiring: InstanceWiring = {
       name: this.config.name,
       memoryBytes: this.config.memoryMib * 1048576,
@@ -360,7 +379,7 @@ export class VirtualMachine implements Guest {
       },
       onConsole: byte => this.#onConsole(byte),
       onGuestLog: text => this.#onGuestLog(text),
-      onLog: line => this.#log(line, this.#now()),
+      onLog: log,
       onVmiActive: () => {
         this.#vmiActive = true;
         this.#emit({ kind: 'guest', atCycles: this.#now(), vm: this.config.name, state: 'vmi' });
@@ -444,6 +463,7 @@ export class VirtualMachine implements Guest {
     this.#mode = instance.mode;
     this.#interruptsAtEnd = instance.board.pic.sample();
     this.#wiring.scheduler.remove(this.#world, nowCycles);
+    for (const card of [...this.#disks, ...this.#nics]) card.unplug();
     for (const world of this.#waitingWorlds) world.enter('off', nowCycles);
     this.#instance = undefined;
     instance.release();

@@ -100,6 +100,18 @@ export class Scheduler {
     else world.inputPending = true;
   }
 
+  /** Some input will arrive for a world: if it is halted then, it becomes ready. */
+  wakeAt(world: World, atCycles: number): void {
+    if (world.state !== 'idle') {
+      // Its last run may have ended in a halt that has not taken effect yet.
+      world.inputAtCycles = Math.min(world.inputAtCycles, atCycles);
+    } else if (atCycles < world.wakeAtCycles) {
+      take(this.#sleepers, world);
+      world.wakeAtCycles = atCycles;
+      this.#sleep(world);
+    }
+  }
+
   /** Runs every pCPU up to `endCycles`. */
   advance(endCycles: number): void {
     for (;;) {
@@ -149,6 +161,7 @@ export class Scheduler {
     if (sliceOver) pcpu.sliceEndCycles = pcpu.nowCycles + this.#sliceCycles;
     pcpu.started = true;
     world.inputPending = false;
+    world.inputAtCycles = Infinity;
     world.justWoken = false;
     const result = guest.run(pcpu.nowCycles, Math.min(endCycles, pcpu.sliceEndCycles));
     world.pass += (result.atCycles - pcpu.nowCycles) / world.shares;
@@ -160,7 +173,7 @@ export class Scheduler {
     pcpu.release(pcpu.nowCycles);
     if (result.kind === 'halted') {
       world.enter('idle', pcpu.nowCycles);
-      world.wakeAtCycles = result.wakeAtCycles;
+      world.wakeAtCycles = Math.min(result.wakeAtCycles, world.inputAtCycles);
       if (world.inputPending) this.#wakeUp(world, pcpu.nowCycles);
       else if (world.wakeAtCycles !== Infinity) this.#sleep(world);
     } else {

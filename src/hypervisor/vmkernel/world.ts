@@ -49,6 +49,8 @@ export class World {
   justWoken = false;
   /** Input has arrived since it last ran. */
   inputPending = false;
+  /** Input will arrive that came up since it last ran: it does not sleep for longer. */
+  inputAtCycles = Infinity;
   /** Index of the pCPU on which it runs or ran last. */
   pcpu: number | undefined;
   switches = 0;

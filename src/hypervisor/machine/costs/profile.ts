@@ -144,6 +144,10 @@ export const MONITOR_COSTS = [
   'schedule',
   /** Give one machine page to a VM, zeroed. */
   'allocatePage',
+  /** Forward one frame to one port of the virtual switch, without the copy. */
+  'frameForward',
+  /** Copy 64 bytes of a frame from one VM's memory to another's. */
+  'frameCopyLine',
 ] as const;
 export type MonitorCost = (typeof MONITOR_COSTS)[number];
 

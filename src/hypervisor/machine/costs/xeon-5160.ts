@@ -163,4 +163,14 @@ export const XEON_5160 = defineProfile('xeon-5160', 'Intel Xeon 5160 3.00 GHz', 
   worldSwitch: { cycles: 1_200, source: est('save and restore of a world, address-space change'), range: [600, 3_000] },
   schedule: { cycles: 500, source: est('queue operation'), range: [200, 1_500] },
   allocatePage: { cycles: 1_500, source: est('free list and clearing 4 KiB from memory'), range: [800, 3_000] },
+  frameForward: {
+    cycles: 3_000,
+    source: est('two lookups by address, queues of two ports, the interrupt for the receiver posted: a microsecond'),
+    range: [1_000, 10_000],
+  },
+  frameCopyLine: {
+    cycles: 50,
+    source: est('a line read and one written; clearing a page writes one in 23 (allocatePage)'),
+    range: [10, 100],
+  },
 });
