@@ -14,6 +14,8 @@ import type { BatchCounter, Field, ScreenId } from './columns.js';
 import { CAUSE_ORDER, causeRows, exitsSubject } from './exits.js';
 import { EXITS_FIELDS, type FieldOrders, shownColumns } from './fields.js';
 import { LOAD_COUNTERS, MEMORY_LINES, pcpuShares, STATE_COUNTER, STATE_LINE, stateCode } from './host-figures.js';
+import { diskRows, portRows, SWITCH_NAME } from './io-rows.js';
+import { DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
 import { elapsedCycles, interruptRows, rise, sameRun, vmGroups } from './rows.js';
 import { CPU_FIELDS, INTERRUPT_FIELDS, MEMORY_FIELDS, TIMER_FIELDS } from './screens.js';
 
@@ -112,6 +114,22 @@ function addVms(list: CellList, now: Sample, before: Sample | undefined, selecti
   ] as const) {
     const counters = countersOf(screen, fields, selection);
     for (const { row } of groups) list.addRow(object, [row.vm.gid, row.vm.name], counters, row);
+  }
+  const device = countersOf('diskDevice', DISK_DEVICE_FIELDS, selection);
+  const disk = countersOf('diskVm', DISK_VM_FIELDS, selection);
+  const port = countersOf('network', NETWORK_FIELDS, selection);
+  for (const { row } of groups) {
+    const { all, each } = diskRows(now, before, row.vm);
+    if (all.count > 0) list.addRow('Virtual Disk', [row.vm.name], disk, all);
+    for (const of of each) {
+      const name = of.disk?.name.split(':') ?? [];
+      list.addRow('Virtual Disk', [row.vm.name, ...name], disk, of);
+      list.addRow('Vm Disk', [row.vm.gid, row.vm.name, ...name], device, of);
+    }
+    for (const of of portRows(now, before, row.vm)) {
+      const world = row.vm.worlds[0]?.id ?? row.vm.gid;
+      list.addRow('Network Port', [SWITCH_NAME, of.nic.port, world, row.vm.name], port, of);
+    }
   }
   const interrupt = countersOf('interrupt', INTERRUPT_FIELDS, selection);
   for (const { row } of groups) {

@@ -4,8 +4,10 @@
  *
  *     ABCDEfghIJ           1 CPU          upper case: shown; the order is that of the columns
  *     aBCdefGHijklMN       2 memory
- *     ABCdEfGhijkl         3 to 6, 8: disk adapter, disk device, disk VM, network, power management: esxtop's, passed on as they came
- *     ...
+ *     ABCdEfGhijkl         3 disk adapter, and 8 power management: esxtop's alone, passed on as they came
+ *     AbcdeFGhIjklmnop     4 disk device
+ *     aBCDEFGH             5 disk VM
+ *     AbcDeFGHIJKLm        6 network
  *     GHIABJFcde           7 interrupt
  *     ABCDEFGHIJK          9 timer        ours
  *     ABCDEF              10 exits        ours
@@ -27,21 +29,12 @@ import { type ConsoleConfig, defaultConfig, SCREEN_IDS } from './state.js';
 
 /** What each line is about; null where the screen is esxtop's alone. */
 const LINES: readonly (ScreenId | null)[] = [
-  ...(['cpu', 'memory', null, null, null, null] as const),
-  ...(['interrupt', null, 'timer', 'exits'] as const),
+  ...(['cpu', 'memory', null, 'diskDevice', 'diskVm'] as const),
+  ...(['network', 'interrupt', null, 'timer', 'exits'] as const),
 ];
 
-/** What is written for them when nobody knows better: the letters of a release whose files are known. */
-const FOREIGN_LINES: readonly string[] = [
-  '',
-  '',
-  'ABCdEfGhijkl',
-  'ABcdeFGhIjklmnop',
-  'aBCDEFGH',
-  'AbcDEFGHIJKLMNopq',
-  '',
-  'ABCDe',
-];
+/** What is written for them when nobody knows better: the letters of a release whose files are known, by place. */
+const FOREIGN_LINES: Readonly<Record<number, string>> = { 2: 'ABCdEfGhijkl', 7: 'ABCDe' };
 
 /**
  * esxtop's letters as ours, by the number of letters in a line. From 5.0 on there is LWID as the third, and some fields have been added;
@@ -49,6 +42,10 @@ const FOREIGN_LINES: readonly string[] = [
  */
 const RELEASES: Readonly<Partial<Record<ScreenId, Readonly<Record<number, string>>>>> = {
   cpu: { 8: 'abcdefgh', 10: 'ab cdefgh ' },
+  diskDevice: { 16: 'abcdefghijklmnop' },
+  diskVm: { 8: 'abcdefgh' },
+  // Without and with the packets' sizes, as far as captures tell.
+  network: { 15: 'abcdefghijkl   ', 17: 'abcdefgh ij kl   ' },
   interrupt: { 6: 'abcdef' },
   memory: { 13: 'abcdefghijklm', 14: 'abcdefghijklm ', 17: 'ab cdefghij klm  ' },
 };
@@ -81,7 +78,7 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
   if (lines.length < 3)
     throw complaint(0, 'must be lines of field letters, and the delay with a screen’s key at the end');
 
-  const last = /^(\d+(?:\.\d+)?)([a-z])$/.exec(lines.pop()!);
+  const last = /^(\d+(?:\.\d+)?)([A-Za-z])$/.exec(lines.pop()!);
   const seconds = Number(last?.[1]);
   if (last === null || seconds < DELAY_MIN_S || seconds > DELAY_MAX_S) {
     throw complaint(
@@ -89,8 +86,9 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
       `must be a delay of ${DELAY_MIN_S} to ${DELAY_MAX_S} seconds and a screen’s key, like 5c`,
     );
   }
-  // esxtop's other screens are not here: the first one is where it begins, too.
-  const screen = SCREEN_IDS.find(id => screenKey(id) === last[2]) ?? 'cpu';
+  // esxtop's other screens are not here: then it begins with the first one. Its disk-VM screen has another key.
+  const key = last[2] === 'v' ? screenKey('diskVm') : last[2];
+  const screen = SCREEN_IDS.find(id => screenKey(id) === key) ?? 'cpu';
 
   const ours = lines.some(line => line.includes('='));
   const base = defaultConfig();

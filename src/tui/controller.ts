@@ -14,7 +14,7 @@ import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
 import { EVERY_ROW, type Row } from './rows.js';
-import { SCREENS } from './screens.js';
+import { hasRows, SCREENS } from './screens.js';
 import type { CodeSymbol, ConfigFile, GuestProgram, Session } from './session.js';
 import {
   type ConsoleConfig,
@@ -372,9 +372,17 @@ export class ConsoleController implements Desk {
     this.#followCode();
   }
 
+  #ioScreen(screen: ConsoleState['screen'], device: string): void {
+    if (hasRows(screen, this.#shown().now)) this.#screen(screen);
+    else this.say(`no VM of this host has a ${device}`);
+  }
+
   readonly #commands: Readonly<Record<CommandId, (binding: KeyBinding) => void>> = {
     'screen.cpu': () => this.#screen('cpu'),
     'screen.memory': () => this.#screen('memory'),
+    'screen.diskDevice': () => this.#ioScreen('diskDevice', 'disk'),
+    'screen.diskVm': () => this.#ioScreen('diskVm', 'disk'),
+    'screen.network': () => this.#ioScreen('network', 'network card'),
     'screen.interrupt': () => this.#screen('interrupt'),
     'screen.timer': () => this.#screen('timer'),
     'screen.exits': () => this.#screen('exits'),
@@ -415,7 +423,7 @@ export class ConsoleController implements Desk {
   };
 
   #expand(name: string): void {
-    if (this.#state.screen !== 'cpu') {
+    if (this.#state.screen !== 'cpu' && this.#state.screen !== 'diskVm') {
       this.say('worlds are shown on the CPU screen (c) only');
       return;
     }

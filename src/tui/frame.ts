@@ -4,7 +4,7 @@
  */
 import type { CodeAnswer, EngineState, Sample, VmSample } from '../hypervisor/index.js';
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
-import { modeText, type VmScreenId } from './columns.js';
+import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
 import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
 import { EXITS_FIELDS, fieldLines, shownColumns } from './fields.js';
@@ -14,7 +14,7 @@ import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
 import { footerLine } from './keys.js';
 import { vmGroups } from './rows.js';
-import { SCREENS } from './screens.js';
+import { hasRows, SCREENS } from './screens.js';
 import type { CodeSymbol } from './session.js';
 import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
 import { headingLine, placeColumns, rowLine, screenRows, withNameLength } from './table.js';
@@ -22,8 +22,10 @@ import type { Theme } from './theme.js';
 
 export const COLUMNS_MIN = 80;
 export const ROWS_MIN = 24;
-const noVm = (now: Sample): string =>
-  now.vms.length === 0 ? 'No VM is on this host.' : 'No VM is shown; l and then 0 shows all.';
+function nothing(screen: ScreenId, now: Sample): string {
+  if (now.vms.length === 0) return 'No VM is on this host.';
+  return hasRows(screen, now) ? 'No VM is shown; l and then 0 shows all.' : 'No VM of this host has such a device.';
+}
 
 export interface FrameInput {
   readonly state: ConsoleState;
@@ -103,7 +105,8 @@ export function buildFrame(input: FrameInput): Frame {
   }
 }
 
-const footer = ({ columns, theme }: FrameInput): string => footerLine(columns, theme.key);
+const footer = ({ columns, theme, state, now }: FrameInput): string =>
+  footerLine(columns, theme.key, state.screen, now);
 
 /** The line for messages and prompts, between header and heading. */
 function messageLine({ state, failure, theme, columns }: FrameInput): string {
@@ -150,7 +153,7 @@ function codeFrame(input: FrameInput, now: Sample): Frame {
   const { state, before, columns: width, theme } = input;
   const above = upperLines(input, now);
   const view = codeView(input, now);
-  if (view === undefined) return frameOf(input, [...above, noVm(now)], ['', footer(input)]);
+  if (view === undefined) return frameOf(input, [...above, nothing(state.screen, now)], ['', footer(input)]);
   const { heading, rows: lines } = codeTable(view, width);
   above.push(theme.heading(heading));
   const below = [detailLine(view.vm.name, now, before, width), footer(input)];
@@ -172,7 +175,7 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
   const above = upperLines(input, now);
   const subjects = exitsSubjects(input, now);
   const [first] = subjects;
-  if (first === undefined) return frameOf(input, [...above, noVm(now)], ['', footer(input)]);
+  if (first === undefined) return frameOf(input, [...above, nothing(state.screen, now)], ['', footer(input)]);
   const { heading, rows } = exitsTable(
     subjects,
     shownColumns(EXITS_FIELDS, state.fields.exits),
@@ -206,7 +209,7 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
       top + offset === index ? rowLine(placed, row, width).replace(/^ /, '>') : rowLine(placed, row, width, theme);
     above.push(top + offset === index ? theme.selected(line) : line);
   });
-  if (rows.length === 0) above.push(noVm(now));
+  if (rows.length === 0) above.push(nothing(state.screen, now));
   return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });
 }
 
@@ -235,7 +238,7 @@ function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {
 
 function helpFrame(input: FrameInput, top: number): Frame {
   const { columns: width, theme } = input;
-  const lines = helpLines(input.state.screen);
+  const lines = helpLines(input.state.screen, input.now);
   const height = input.rows - 2;
   const from = Math.max(0, Math.min(top, lines.length - height));
   const above = lines.slice(from, from + height).map(line => cut(line, width));

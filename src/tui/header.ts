@@ -3,6 +3,7 @@ import type { EngineState, Sample } from '../hypervisor/index.js';
 import type { VmScreenId } from './columns.js';
 import { clock, left, megabytes, short, uptime } from './format.js';
 import { MEMORY_LINES, pcpuShares, STATE_LINE } from './host-figures.js';
+import { diskRows, type PortRow, portRows } from './io-rows.js';
 import { interruptRows, vmGroups } from './rows.js';
 
 /** Line 1: virtual clock and uptime, worlds, load averages, virtual seconds per real second. The first shape that fits. */
@@ -74,6 +75,36 @@ export function timerLines(now: Sample, before: Sample | undefined, width: numbe
   ].map(line => left(line, width));
 }
 
+/** Sums over all virtual disks. */
+function diskLine(now: Sample, before: Sample | undefined, width: number): string {
+  const rows = now.vms.map(vm => diskRows(now, before, vm).all);
+  const total = (pick: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + pick(row), 0);
+  const rate = (name: 'commands' | 'readMb' | 'writeMb') =>
+    total(row => row.rates[name])
+      .toFixed(2)
+      .padStart(9);
+  return left(
+    `DISK  /s: ${rate('commands')} commands,${rate('readMb')} MB read,${rate('writeMb')} MB written;  ` +
+      `${total(row => row.outstanding)} active`,
+    width,
+  );
+}
+
+/** Sums over the ports of the virtual switch. */
+function networkLine(now: Sample, before: Sample | undefined, width: number): string {
+  const rows = now.vms.flatMap(vm => portRows(now, before, vm));
+  const total = (pick: (row: PortRow) => number) =>
+    rows
+      .reduce((sum, row) => sum + pick(row), 0)
+      .toFixed(2)
+      .padStart(9);
+  return left(
+    `NET   /s: ${total(row => row.sentPackets)} packets sent,${total(row => row.receivedPackets)} received;` +
+      ` Mb:${total(row => row.sentMb)} sent,${total(row => row.receivedMb)} received`,
+    width,
+  );
+}
+
 /** Sums over the VMs; and what the host itself did for them. */
 export function interruptLines(now: Sample, before: Sample | undefined, width: number): string[] {
   const rows = vmGroups(now, before, new Set()).map(group => group.row);
@@ -99,6 +130,11 @@ export function headerLines(
       return [first, ...pcpuLines(now, before, width)];
     case 'memory':
       return [first, ...memoryLines(now, width), ...(engine === undefined ? [] : [engineLine(engine, width)])];
+    case 'diskDevice':
+    case 'diskVm':
+      return [first, diskLine(now, before, width)];
+    case 'network':
+      return [first, networkLine(now, before, width)];
     case 'interrupt':
       return [first, ...interruptLines(now, before, width)];
     case 'timer':

@@ -1,18 +1,18 @@
 /** The help text, made from the tables of keys and columns. */
-import { CAUSES, type CauseSpec, COUNTERS } from '../hypervisor/index.js';
+import { CAUSES, type CauseSpec, COUNTERS, type Sample } from '../hypervisor/index.js';
 import { CODE_COLUMNS } from './code.js';
 import type { ScreenId } from './columns.js';
 import { EXITS_COLUMNS } from './exits.js';
-import { KEYS, type KeyBinding } from './keys.js';
-import { columnsOf, SCREENS } from './screens.js';
+import { bindingsOn, type KeyBinding } from './keys.js';
+import { columnsOf, hasRows, SCREENS } from './screens.js';
 
 const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General' } as const;
 const KEY_WIDTH = 8;
 
 /** Keys of esxtop that mean something else here, or nothing. */
 const ABSENT = [
-  { keys: 'd u n', help: 'disk adapter, disk device and network screen: no VM has such a device' },
-  { keys: 'v', help: 'disk-VM screen: v turns VMI on or off, on every screen' },
+  { keys: 'd', help: 'disk adapter screen: virtual disks are images, no adapter of the host is behind them' },
+  { keys: 'v', help: 'disk-VM screen: that is D, v turns VMI on or off, on every screen' },
   { keys: 'p', help: 'power management: p is the power of the VM' },
 ] as const;
 
@@ -34,10 +34,10 @@ function columnsHelp(screen: ScreenId): { readonly title: string; readonly colum
 }
 
 /** Lines of help for a screen, to be scrolled. */
-export function helpLines(screen: ScreenId): string[] {
-  const bindings = (KEYS as readonly KeyBinding[]).filter(
-    binding => binding.screen === undefined || binding.screen === screen,
-  );
+export function helpLines(screen: ScreenId, now: Sample | undefined): string[] {
+  const reachable = bindingsOn(screen);
+  const empty = reachable.filter(({ shows }) => shows !== undefined && !hasRows(shows, now));
+  const bindings = reachable.filter(binding => !empty.includes(binding));
   const inLine = (entries: readonly KeyBinding[]) =>
     entries.map(({ show, help }) => `${show}:${help}`.padEnd(16)).join('');
   const lines = ['vmitop: these commands are there:', ''];
@@ -50,6 +50,7 @@ export function helpLines(screen: ScreenId): string[] {
   if (sorts.length > 0) lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
   lines.push(`Switch display: ${inLine(bindings.filter(binding => binding.group === 'display'))}`.trimEnd());
   lines.push('', 'Not on this host:');
+  for (const { show, help } of empty) lines.push(`${show.padEnd(KEY_WIDTH)}${help} screen: no VM has such a device`);
   for (const { keys, help } of ABSENT) lines.push(keys.padEnd(KEY_WIDTH) + help);
   for (const { show, help, group } of bindings) if (group === 'absent') lines.push(show.padEnd(KEY_WIDTH) + help);
   const { title: screenTitle, columns } = columnsHelp(screen);

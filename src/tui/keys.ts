@@ -1,14 +1,29 @@
 /**
  * The keys, declared once: dispatch, footer and help read this table. Letters are esxtop's where it has the command; `v`
- * (esxtop's disk-VM screen), `p` (its power-management screen), `x` (vSAN, in later versions), `a`, `r` and `t` are taken for control of
- * VMs, timers and exits; `b` and `g` are free in all versions.
+ * (esxtop's disk-VM screen, which is on `D` here), `p` (its power-management screen), `x` (vSAN, in later versions), `a`, `r` and `t` are taken
+ * for control of VMs, timers and exits; `b` and `g` are free in all versions. On the disk and network screens `r` and `t` sort, as in esxtop.
  */
+import type { Sample } from '../hypervisor/index.js';
 import type { ScreenId } from './columns.js';
 import { CAUSE_ORDER } from './exits.js';
+import { hasRows } from './screens.js';
+
+/** esxtop's sort keys of a disk screen; `w` is free elsewhere, `r` starts programs there. */
+const diskSorts = <S extends 'diskDevice' | 'diskVm'>(screen: S, name: string, help: string) =>
+  [
+    { keys: ['r'], show: 'r', command: 'sort', screen, column: 'reads', group: 'sort', help: 'READS/s' },
+    { keys: ['w'], show: 'w', command: 'sort', screen, column: 'writes', group: 'sort', help: 'WRITES/s' },
+    { keys: ['R'], show: 'R', command: 'sort', screen, column: 'readMb', group: 'sort', help: 'MBREAD/s' },
+    { keys: ['T'], show: 'T', command: 'sort', screen, column: 'writeMb', group: 'sort', help: 'MBWRTN/s' },
+    { keys: ['N'], show: 'N', command: 'sort', screen, column: name, group: 'sort', help },
+  ] as const;
 
 export const KEYS = [
   { keys: ['c'], show: 'c', command: 'screen.cpu', group: 'display', help: 'CPU' },
   { keys: ['m'], show: 'm', command: 'screen.memory', group: 'display', help: 'memory' },
+  { keys: ['u'], show: 'u', command: 'screen.diskDevice', shows: 'diskDevice', group: 'display', help: 'disk device' },
+  { keys: ['D'], show: 'D', command: 'screen.diskVm', shows: 'diskVm', group: 'display', help: 'disk VM' },
+  { keys: ['n'], show: 'n', command: 'screen.network', shows: 'network', group: 'display', help: 'network' },
   { keys: ['i'], show: 'i', command: 'screen.interrupt', group: 'display', help: 'interrupt' },
   { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timer' },
   { keys: ['x'], show: 'x', command: 'screen.exits', group: 'display', help: 'exits' },
@@ -86,6 +101,21 @@ export const KEYS = [
     help: 'sort by MCTLSZ: no guest has a balloon driver',
   },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'memory', column: 'gid', group: 'sort', help: 'GID' },
+  ...diskSorts('diskDevice', 'device', 'DEVICE'),
+  ...diskSorts('diskVm', 'gid', 'GID'),
+  { keys: ['t'], show: 't', command: 'sort', screen: 'network', column: 'sentPackets', group: 'sort', help: 'PKTTX/s' },
+  {
+    keys: ['r'],
+    show: 'r',
+    command: 'sort',
+    screen: 'network',
+    column: 'receivedPackets',
+    group: 'sort',
+    help: 'PKTRX/s',
+  },
+  { keys: ['T'], show: 'T', command: 'sort', screen: 'network', column: 'sentMb', group: 'sort', help: 'MbTX/s' },
+  { keys: ['R'], show: 'R', command: 'sort', screen: 'network', column: 'receivedMb', group: 'sort', help: 'MbRX/s' },
+  { keys: ['N'], show: 'N', command: 'sort', screen: 'network', column: 'port', group: 'sort', help: 'PORT-ID' },
   { keys: ['R'], show: 'R', command: 'sort', screen: 'interrupt', column: 'rate', group: 'sort', help: 'COUNT/s' },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'interrupt', column: 'gid', group: 'sort', help: 'GID' },
   { keys: ['R'], show: 'R', command: 'sort', screen: 'timer', column: 'delivered', group: 'sort', help: 'DLVD/s' },
@@ -158,18 +188,24 @@ export interface KeyBinding {
   readonly footer?: string;
   /** Only on this screen. */
   readonly screen?: ScreenId;
+  /** Screen that it leads to, where that may have nothing to show. */
+  readonly shows?: ScreenId;
   /** Column that `sort` sorts by. */
   readonly column?: string;
 }
 
 export type CommandId = (typeof KEYS)[number]['command'];
 
-/** The binding of a key on a screen. */
+/** The binding of a key on a screen: the screen's own goes before that of all screens. */
 export function bindingFor(key: string, screen: ScreenId): (KeyBinding & { command: CommandId }) | undefined {
-  return KEYS.find(
-    (binding: KeyBinding) => binding.keys.includes(key) && (binding.screen === undefined || binding.screen === screen),
-  );
+  const bindings: readonly (KeyBinding & { command: CommandId })[] = KEYS;
+  const own = bindings.find(binding => binding.screen === screen && binding.keys.includes(key));
+  return own ?? bindings.find(binding => binding.screen === undefined && binding.keys.includes(key));
 }
+
+/** The bindings that can be reached on a screen, in the order of the table. */
+export const bindingsOn = (screen: ScreenId): readonly KeyBinding[] =>
+  (KEYS as readonly KeyBinding[]).filter(binding => binding.keys.some(key => bindingFor(key, screen) === binding));
 
 interface FooterEntry {
   readonly key: string;
@@ -177,8 +213,7 @@ interface FooterEntry {
 }
 
 /** The entries of the footer in the order of the table; `brief`: one for all screens. */
-function footerEntries(brief: boolean): FooterEntry[] {
-  const bindings: readonly KeyBinding[] = KEYS;
+function footerEntries(bindings: readonly KeyBinding[], brief: boolean): FooterEntry[] {
   const displays = bindings
     .filter(({ group }) => group === 'display')
     .map(({ show, help }) => ({ key: show, words: help }));
@@ -193,10 +228,16 @@ function footerEntries(brief: boolean): FooterEntry[] {
  * `c:CPU  m:memory ... v:toggle VMI  p:power ...`; closer together where that makes it fit, then with one entry for all screens, and
  * cut at a whole entry.
  */
-export function footerLine(width: number, mark: (text: string) => string): string {
+export function footerLine(
+  width: number,
+  mark: (text: string) => string,
+  screen: ScreenId = 'cpu',
+  now: Sample | undefined = undefined,
+): string {
+  const bindings = bindingsOn(screen).filter(({ shows }) => shows === undefined || hasRows(shows, now));
   const fits = (entries: readonly FooterEntry[], gap: number) =>
     entries.reduce((sum, { key, words }) => sum + key.length + words.length + 1 + gap, -gap) <= width;
-  const entries = footerEntries(!fits(footerEntries(false), 1));
+  const entries = footerEntries(bindings, !fits(footerEntries(bindings, false), 1));
   const gap = fits(entries, 2) ? 2 : 1;
   let cells = 0;
   let line = '';

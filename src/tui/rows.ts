@@ -2,7 +2,9 @@
  * Rows of the screens: what two samples say about a VM or a world. Every rate is (value now - value before) / time between,
  * as in esxtop. Without a sample before, the host's start is the baseline: everything began at zero there.
  */
+
 import type { InterruptSample, Sample, VmSample, WorldSample } from '../hypervisor/index.js';
+import type { DiskRow, PortRow } from './io-rows.js';
 
 /** Shares of one pCPU, in percent of the time between the samples; a VM's are the sums over its worlds. */
 export interface CpuShares {
@@ -67,7 +69,7 @@ export interface InterruptRow {
 
 /** Rows of the CPU screen. */
 export type CpuRow = VmRow | WorldRow;
-export type Row = CpuRow | InterruptRow;
+export type Row = CpuRow | InterruptRow | DiskRow | PortRow;
 
 /** Which rows an operator wants to see at all. */
 export interface RowFilter {

@@ -2,6 +2,7 @@
  * The screens with rows, as lists of fields. Titles, letters and meanings are esxtop's, of 3.5 where that has the screen; fields of our own
  * and the timer screen come after them. A column exists only where samples hold its figure.
  */
+import type { Sample } from '../hypervisor/index.js';
 import {
   type Column,
   type Field,
@@ -21,6 +22,7 @@ import {
   type VmScreenId,
 } from './columns.js';
 import { decimal, printable } from './format.js';
+import { DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
 import type { CpuRow, EventRates, InterruptRow, Row, VmRow } from './rows.js';
 
 const ID: Column = {
@@ -350,10 +352,10 @@ export interface Screen {
   readonly sort: string;
 }
 
-const screen = <C>(title: string, fields: readonly Field<C>[], order?: string): Screen => ({
+const screen = <C>(title: string, fields: readonly Field<C>[], order?: string, sort = 'gid'): Screen => ({
   title,
   fields: fields as unknown as readonly Field<ScreenColumn>[],
-  sort: 'gid',
+  sort,
   ...(order !== undefined && { order }),
 });
 
@@ -361,6 +363,9 @@ const screen = <C>(title: string, fields: readonly Field<C>[], order?: string): 
 export const SCREENS: Readonly<Record<VmScreenId, Screen>> = {
   cpu: screen('CPU', CPU_FIELDS),
   memory: screen('memory', MEMORY_FIELDS),
+  diskDevice: screen('disk device', DISK_DEVICE_FIELDS, undefined, 'device'),
+  diskVm: screen('disk VM', DISK_VM_FIELDS),
+  network: screen('network', NETWORK_FIELDS, undefined, 'port'),
   interrupt: screen('interrupt', INTERRUPT_FIELDS, 'GHIABJFcde'),
   timer: screen('timer', TIMER_FIELDS),
 };
@@ -372,3 +377,16 @@ export const columnsOf = (screen: ScreenId): readonly ScreenColumn[] =>
 /** The columns that a screen shows before anybody chooses. */
 export const defaultColumns = (screen: VmScreenId): readonly ScreenColumn[] =>
   SCREENS[screen].fields.filter(({ shown }) => shown).flatMap(({ columns }) => columns);
+
+/** Is there anything in a sample that the screen could show? */
+export function hasRows(screen: ScreenId, now: Sample | undefined): boolean {
+  switch (screen) {
+    case 'diskDevice':
+    case 'diskVm':
+      return now?.vms.some(({ disks }) => disks.length > 0) ?? false;
+    case 'network':
+      return now?.vms.some(({ nics }) => nics.length > 0) ?? false;
+    default:
+      return true;
+  }
+}

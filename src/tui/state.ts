@@ -80,6 +80,9 @@ export interface ShownSamples {
 export const SCREEN_IDS = [
   'cpu',
   'memory',
+  'diskDevice',
+  'diskVm',
+  'network',
   'interrupt',
   'timer',
   'exits',

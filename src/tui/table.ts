@@ -2,6 +2,7 @@
 import type { Sample } from '../hypervisor/index.js';
 import type { Column, ScreenId, VmScreenId } from './columns.js';
 import { left, right } from './format.js';
+import { diskRows, portRows } from './io-rows.js';
 import { EVERY_ROW, interruptRows, type Row, type RowFilter, vmGroups } from './rows.js';
 import { columnsOf, defaultColumns, SCREENS, type ScreenColumn } from './screens.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
@@ -92,6 +93,19 @@ export function screenRows(
   switch (screen) {
     case 'interrupt':
       return sorted(groups.flatMap(({ row }): Row[] => interruptRows(now, before, row.vm)).filter(isIn), column);
+    case 'network':
+      return sorted(groups.flatMap(({ row }): Row[] => portRows(now, before, row.vm)).filter(isIn), column);
+    case 'diskDevice':
+      return sorted(groups.flatMap(({ row }): Row[] => [...diskRows(now, before, row.vm).each]).filter(isIn), column);
+    case 'diskVm': {
+      const disks = groups.map(({ row }) => ({ ...diskRows(now, before, row.vm), expanded: row.expanded }));
+      const each = new Map(disks.map(of => [of.all.key, of.expanded ? of.each.filter(isIn) : []]));
+      const vms = sorted(
+        disks.flatMap(({ all }): Row[] => (all.count > 0 && isIn(all) ? [all] : [])),
+        column,
+      );
+      return vms.flatMap(row => [row, ...(each.get(row.key) ?? [])]);
+    }
     case 'cpu': {
       const shown = new Map(groups.map(({ row, worlds }) => [row.key, row.expanded ? worlds.filter(isIn) : []]));
       const vms = sorted(groups.map(({ row }): Row => row).filter(isIn), column);

@@ -62,6 +62,22 @@ const OBJECTS: Readonly<Record<string, ObjectRule>> = {
     ],
     decimal: ['% Active Estimate'],
   },
+  'Virtual Disk': {
+    instance: /^[^:]+(?::scsi\d:\d+)?$/,
+    whole: [],
+    decimal: [
+      ...['Commands/sec', 'Reads/sec', 'Writes/sec', 'MBytes Read/sec', 'MBytes Written/sec'],
+      ...['Average MilliSec/Read', 'Average MilliSec/Write'],
+    ],
+  },
+  'Network Port': {
+    instance: /^[^:]+:\d+:\d+:[^:]+$/,
+    whole: [],
+    decimal: [
+      ...['Packets Transmitted/sec', 'Packets Received/sec', 'MBits Transmitted/sec', 'MBits Received/sec'],
+      ...['% Outbound Packets Dropped', '% Received Packets Dropped'],
+    ],
+  },
 };
 
 /** Objects that esxtop does not have: only their form is checked. */

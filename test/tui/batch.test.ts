@@ -1,11 +1,14 @@
 /** Lines of batch files from samples made by hand. */
 import { describe, expect, test } from 'vitest';
 import { BatchWriter } from '../../src/tui/batch.js';
-import { defaultConfig } from '../../src/tui/state.js';
-import { counters, HZ, inventory, sample, vm, world } from './fixtures.js';
+import type { FieldOrders } from '../../src/tui/fields.js';
+import { defaultConfig, SCREEN_IDS } from '../../src/tui/state.js';
+import { readPdhCsv } from '../cli/pdh-csv.js';
+import { counters, disk, HZ, inventory, nic, sample, vm, world } from './fixtures.js';
 
 const cells = (line: string): string[] => line.split(',').map(cell => cell.slice(1, -1));
-const NONE = { cpu: '', memory: '', interrupt: '', timer: '', exits: '', code: '' };
+/** No field of any screen. */
+const NONE = Object.fromEntries(SCREEN_IDS.map(screen => [screen, ''])) as FieldOrders;
 
 test('the host’s own figures, in esxtop’s order', () => {
   const [header, row, end] = new BatchWriter(NONE).lines(sample(2 * HZ, [])).split('\n');
@@ -62,7 +65,7 @@ test('rates are over the time since the sample before', () => {
 });
 
 test('an average over no event is zero, and causes without events have no counters for them', () => {
-  const lines = new BatchWriter({ ...defaultConfig().fields, cpu: '', memory: '', timer: '' }).lines(
+  const lines = new BatchWriter({ ...NONE, exits: defaultConfig().fields.exits }).lines(
     sample(HZ, [vm(1, 'a', { counters: counters({ exits: 40 }) })]),
   );
   const [header, row] = lines.split('\n').map(cells) as [string[], string[]];
@@ -72,6 +75,24 @@ test('an average over no event is zero, and causes without events have no counte
   expect(of('guest user)\\Events')).toBeUndefined();
   expect(of('_Total)\\Exits')).toBe('40');
   expect(of('_Total)\\Exits/sec')).toBe('40.00');
+});
+
+test('virtual disks and ports have esxtop’s objects', () => {
+  const devices = { disks: [disk('scsi0:0'), disk('scsi0:1')], nics: [nic(7)] };
+  const twoVms = sample(HZ, [vm(1, 'a', devices), vm(2, 'b')]);
+  // What the strict reader knows of these objects holds with all fields, too.
+  expect(readPdhCsv(new BatchWriter('all').lines(twoVms)).paths).toContain(
+    '\\\\esx01\\Vm Disk(1:a:scsi0:0)\\Errors/sec',
+  );
+  const text = new BatchWriter({ ...NONE, diskVm: 'FGH', diskDevice: 'I', network: 'G' }).lines(twoVms);
+  const [header, row] = text.split('\n').map(cells) as [string[], string[]];
+  const of = (path: string) => row[header.indexOf(`\\\\esx01\\${path}`)];
+  expect(of('Virtual Disk(a)\\Commands/sec')).toBe('104.00');
+  expect(of('Virtual Disk(a:scsi0:1)\\MBytes Read/sec')).toBe('4.00');
+  expect(of('Virtual Disk(a:scsi0:1)\\Average MilliSec/Write')).toBe('3.00');
+  expect(of('Vm Disk(1:a:scsi0:0)\\Average Device MilliSec/Command')).toBe('2.00');
+  expect(of('Network Port(vSwitch0:7:10:a)\\Packets Transmitted/sec')).toBe('99.00');
+  expect(header.filter(path => path.includes('(b'))).toEqual([]);
 });
 
 test('names lose what readers would trip over', () => {

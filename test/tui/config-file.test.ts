@@ -10,15 +10,18 @@ test('the default one', () => {
       'ABCDEfghIJ',
       'aBCdefGHijklMN',
       'ABCdEfGhijkl',
-      'ABcdeFGhIjklmnop',
+      'AbcdeFGhIjklmnop',
       'aBCDEFGH',
-      'AbcDEFGHIJKLMNopq',
+      'AbcDeFGHIJKLm',
       'GHIABJFcde',
       'ABCDe',
       'ABCDEFGHIJK',
       'ABCDEF',
       'sort cpu = gid',
       'sort memory = gid',
+      'sort diskDevice = device',
+      'sort diskVm = gid',
+      'sort network = port',
       'sort interrupt = gid',
       'sort timer = gid',
       'sort exits = cause',
@@ -46,6 +49,9 @@ test('whatever is chosen is read as it was written', () => {
     fields: fc.record({
       cpu: order('abcdefghij'),
       memory: order('abcdefghijklmn'),
+      diskDevice: order('abcdefghijklmnop'),
+      diskVm: order('abcdefgh'),
+      network: order('abcdefghijklm'),
       interrupt: order('abcdefghij'),
       timer: order('abcdefghijk'),
       exits: order('abcdef'),
@@ -54,6 +60,9 @@ test('whatever is chosen is read as it was written', () => {
     sort: fc.record({
       cpu: fc.constantFrom('gid', 'used', 'ready', 'wakeups', 'ashrs'),
       memory: fc.constantFrom('gid', 'memsz', 'tc'),
+      diskDevice: fc.constantFrom('device', 'reads'),
+      diskVm: fc.constantFrom('gid', 'writeMb'),
+      network: fc.constantFrom('port', 'sentMb'),
       interrupt: fc.constantFrom('gid', 'rate', 'vector'),
       timer: fc.constantFrom('gid', 'lag'),
       exits: fc.constantFrom('cause', 'share', 'cost'),
@@ -89,12 +98,14 @@ describe('esxtop’s own files', () => {
 
   // Without its fourth letter a line of 6.x is one of 5.0; both have LWID, POWER, LLSWAP, CMT and ZIP, which 3.5 has not.
   test('of 6.x: letters are those of the same fields', () => {
-    const { fields, intervalMs, screen } = parseConfig(`${[...V6.slice(0, 8), '9d'].join('\n')}\n`, 'rc');
+    const { fields, intervalMs, screen } = parseConfig(`${[...V6.slice(0, 8), '9u'].join('\n')}\n`, 'rc');
     expect(fields.cpu).toBe('ABCDEfghIJ');
     expect(fields.memory).toBe('aBCdefGhiJklMN');
     expect(fields.timer).toBe(defaultConfig().fields.timer);
     expect(intervalMs).toBe(9000);
-    expect(screen).toBe('cpu');
+    expect(screen).toBe('diskDevice');
+    expect(parseConfig('ABCDefgh\naBCdefGhijklM\n5v\n', 'rc').screen).toBe('diskVm');
+    expect(parseConfig('ABCDefgh\naBCdefGhijklM\n5p\n', 'rc').screen).toBe('cpu');
   });
 
   test('of 3.5, with columns moved', () => {
@@ -109,11 +120,14 @@ describe('esxtop’s own files', () => {
     expect(parseConfig('abcdefgh\naBCdefGhijklM\n5m\n', 'rc').screen).toBe('memory');
   });
 
-  test('pass through: lines about other screens are written as they came', () => {
-    const read = parseConfig(`${V6.slice(0, 8).join('\n').replace('aBCDEFGH', 'Abcdefgh')}\n5c\n`, 'rc');
+  test('have lines about other screens: these pass through as they came', () => {
+    const read = parseConfig(
+      `${V6.slice(0, 8).join('\n').replace('aBCDEFGH', 'Abcdefgh').replace('ABCdEfGhijkl', 'abcdefghijkl')}\n5c\n`,
+      'rc',
+    );
     expect(formatConfig(read).split('\n').slice(2, 8)).toEqual([
-      ...['ABCdEfGhijkl', 'ABcdeFGhIjklmnop', 'Abcdefgh'],
-      ...['AbcDEFGHIJKLMNopq', 'ABCDeFGHIJ', 'ABCDe'],
+      ...['abcdefghijkl', 'ABcdeFGhIjklmnop', 'Abcdefgh'],
+      ...['AbcDEFGHIJKLm', 'ABCDeFGHIJ', 'ABCDe'],
     ]);
   });
 });
@@ -123,8 +137,8 @@ describe('refused, with the line', () => {
   test.each([
     ['', 'configuration rc: must be lines of field letters'],
     ['ABCDEfgh\n5c\n', 'configuration rc: must be lines of field letters'],
-    [good.replace('\n1c', '\nc'), 'configuration rc:18: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
-    [good.replace('\n1c', '\n0.01c'), 'configuration rc:18: must be a delay of 0.1'],
+    [good.replace('\n1c', '\nc'), 'configuration rc:21: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
+    [good.replace('\n1c', '\n0.01c'), 'configuration rc:21: must be a delay of 0.1'],
     [
       good.replace('ABCDEfghIJ', 'ABCDEfghII'),
       'rc:1: must have each letter of the cpu screen’s fields once: ABCDEfghII',
@@ -136,8 +150,8 @@ describe('refused, with the line', () => {
     [good.replace('ABCDe\n', 'AB-CDe\n'), 'rc:8: must be field letters: AB-CDe'],
     [good.replace('cpu = gid', 'cpu = mode'), 'rc:11: the cpu screen does not sort by mode'],
     [good.replace('sort cpu', 'sort disk'), 'rc:11: unknown option: sort disk'],
-    [good.replace('rows = 0', 'rows = many'), 'rc:16: rows must be 0 to 1000: many'],
-    [good.replace('name = 0', 'name = 65'), 'rc:17: name must be 0 to 64: 65'],
+    [good.replace('rows = 0', 'rows = many'), 'rc:19: rows must be 0 to 1000: many'],
+    [good.replace('name = 0', 'name = 65'), 'rc:20: name must be 0 to 64: 65'],
     ['\u007fELF\u0001\n\u0000\n\u0000\n', 'configuration rc:3: must be a delay'],
   ])('%j', (text, reason) => {
     expect(() => parseConfig(text, 'rc')).toThrow(reason);

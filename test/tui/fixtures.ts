@@ -5,6 +5,8 @@ import {
   COUNTER_NAMES,
   type Counters,
   type Sample,
+  type VmDiskSample,
+  type VmNicSample,
   type VmSample,
   type WorldSample,
 } from '../../src/hypervisor/index.js';
@@ -95,6 +97,38 @@ export const lines = (timer: number, keys: number, serial: number, ...more: stri
   { irq: 1, vector: 0x21, devices: ['keyboard'], delivered: keys },
   { irq: 4, vector: 0x24, devices: ['com1'], delivered: serial },
 ];
+
+/** In a second: 40 reads, 10 writes and 2 flushes, each of which waited for 1 ms and was served for 2 ms. */
+export const disk = (name: string, some: Partial<VmDiskSample> = {}): VmDiskSample => ({
+  name,
+  image: `${name}.img`,
+  sizeKb: 4_194_304,
+  reads: 40,
+  writes: 10,
+  flushes: 2,
+  readBytes: 4 * 1_048_576,
+  writeBytes: 1_048_576,
+  errors: 0,
+  outstanding: 3,
+  queueCycles: 52,
+  deviceCycles: 104,
+  readCycles: 120,
+  writeCycles: 30,
+  ...some,
+});
+
+export const nic = (port: number, some: Partial<VmNicSample> = {}): VmNicSample => ({
+  name: 'ethernet0',
+  mac: '00:0c:29:00:00:01',
+  port,
+  sentPackets: 99,
+  sentBytes: 125_000,
+  sentDropped: 1,
+  receivedPackets: 50,
+  receivedBytes: 250_000,
+  receivedDropped: 0,
+  ...some,
+});
 
 export function sample(atCycles: number, vms: readonly VmSample[], some: Partial<Sample> = {}): Sample {
   return {
