@@ -1,5 +1,15 @@
 /** Files that the user names: guest images, texts, outputs. Whatever is wrong with one is a single line that names it. */
-import { openSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { loadGuestImage } from '../guest/image.js';
 import { UsageError } from '../hypervisor/index.js';
 
@@ -9,6 +19,9 @@ export const OWN_GUEST = 'guest';
 const IMAGE_BYTES_MAX = 64 * 1024 * 1024;
 /** No VM has more memory. */
 const INITRD_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** A disk is held in memory as a whole. */
+const DISK_BYTES_MAX = 1024 * 1024 * 1024;
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
@@ -67,19 +80,47 @@ export function loadImage(word: string): Uint8Array {
 /** The bytes of an initial RAM disk, likewise. */
 export const loadInitrd = (path: string): Uint8Array => readBytes(path, 'initrd', INITRD_BYTES_MAX);
 
-function readBytes(path: string, what: string, bytesMax: number): Uint8Array {
+/**
+ * The bytes of a disk, likewise, in memory that threads share: the one that runs the host is not sent a copy. The file is not touched again.
+ */
+export const loadDisk = (path: string): Uint8Array => readBytes(path, 'disk', DISK_BYTES_MAX, readShared);
+
+function readShared(path: string): Uint8Array {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = new Uint8Array(new SharedArrayBuffer(statSync(path).size));
+    let done = 0;
+    while (done < bytes.length) {
+      const count = readSync(file, bytes, done, bytes.length - done, done);
+      if (count === 0) throw new UsageError(`disk ${path}: became shorter while it was read`);
+      done += count;
+    }
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
+const readWhole = (path: string): Uint8Array => new Uint8Array(readFileSync(path));
+
+function readBytes(path: string, what: string, bytesMax: number, read = readWhole): Uint8Array {
   try {
     const stat = statSync(path);
     if (stat.isDirectory()) throw new UsageError(`${what} ${path}: is a directory`);
     if (stat.size > bytesMax) throw new UsageError(`${what} ${path}: ${stat.size} bytes are too many`);
-    return new Uint8Array(readFileSync(path));
+    return read(path);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`${what} ${path}: ${fileReason(error)}`, { cause: error });
   }
 }
 
-/** All images that a set of VMs names, each loaded once. */
-export function loadImages(words: Iterable<string>): Record<string, Uint8Array> {
-  return Object.fromEntries([...new Set(words)].map(word => [word, loadImage(word)]));
+/** All images that a set of VMs names, each loaded once; `disks` may be larger. */
+export function loadImages(words: Iterable<string>, disks: Iterable<string> = []): Record<string, Uint8Array> {
+  const asDisks = new Set(disks);
+  const others = [...new Set(words)].filter(word => !asDisks.has(word));
+  return Object.fromEntries([
+    ...others.map((word): [string, Uint8Array] => [word, loadImage(word)]),
+    ...[...asDisks].map((path): [string, Uint8Array] => [path, loadDisk(path)]),
+  ]);
 }

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { COST_PROFILES, CPU_MODELS, type CpuModel, type HostConfig, UsageError } from '../hypervisor/index.js';
 import { loadImages, OWN_GUEST, readText } from './files.js';
 import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
+import { DISKS_MAX, disksOf, NICS_MAX, nicsOf } from './vmx/settings.js';
 
 const vmSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
@@ -17,6 +18,10 @@ const vmSchema = z.strictObject({
   image: z.string().min(1).default(OWN_GUEST),
   /** Initial RAM disk of a Linux kernel. */
   initrd: z.string().min(1).optional(),
+  /** Files that are disks. */
+  disks: z.array(z.string().min(1)).max(DISKS_MAX).optional(),
+  /** Number of network cards. */
+  nics: z.int().min(0).max(NICS_MAX).optional(),
   append: z.string().max(1024).default(''),
   /** What CPUID says. */
   cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
@@ -143,6 +148,8 @@ function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
     vmi,
     image: image === OWN_GUEST ? image : place(image),
     ...(initrd !== undefined && { initrd: place(initrd) }),
+    disks: disksOf(settings).map(place),
+    nics: nicsOf(settings),
     append,
     cpu,
     cpuShares,
@@ -164,13 +171,18 @@ export function hostConfig(
     memoryMib: inventory.memoryMib,
     costs: inventory.costs,
     costOverrides: { ...inventory.costOverrides, ...costOverrides },
-    images: loadImages(inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd]))),
-    vms: inventory.vms.map(({ start: _start, countExecutions, cpu, cpuShares, initrd, ...vm }) => ({
+    images: loadImages(
+      inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd])),
+      inventory.vms.flatMap(vm => vm.disks ?? []),
+    ),
+    vms: inventory.vms.map(({ start: _start, countExecutions, cpu, cpuShares, initrd, disks, nics, ...vm }) => ({
       ...vm,
       ...(cpu === undefined ? {} : { cpu }),
       ...(countExecutions === undefined ? {} : { countExecutions }),
       ...(cpuShares === undefined ? {} : { cpuShares }),
       ...(initrd === undefined ? {} : { initrd }),
+      ...(disks === undefined || disks.length === 0 ? {} : { disks }),
+      ...(nics === undefined || nics === 0 ? {} : { nics }),
     })),
     sampleIntervalMs,
     ...(inventory.codeCacheMib === undefined ? {} : { engine: { codeBytesMax: inventory.codeCacheMib << 20 } }),

@@ -11,6 +11,8 @@ export interface SingleVm {
   /** The image is a BIOS. */
   readonly rom?: boolean;
   readonly initrd?: { readonly word: string; readonly bytes: Uint8Array } | undefined;
+  readonly disks?: readonly { readonly word: string; readonly bytes: Uint8Array }[];
+  readonly nics?: number;
   readonly append: string;
   readonly cpu?: CpuModel | undefined;
   readonly costOverrides: Readonly<Record<string, number>>;
@@ -21,13 +23,18 @@ const HOST_MIB = 256;
 
 /** The VM is off. */
 export function singleVmHost(vm: SingleVm): HostConfig {
+  const { disks = [], nics = 0 } = vm;
   return {
     name: 'vmitop',
     pcpus: 1,
     memoryMib: vm.memoryMib + HOST_MIB,
     costs: 'xeon-5160',
     costOverrides: vm.costOverrides,
-    images: { [vm.image]: vm.bytes, ...(vm.initrd && { [vm.initrd.word]: vm.initrd.bytes }) },
+    images: {
+      [vm.image]: vm.bytes,
+      ...(vm.initrd && { [vm.initrd.word]: vm.initrd.bytes }),
+      ...Object.fromEntries(disks.map(({ word, bytes }) => [word, bytes])),
+    },
     vms: [
       {
         name: vm.name,
@@ -37,6 +44,8 @@ export function singleVmHost(vm: SingleVm): HostConfig {
         image: vm.image,
         ...(vm.rom === true && { rom: true }),
         ...(vm.initrd && { initrd: vm.initrd.word }),
+        ...(disks.length > 0 && { disks: disks.map(({ word }) => word) }),
+        ...(nics > 0 && { nics }),
         append: vm.append,
         ...(vm.cpu !== undefined && { cpu: vm.cpu }),
         powerOn: false,

@@ -23,6 +23,8 @@ beforeAll(() => {
   writeFileSync(file('vmlinuz'), linuxImage([0xf4]));
   writeFileSync(file('vmlinuz64'), linuxImage([0xf4], { extendedFlags: 1 }));
   writeFileSync(file('large.gz'), new Uint8Array(40 << 20));
+  writeFileSync(file('half.img'), new Uint8Array(700));
+  writeFileSync(file('disk.img'), new Uint8Array(1024));
   writeFileSync(file('spin.elf'), tinyImage([...print('going round\n'), ...SPIN]));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -87,6 +89,17 @@ describe('2 and one line for what cannot be booted', () => {
       () => `initrd ${file('large.gz')}: its 40 MiB do not fit beside kernel ${file('vmlinuz')} in a VM of 32 MiB`,
     ],
     ['no such initrd', () => [file('vmlinuz'), '--initrd', file('none')], () => `initrd ${file('none')}: no such file`],
+    ['no such disk', () => [file('hello.elf'), '--disk', file('none')], () => `disk ${file('none')}: no such file`],
+    [
+      'a disk with half a sector',
+      () => [file('hello.elf'), '--disk', file('half.img')],
+      () => `disk ${file('half.img')}: must be whole sectors of 512 bytes, not 700 bytes`,
+    ],
+    [
+      'too many disks',
+      () => [file('hello.elf'), ...[1, 2, 3, 4, 5].flatMap(() => ['--disk', file('disk.img')])],
+      () => 'VM "guest": has 5 disks, and 4 are the most',
+    ],
     [
       'an initrd for a multiboot kernel',
       () => [file('hello.elf'), '--initrd', file('vmlinuz')],

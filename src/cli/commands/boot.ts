@@ -13,7 +13,7 @@ import {
 import { WhenIdle } from '../../session/when-idle.js';
 import { createHost } from '../create-host.js';
 import { ExitCode, isOurBug } from '../exit.js';
-import { loadImage, loadInitrd, OWN_GUEST, openOutput } from '../files.js';
+import { loadImage, loadImages, loadInitrd, OWN_GUEST, openOutput } from '../files.js';
 import { type ForegroundEnd, runForeground } from '../foreground.js';
 import { hostConfig, loadAlone, typedWhenIdle } from '../inventory.js';
 import {
@@ -37,6 +37,8 @@ interface BootArguments {
   inventory: string | undefined;
   rom: string | undefined;
   initrd: string | undefined;
+  disk: string[] | undefined;
+  net: boolean | undefined;
   mode: string | undefined;
   memory: string | undefined;
   cpu: string | undefined;
@@ -54,7 +56,7 @@ const MEMORY_MIB = '64';
 /** Nobody looks at the samples of a guest in the foreground. */
 const SAMPLE_MS = 1_000;
 /** What an inventory says of its VMs, and so the words of the command do not. */
-const OF_INVENTORY = ['rom', 'initrd', 'mode', 'memory', 'cpu', 'append'] as const;
+const OF_INVENTORY = ['rom', 'initrd', 'disk', 'net', 'mode', 'memory', 'cpu', 'append'] as const;
 
 export const bootCommand = (streams: Streams): CommandModule<object, BootArguments> => ({
   command: 'boot [image]',
@@ -72,6 +74,14 @@ export const bootCommand = (streams: Streams): CommandModule<object, BootArgumen
         describe: 'instead of a kernel, start this BIOS of 64, 128 or 256 KiB at the reset vector, natively',
       })
       .option('initrd', { type: 'string', requiresArg: true, describe: 'initial RAM disk for a Linux kernel' })
+      .option('disk', {
+        type: 'string',
+        array: true,
+        nargs: 1,
+        requiresArg: true,
+        describe: 'a disk on virtio with the contents of this file, which is never changed (repeatable)',
+      })
+      .option('net', { type: 'boolean', describe: 'a network card on virtio, on a switch with nobody else' })
       .option('mode', {
         type: 'string',
         requiresArg: true,
@@ -154,6 +164,7 @@ function bareGuest(argv: BootArguments): Guest {
   const mode = parseMode(argv.mode ?? (rom ? 'native' : 'bt'), '--mode');
   if (rom && mode !== 'native')
     throw new UsageError(`--rom: a BIOS starts in real mode, which only --mode native has, not ${mode}`);
+  const disks = loadImages([], argv.disk);
   const config = singleVmHost({
     name: VM,
     mode,
@@ -162,6 +173,8 @@ function bareGuest(argv: BootArguments): Guest {
     bytes: loadImage(image),
     rom,
     initrd: argv.initrd === undefined ? undefined : { word: argv.initrd, bytes: loadInitrd(argv.initrd) },
+    disks: (argv.disk ?? []).map(word => ({ word, bytes: disks[word]! })),
+    nics: argv.net === true ? 1 : 0,
     append: argv.append ?? '',
     cpu: argv.cpu === undefined ? undefined : parseCpu(argv.cpu),
     costOverrides: parseCosts(argv.cost),

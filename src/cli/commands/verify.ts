@@ -1,6 +1,6 @@
 /** `vmitop verify`: a recorded session again, every sample compared byte for byte. */
 import type { CommandModule } from 'yargs';
-import type { Verification } from '../../hypervisor/index.js';
+import type { Recording, Verification } from '../../hypervisor/index.js';
 import { openWorkshop } from '../../session/workshop.js';
 import { ExitCode } from '../exit.js';
 import { loadImages, readText } from '../files.js';
@@ -31,7 +31,7 @@ async function verify(argv: VerifyArguments, streams: Streams): Promise<ExitCode
   const { parseRecording, verifyRecording } = await import('../../hypervisor/index.js');
   const costOverrides = parseCosts(argv.cost);
   const recording = parseRecording(readText(argv.file, 'recording'), argv.file);
-  const images = loadImages(Object.keys(recording.images));
+  const images = loadImages(Object.keys(recording.images), disksIn(recording));
   const bar = new ProgressBar(streams.stderr);
   const verification = verifyRecording(recording, images, {
     workshop: openWorkshop(),
@@ -41,6 +41,12 @@ async function verify(argv: VerifyArguments, streams: Streams): Promise<ExitCode
   bar.clear();
   streams.stdout.write(`${verdict(verification).join('\n')}\n`);
   return verification.identical ? ExitCode.OK : ExitCode.DIFFERENT;
+}
+
+/** Disks of VMs that were there from the beginning, or came later. */
+function disksIn({ config, commands }: Recording): string[] {
+  const added = commands.flatMap(({ command }) => (command.kind === 'addVm' ? [command.config] : []));
+  return [...config.vms, ...added].flatMap(({ disks = [] }) => disks);
 }
 
 /** The result in lines; the first says it all. */

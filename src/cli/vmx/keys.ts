@@ -105,6 +105,28 @@ const meaning = <T>(key: string, kind: Kind<T>, otherwise: string | undefined, h
   help,
 });
 
+const diskPresent = (index: number): VmxKey<boolean> =>
+  meaning(
+    `scsi0:${index}.present`,
+    FLAG,
+    'FALSE',
+    index === 0 ? 'there is a disk; the controller is virtio' : 'likewise',
+  );
+const diskFile = (index: number): VmxKey<string> =>
+  meaning(
+    `scsi0:${index}.fileName`,
+    file('a file'),
+    undefined,
+    index === 0 ? 'its contents, sector by sector: no .vmdk; the file is never changed' : 'likewise',
+  );
+const nicPresent = (index: number): VmxKey<boolean> =>
+  meaning(
+    `ethernet${index}.present`,
+    FLAG,
+    'FALSE',
+    index === 0 ? 'there is a network card on virtio, on the host’s one switch' : 'likewise',
+  );
+
 /** Keys with a meaning, by the field of `VmSettings` that they fill. */
 export const VMX_KEYS = {
   name: meaning('displayName', DISPLAY_NAME, undefined, 'name of the VM (without it, that of the file)'),
@@ -125,6 +147,18 @@ export const VMX_KEYS = {
     'automatic',
     'a wish: shadow page tables are all that this generation of processors allows',
   ),
+  disk0: diskPresent(0),
+  disk0File: diskFile(0),
+  disk1: diskPresent(1),
+  disk1File: diskFile(1),
+  disk2: diskPresent(2),
+  disk2File: diskFile(2),
+  disk3: diskPresent(3),
+  disk3File: diskFile(3),
+  nic0: nicPresent(0),
+  nic1: nicPresent(1),
+  nic2: nicPresent(2),
+  nic3: nicPresent(3),
   cpuShares: meaning('sched.cpu.shares', SHARES, 'normal', 'share of the processors when they are contended'),
   image: meaning(
     'vmitop.image',
@@ -150,7 +184,7 @@ type ValueOf<K> = K extends VmxKey<infer T> ? T : never;
 
 /** What the keys of one file say; undefined: nothing, and there is no default either. */
 export type VmSettings = {
-  readonly [F in keyof typeof VMX_KEYS]: F extends 'name' | 'initrd'
+  readonly [F in keyof typeof VMX_KEYS]: F extends 'name' | 'initrd' | `disk${number}File`
     ? string | undefined
     : ValueOf<(typeof VMX_KEYS)[F]>;
 };
@@ -159,6 +193,7 @@ export type VmSettings = {
 export const OWN_PREFIX = 'vmitop.';
 
 const NO_LIMITS = 'the scheduler has neither reservations nor limits';
+const ONE_SWITCH = 'there is one virtual switch, and every card is on it';
 const NO_RECLAIMING = 'the host has memory for all its VMs: nothing is reclaimed';
 
 /** Keys that ESX knows and a host of ours keeps without following them, and why. */
@@ -174,6 +209,13 @@ export const IGNORED_KEYS: readonly { readonly key: string; readonly reason: str
   { key: 'sched.mem.maxmemctl', reason: NO_RECLAIMING },
   { key: 'sched.mem.pshare.enable', reason: 'pages are not shared' },
   { key: 'sched.swap.derivedName', reason: 'nothing is swapped' },
+  { key: 'scsi0.present', reason: 'disks need no controller of their own' },
+  { key: 'scsi0.virtualDev', reason: 'disks are on virtio' },
+  { key: 'scsi0:0.deviceType', reason: 'disks are on virtio' },
+  { key: 'ethernet0.virtualDev', reason: 'network cards are on virtio' },
+  { key: 'ethernet0.networkName', reason: ONE_SWITCH },
+  { key: 'ethernet0.addressType', reason: 'addresses are made from the place of the VM on its host' },
+  { key: 'ethernet0.generatedAddress', reason: 'addresses are made from the place of the VM on its host' },
   { key: 'timeTracker.apparentTimeIgnoresInterrupts', reason: 'ticks that the guest missed are always caught up' },
   { key: 'timeTracker.periodicStats', reason: 'the timer screen shows the backlog' },
   { key: 'timeTracker.statsInterval', reason: 'the timer screen shows the backlog' },

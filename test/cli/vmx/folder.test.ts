@@ -93,6 +93,18 @@ describe('an inventory', () => {
     expect(config.vms[0]).toMatchObject({ image: join(lab, 'kernels/bzImage'), initrd: join(lab, 'a/initrd.gz') });
     expect(Object.keys(config.images)).toEqual([join(lab, 'kernels/bzImage'), join(lab, 'a/initrd.gz')]);
   });
+
+  test('so are disks, in memory that threads share', () => {
+    put('a/a.vmx', 'scsi0:0.present = "TRUE"', 'scsi0:0.fileName = "../a.img"', 'ethernet0.present = "TRUE"');
+    put('b.vmx', 'scsi0:0.fileName = "no.img"');
+    put('a.img', 'contents of it');
+    const config = hostConfig(loadInventory(lab).inventory, 1000);
+    const path = join(lab, 'a.img');
+    expect(config.vms[0]).toMatchObject({ disks: [path], nics: 1 });
+    expect(Object.keys(config.vms[1]!).filter(key => key === 'disks' || key === 'nics')).toEqual([]);
+    expect(Buffer.from(config.images[path]!).toString()).toContain('contents of it');
+    expect(config.images[path]!.buffer).toBeInstanceOf(SharedArrayBuffer);
+  });
 });
 
 test.each<[string, () => void, () => string]>([

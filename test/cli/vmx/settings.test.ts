@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { VmxDocument } from '../../../src/cli/vmx/document.js';
 import { IGNORED_KEYS, VMX_KEYS } from '../../../src/cli/vmx/keys.js';
-import { ignoredSettings, readSettings } from '../../../src/cli/vmx/settings.js';
+import { disksOf, ignoredSettings, nicsOf, readSettings } from '../../../src/cli/vmx/settings.js';
 import { UsageError } from '../../../src/hypervisor/index.js';
 
 const document = (text: string) => VmxDocument.parse(Buffer.from(text), 'web.vmx');
@@ -18,6 +18,18 @@ test('an empty file is a VM with the defaults', () => {
     vmi: false,
     virtualExec: 'automatic',
     virtualMmu: 'automatic',
+    disk0: false,
+    disk0File: undefined,
+    disk1: false,
+    disk1File: undefined,
+    disk2: false,
+    disk2File: undefined,
+    disk3: false,
+    disk3File: undefined,
+    nic0: false,
+    nic1: false,
+    nic2: false,
+    nic3: false,
     cpuShares: 1000,
     image: 'guest',
     initrd: undefined,
@@ -52,6 +64,8 @@ test.each([
   ['sched.cpu.shares', '1234', { cpuShares: 1234 }],
   ['vmitop.image', '../bzImage', { image: '../bzImage' }],
   ['vmitop.initrd', 'initrd.gz', { initrd: 'initrd.gz' }],
+  ['scsi0:0.filename', 'web.img', { disk0File: 'web.img' }],
+  ['Ethernet0.Present', 'true', { nic0: true }],
   ['vmitop.append', 'console=ttyS0', { append: 'console=ttyS0' }],
   ['vmitop.start', 'getppid', { start: 'getppid' }],
   ['vmitop.poweron', 'FALSE', { powerOn: false }],
@@ -81,6 +95,11 @@ const BAD = [
   ['sched.cpu.shares', '100001', 'must be low, normal, high or a whole number from 1 to 100000, not "100001"'],
   ['vmitop.image', '', 'must name a file, not ""'],
   ['vmitop.initrd', '', 'must name a file, not ""'],
+  ...[0, 1, 2, 3].flatMap(index => [
+    [`scsi0:${index}.fileName`, '', 'must name a file, not ""'] as const,
+    [`scsi0:${index}.present`, '1', 'must be TRUE or FALSE, not "1"'] as const,
+    [`ethernet${index}.present`, '', 'must be TRUE or FALSE, not ""'] as const,
+  ]),
   ['vmitop.append', 'x'.repeat(1025), 'is longer than 1024 characters'],
   ['vmitop.start', 'x'.repeat(257), 'is longer than 256 characters'],
   ['vmitop.powerOn', '1', 'must be TRUE or FALSE, not "1"'],
@@ -120,11 +139,11 @@ describe('a bad value is refused with file, line, key and reason', () => {
 });
 
 test('keys without a meaning are kept and told, with the reason', () => {
-  const file = document('sched.CPU.max = "1000"\nmemsize = "32"\nethernet0.present = "TRUE"\n');
+  const file = document('sched.CPU.max = "1000"\nmemsize = "32"\nfloppy0.present = "TRUE"\n');
   expect(readSettings(file).memoryMib).toBe(32);
   expect(ignoredSettings(file)).toEqual([
     { key: 'sched.CPU.max', value: '1000', reason: 'the scheduler has neither reservations nor limits' },
-    { key: 'ethernet0.present', value: 'TRUE', reason: 'not known' },
+    { key: 'floppy0.present', value: 'TRUE', reason: 'not known' },
   ]);
 });
 
@@ -133,4 +152,25 @@ test('no key is in both tables', () => {
   const ignored = IGNORED_KEYS.map(({ key }) => key.toLowerCase());
   expect(ignored.filter(key => known.has(key))).toEqual([]);
   expect(new Set(ignored).size).toBe(ignored.length);
+});
+
+describe('disks and network cards', () => {
+  const disk = (index: number) => [`scsi0:${index}.present = "TRUE"`, `scsi0:${index}.fileName = "${index}.img"`];
+
+  test('are those that are present', () => {
+    const settings = read(...disk(1), ...disk(0), 'scsi0:2.fileName = "no.img"', 'ethernet0.present = "TRUE"');
+    expect([disksOf(settings), nicsOf(settings)]).toEqual([['0.img', '1.img'], 1]);
+    expect([disksOf(read()), nicsOf(read())]).toEqual([[], 0]);
+  });
+
+  test.each([
+    [['scsi0:0.present = "TRUE"'], 'web.vmx:1: scsi0:0.present: needs scsi0:0.fileName'],
+    [disk(1), 'web.vmx:1: scsi0:1.present: needs scsi0:0.present: numbers are given without gaps'],
+    [
+      ['ethernet2.present = "TRUE"'],
+      'web.vmx:1: ethernet2.present: needs ethernet1.present: numbers are given without gaps',
+    ],
+  ])('%s is refused', (lines, message) => {
+    expect(() => read(...lines)).toThrow(new UsageError(message));
+  });
 });
