@@ -72,6 +72,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     hardwareAssist: false,
     countExecutions: false,
     vmi: false,
+    apic: false,
     processor: new GuestProcessor(costs, undefined, false),
     poweredOnAtCycles: 0,
     counters: zeroCounters(),

@@ -69,6 +69,8 @@ export interface VmConfig {
   readonly append: string;
   /** What CPUID says: `xeon-5160` if nothing is said. */
   readonly cpu?: CpuModel;
+  /** The processor has a local APIC. If nothing is said: for Linux kernels. */
+  readonly apic?: boolean;
   readonly cpuShares?: number;
   readonly powerOn?: boolean;
 }

@@ -20,6 +20,16 @@ export interface IrqLine {
   set(level: boolean): void;
 }
 
+/** What the processor's interrupt pin is wired to: an interrupt controller, or one behind another. */
+export interface InterruptOutput {
+  /** A request waits for the processor. */
+  readonly output: boolean;
+  /** Hears of every change of `output`. */
+  onOutput: (level: boolean) => void;
+  /** Interrupt-acknowledge cycle: returns the vector. */
+  acknowledge(): number;
+}
+
 export type PortWidth = 1 | 2 | 4;
 
 export interface PortDevice {

@@ -4,19 +4,13 @@
  *
  * Counters are not stepped: what a read returns is computed from the clock. One PIT tick is 1/1,193,182 s.
  *
- * Catch-up. On hardware a tick whose predecessor is still waiting in the interrupt controller is lost. A guest that counts
- * ticks would then fall behind whenever its virtual CPU is descheduled, so a virtualized PIT keeps such ticks as a backlog
- * and delivers them later, faster than nominal (VMware, "Timekeeping in VMware Virtual Machines", section on PIT). The
- * rate is limited to `CATCH_UP_FACTOR` times nominal, so that the guest still gets work done; a backlog of more than
- * `BACKLOG_SECONDS_MAX` is given up. Ticks that the guest itself masks at the controller are lost as on hardware.
- * A counter that is read while ticks are owed shows real, not apparent, time: unlike VMware's, which shows the latter.
+ * A virtualized PIT keeps ticks that come too late (`OwedTicks`). Ticks that the guest itself masks at the controller are lost as on
+ * hardware. A counter that is read while ticks are owed shows real, not apparent, time: unlike VMware's, which shows the latter.
  */
 import type { IrqLine, PortDevice, PortWidth, TimerHandle, VirtualClock } from './device.js';
+import { BACKLOG_SECONDS_MAX, OwedTicks } from './owed-ticks.js';
 
 export const PIT_HZ = 1_193_182;
-/** estimate: published documents name no figure; 2 to 4 keeps most of the guest's time for its own work. */
-const CATCH_UP_FACTOR = 3;
-const BACKLOG_SECONDS_MAX = 60;
 
 type Access = 1 | 2 | 3;
 
@@ -181,12 +175,9 @@ export class Pit implements PortDevice {
   readonly #options: PitOptions;
   readonly #channels = [new Channel(), new Channel(), new Channel()] as const;
   #timer: TimerHandle | undefined;
-  #catchUpTimer: TimerHandle | undefined;
+  readonly #owed: OwedTicks;
   /** PIT tick of the next rising edge of channel 0's output; meaningful while `#timer` is set. */
   #nextEdge = 0;
-  #backlog = 0;
-  #inFlight = false;
-  #raisedAtCycles = -Infinity;
   #delivered = 0;
   #lost = 0;
 
@@ -195,6 +186,7 @@ export class Pit implements PortDevice {
     this.#irq0 = irq0;
     this.#options = options;
     this.#channels[2].gate = false;
+    this.#owed = new OwedTicks(clock, () => this.#raise());
   }
 
   /** Offsets 0-2: channels; 3: control. */
@@ -220,8 +212,7 @@ export class Pit implements PortDevice {
   /** The controller's side of an interrupt acknowledge for IRQ 0. */
   acknowledged(): void {
     this.#delivered += 1;
-    this.#inFlight = false;
-    this.#scheduleCatchUp();
+    this.#owed.acknowledged();
   }
 
   /** Interrupts per second that channel 0 is programmed for; 0 while it is silent. */
@@ -244,8 +235,8 @@ export class Pit implements PortDevice {
   backlogAt(nowCycles: number): number {
     if (!this.#options.catchUp || !this.#isPeriodic()) return 0;
     const due = this.#edgesDue(nowCycles);
-    const waiting = this.#inFlight ? 0 : Math.min(1, due);
-    return Math.min(this.#backlog + due - waiting, this.#backlogMax());
+    const waiting = this.#owed.inFlight ? 0 : Math.min(1, due);
+    return Math.min(this.#owed.count + due - waiting, this.#backlogMax());
   }
 
   /** How far the guest's count of ticks is behind, in cycles. */
@@ -260,7 +251,7 @@ export class Pit implements PortDevice {
     readonly delivered: number;
   } {
     const channels = this.#channels.map(({ mode, reload, startTick, gate }) => ({ mode, reload, startTick, gate }));
-    return { channels, backlog: this.#backlog, delivered: this.#delivered };
+    return { channels, backlog: this.#owed.count, delivered: this.#delivered };
   }
 
   /** PIT ticks since power-on of the host, exact: the product of two large numbers is never formed. */
@@ -321,7 +312,7 @@ export class Pit implements PortDevice {
       // Mode 0 starts with the output low, which withdraws a request; the others leave it high.
       if (channel.mode === 0) {
         this.#irq0.set(false);
-        this.#inFlight = false;
+        this.#owed.withdrawn();
       }
     }
   }
@@ -342,7 +333,7 @@ export class Pit implements PortDevice {
     this.#stop();
     if (channel.mode === 0) {
       this.#irq0.set(false);
-      this.#inFlight = false;
+      this.#owed.withdrawn();
     }
     if (channel.counting) this.#arm(channel.startTick + channel.reload);
   }
@@ -350,9 +341,7 @@ export class Pit implements PortDevice {
   #stop(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#catchUpTimer?.cancel();
-    this.#catchUpTimer = undefined;
-    this.#backlog = 0;
+    this.#owed.stop();
   }
 
   #arm(edge: number): void {
@@ -365,7 +354,7 @@ export class Pit implements PortDevice {
     if (!this.#isPeriodic()) {
       // Terminal count of modes 0 and 4.
       this.#timer = undefined;
-      this.#raise(nowCycles);
+      this.#owed.raise();
       return;
     }
     const due = this.#edgesDue(nowCycles);
@@ -373,39 +362,19 @@ export class Pit implements PortDevice {
     if (channel.reloadNext !== channel.reload) channel.start(lastEdge, channel.reloadNext);
     this.#arm(lastEdge + channel.reload);
     if (!this.#options.catchUp || this.#options.isMasked()) {
-      this.#lost += this.#inFlight ? due : due - 1;
-      this.#raise(nowCycles);
+      this.#lost += this.#owed.inFlight ? due : due - 1;
+      this.#owed.raise();
       return;
     }
-    this.#backlog = Math.min(this.#backlog + due, this.#backlogMax());
-    this.#scheduleCatchUp();
-  }
-
-  /** Delivers one owed tick now, or sets a timer for when the rate limit allows it. */
-  #scheduleCatchUp(): void {
-    if (this.#backlog === 0 || this.#inFlight || this.#catchUpTimer !== undefined) return;
-    const now = this.#clock.nowCycles;
-    const spacing = Math.floor((this.#channels[0].reload * this.#clock.cyclesPerSecond) / (PIT_HZ * CATCH_UP_FACTOR));
-    const earliest = this.#raisedAtCycles + spacing;
-    if (earliest <= now) {
-      this.#backlog -= 1;
-      this.#raise(now);
-      return;
-    }
-    this.#catchUpTimer = this.#clock.at(earliest, () => {
-      this.#catchUpTimer = undefined;
-      this.#scheduleCatchUp();
-    });
+    this.#owed.add(due, (channel.reload * this.#clock.cyclesPerSecond) / PIT_HZ);
   }
 
   /**
    * A rising edge. The output then stays high until the next one, also in mode 3: the falling edge in the middle of a
    * square wave would only turn late acknowledges into spurious interrupts.
    */
-  #raise(nowCycles: number): void {
+  #raise(): void {
     this.#irq0.set(false);
     this.#irq0.set(true);
-    this.#inFlight = true;
-    this.#raisedAtCycles = nowCycles;
   }
 }

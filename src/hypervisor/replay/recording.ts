@@ -40,6 +40,7 @@ const vmConfigSchema = z.strictObject({
   nics: z.number().optional(),
   append: z.string(),
   cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
+  apic: z.boolean().optional(),
   cpuShares: z.number().optional(),
   powerOn: z.boolean().optional(),
 });

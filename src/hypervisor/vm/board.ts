@@ -3,8 +3,9 @@ import { assert } from '../base/assert.js';
 import { Backdoor, type BackdoorRegisters } from '../devices/backdoor.js';
 import { MmioBus, PortBus } from '../devices/bus.js';
 import { DeviceClock } from '../devices/clock.js';
-import type { BusMemory, PortDevice } from '../devices/device.js';
+import type { BusMemory, InterruptOutput, PortDevice } from '../devices/device.js';
 import { KeyboardController } from '../devices/keyboard-controller.js';
+import { APIC_BASE, APIC_BYTES, LocalApic } from '../devices/local-apic.js';
 import { type CardIdentity, hostBridge, PCI_PORT, PCI_PORTS, PciCard, PciHost } from '../devices/pci.js';
 import { ELCR_PORT, ELCR_PORTS, Pic } from '../devices/pic.js';
 import { Pit } from '../devices/pit.js';
@@ -19,6 +20,7 @@ import {
 } from '../devices/system-control.js';
 import { Uart } from '../devices/uart.js';
 import { VGA_TEXT_BASE, VGA_TEXT_BYTES, VgaText } from '../devices/vga-text.js';
+import type { VmTimerSample } from '../stats/sample.js';
 
 export interface BoardWiring {
   readonly cyclesPerSecond: number;
@@ -31,6 +33,8 @@ export interface BoardWiring {
   readonly registers: BackdoorRegisters;
   /** Virtualized: timer ticks that come too late are owed and delivered later. */
   readonly catchUp: boolean;
+  /** The processor has a local APIC. */
+  readonly apic: boolean;
   readonly onPower: PowerSignal;
   onConsole(byte: number): void;
   /** A log message from the guest. */
@@ -54,6 +58,9 @@ const PCI_LINES = [11, 10, 9, 5] as const;
 export class Board {
   readonly clock: DeviceClock;
   readonly pic = new Pic();
+  readonly apic: LocalApic | undefined;
+  /** What the processor's interrupt pin is wired to. */
+  readonly interrupts: InterruptOutput;
   readonly pit: Pit;
   readonly uart: Uart;
   readonly vga = new VgaText();
@@ -70,13 +77,19 @@ export class Board {
     this.clock = clock;
     this.memory = wiring.memory;
     this.memoryBytes = wiring.memoryBytes;
-    const pit = new Pit(clock, pic.line(0, 'pit'), { catchUp: wiring.catchUp, isMasked: () => pic.isMasked(0) });
+    this.apic = wiring.apic ? new LocalApic({ clock, id: 0, catchUp: wiring.catchUp, external: pic }) : undefined;
+    this.interrupts = this.apic ?? pic;
+    const pit = new Pit(clock, pic.line(0, 'pit'), {
+      catchUp: wiring.catchUp,
+      isMasked: () => pic.isMasked(0) || this.apic?.passesExternal === false,
+    });
     this.pit = pit;
     pic.onAcknowledged = irq => {
       if (irq !== 0) return;
       pit.acknowledged();
       wiring.onTimerInterrupt();
     };
+    if (this.apic !== undefined) this.#wireApic(this.apic, wiring);
     this.uart = new Uart(pic.line(4, 'com1'));
     this.uart.onTransmit = byte => wiring.onConsole(byte);
 
@@ -106,6 +119,7 @@ export class Board {
     ports.claim(0x5658, 1, new Backdoor(wiring.registers, mhz, text => wiring.onGuestLog(text)), 4);
     this.mmio.claim(VGA_TEXT_BASE, VGA_TEXT_BYTES, this.vga);
   }
+
   /**
    * Puts a card with up to 64 ports into the next PCI slot, and does what a BIOS would (none runs before a kernel that is loaded directly): gives
    * it ports and one of the shared lines, and makes the line level-triggered. `name` is what is shown as being on the line.
@@ -121,5 +135,29 @@ export class Board {
     const elcr = ELCR_PORT + (irq >>> 3);
     this.ports.write(elcr, 1, this.ports.read(elcr, 1) | (1 << (irq & 7)));
     return card;
+  }
+
+  /** As firmware leaves it: what the 8259 asks for goes on reaching the processor. */
+  #wireApic(apic: LocalApic, wiring: BoardWiring): void {
+    this.pic.onOutput = level => apic.externalChanged(level);
+    apic.onTimerAcknowledged = () => wiring.onTimerInterrupt();
+    apic.setVirtualWire();
+    this.mmio.claim(APIC_BASE, APIC_BYTES, apic);
+  }
+
+  /** What ticks: the timer chip, or else the local APIC's timer. */
+  timer(nowCycles: number): Pick<VmTimerSample, 'source' | 'requestedHz' | 'backlog' | 'lagCycles'> {
+    const { pit, apic } = this;
+    if (pit.requestedHz === 0 && apic?.timerIsOn === true) {
+      const lagCycles = apic.timerLagCycles;
+      return { source: 'apic', requestedHz: apic.timerHz, backlog: apic.timerBacklog, lagCycles };
+    }
+    const source = pit.requestedHz > 0 ? 'pit' : 'none';
+    return {
+      source,
+      requestedHz: pit.requestedHz,
+      backlog: pit.backlogAt(nowCycles),
+      lagCycles: pit.lagCyclesAt(nowCycles),
+    };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * CPUID of the virtual processor: one of a few of Intel's, reduced to what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3,
- * APIC or machine checks, no execute-disable bit). It is the same natively and under every monitor but for PAE: a VM with the VMI ROM does
+ * CPUID of the virtual processor: one of a few of Intel's, reduced to what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3
+ * or machine checks, no execute-disable bit). It is the same natively and under every monitor but for PAE: a VM with the VMI ROM does
  * not have it, since the calls for page tables know two-level paging only.
  *
  * A model changes what the guest is told, not what the processor does: an instruction that an older one did not have is not refused, and
@@ -22,6 +22,7 @@ const Feature = {
   MSR: 1 << 5,
   PAE: 1 << 6,
   CX8: 1 << 8,
+  APIC: 1 << 9,
   SEP: 1 << 11,
   MTRR: 1 << 12,
   PGE: 1 << 13,
@@ -83,6 +84,8 @@ export type CpuModel = keyof typeof MODELS;
 export const CPU_MODELS = Object.keys(MODELS) as readonly CpuModel[];
 export const DEFAULT_CPU: CpuModel = 'xeon-5160';
 
+/** Leaf 1, EBX. */
+const APIC_ID_SHIFT = 24;
 const BRAND_BYTES = 48;
 const EXTENDED = 0x80000000;
 const BRAND_FIRST = 0x80000002;
@@ -91,21 +94,29 @@ const EXTENDED_LAST = 0x80000004;
 const word = (text: string, at: number): number =>
   [0, 1, 2, 3].reduce((value, i) => value | ((at + i < text.length ? text.charCodeAt(at + i) : 0) << (8 * i)), 0);
 
-/** CPUID as a processor of this model answers it. `vmi`: the VM has the VMI ROM. */
+/**
+ * CPUID as a processor of this model answers it. `vmi`: the VM has the VMI ROM. `apicId`: that of the local APIC now, undefined while there
+ * is none or it is disabled.
+ */
 export function cpuidOf(
   costs: CostProfile,
   name: CpuModel = DEFAULT_CPU,
   vmi = false,
+  apicId: () => number | undefined = () => undefined,
 ): (leaf: number, subleaf: number) => Registers {
   const model: Model = MODELS[name];
   const vendor = 'GenuineIntel';
   const brand = (model.brand === 'host' ? costs.cpu : (model.brand ?? '')).slice(0, BRAND_BYTES - 1);
   const features = vmi ? model.features & ~Feature.PAE : model.features;
-  const identity: Registers = [model.signature, 0, 0, features];
+  const identity = (): Registers => {
+    const id = apicId();
+    if (id === undefined) return [model.signature, 0, 0, features];
+    return [model.signature, id << APIC_ID_SHIFT, 0, features | Feature.APIC];
+  };
   return leaf => {
     const index = leaf >>> 0;
     if (index === 0) return [model.caches === undefined ? 1 : 2, word(vendor, 0), word(vendor, 8), word(vendor, 4)];
-    if (index === 1) return identity;
+    if (index === 1) return identity();
     if (model.brand !== undefined) {
       if (index === EXTENDED) return [EXTENDED_LAST | 0, 0, 0, 0];
       if (index === EXTENDED + 1) return [0, 0, 0, 0];
@@ -115,6 +126,6 @@ export function cpuidOf(
       }
     }
     // Leaves beyond the last one answer as the last basic one does.
-    return model.caches ?? identity;
+    return model.caches ?? identity();
   };
 }

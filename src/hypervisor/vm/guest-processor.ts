@@ -1,14 +1,32 @@
 /** What the virtual processor says about itself, from power-on to power-off: CPUID, and the model-specific registers without a function. */
+
+import type { LocalApic } from '../devices/local-apic.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import { type CpuModel, cpuidOf } from './cpuid.js';
 import { Msrs } from './msrs.js';
 
+const APIC_BASE_MSR = 0x1b;
+
 export class GuestProcessor {
   readonly cpuid;
-  readonly msrs = new Msrs();
+  readonly #msrs = new Msrs();
+  /** The board's, if there is one. */
+  apic: LocalApic | undefined;
 
   /** `vmi`: the VM has the VMI ROM. */
   constructor(costs: CostProfile, model: CpuModel | undefined, vmi: boolean) {
-    this.cpuid = cpuidOf(costs, model, vmi);
+    this.cpuid = cpuidOf(costs, model, vmi, () => (this.apic?.isEnabled === true ? this.apic.id : undefined));
+  }
+
+  /** Undefined where the register does not exist. */
+  readMsr(index: number): readonly [low: number, high: number] | undefined {
+    if (index === APIC_BASE_MSR && this.apic !== undefined) return [this.apic.baseMsr, 0];
+    return this.#msrs.read(index);
+  }
+
+  /** Both halves are unsigned. False where the register does not exist or cannot hold the value. */
+  writeMsr(index: number, low: number, high: number): boolean {
+    if (index === APIC_BASE_MSR && this.apic !== undefined) return this.apic.writeBaseMsr(low, high);
+    return this.#msrs.write(index, low, high);
   }
 }

@@ -31,6 +31,8 @@ export interface InstanceWiring {
   readonly boot: BootOptions;
   readonly vmi: boolean;
   readonly processor: GuestProcessor;
+  /** The processor has a local APIC. */
+  readonly apic: boolean;
   /** The guest runs in VMX non-root operation. */
   readonly hardwareAssist: boolean;
   readonly countExecutions: boolean;

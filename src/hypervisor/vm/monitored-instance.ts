@@ -130,6 +130,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       }),
       registers: registersOf(() => context),
       catchUp: true,
+      apic: wiring.apic,
       onPower: request => {
         this.powerRequest ??= request;
       },
@@ -143,13 +144,14 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.ports = this.board.ports;
     this.mmio = this.board.mmio;
     this.mmioWindow = new MmioWindow(this.board.mmio);
-    const { pic } = this.board;
+    const { pic, interrupts } = this.board;
     this.interrupts = {
       get intr() {
-        return pic.output;
+        return interrupts.output;
       },
-      acknowledge: () => pic.acknowledge(),
+      acknowledge: () => interrupts.acknowledge(),
     };
+    wiring.processor.apic = this.board.apic;
     this.pmap = new Pmap(wiring.memoryBytes, () => this.#allocate());
     this.shadowPagesMax = SHADOW_PAGES_BASE + Math.floor(this.pmap.ramPages / GUEST_PAGES_PER_SHADOW_PAGE);
     thread.instance = this;
@@ -233,11 +235,11 @@ export class MonitoredInstance implements Instance, MonitoredVm {
   }
 
   readMsr(index: number): readonly [low: number, high: number] | undefined {
-    return this.#wiring.processor.msrs.read(index);
+    return this.#wiring.processor.readMsr(index);
   }
 
   writeMsr(index: number, low: number, high: number): boolean {
-    return this.#wiring.processor.msrs.write(index, low, high);
+    return this.#wiring.processor.writeMsr(index, low, high);
   }
 
   log(line: string): void {
@@ -263,12 +265,8 @@ export class MonitoredInstance implements Instance, MonitoredVm {
   }
 
   timer(nowCycles: number): ReturnType<Instance['timer']> {
-    const { pit } = this.board;
-    const requestedHz = pit.requestedHz;
-    if (requestedHz > 0 || this.mode !== 'vmi') {
-      const lagCycles = pit.lagCyclesAt(nowCycles);
-      return { source: requestedHz > 0 ? 'pit' : 'none', requestedHz, backlog: pit.backlogAt(nowCycles), lagCycles };
-    }
+    const ofBoard = this.board.timer(nowCycles);
+    if (ofBoard.source !== 'none' || this.mode !== 'vmi') return ofBoard;
     const { source, requestedHz: alarmHz, backlog, lagCycles } = this.#vmiTimer.sample();
     return { source, requestedHz: alarmHz, backlog, lagCycles };
   }

@@ -66,7 +66,7 @@ export class NativeMachine implements PhysicalMap {
           read: (physical, width) => this.#board.mmio.read(physical, width),
           write: (physical, width, value) => this.#board.mmio.write(physical, width, value),
         },
-        interrupts: { acknowledge: () => this.#board.pic.acknowledge() },
+        interrupts: { acknowledge: () => this.#board.interrupts.acknowledge() },
         physicalBase: first * 4096,
         physicalBytes: memoryBytes,
         isDeviceMemory: page => this.#isAdapter(page),
@@ -74,8 +74,8 @@ export class NativeMachine implements PhysicalMap {
         ring0Escapes: false,
         onUnimplemented: report => this.onUnimplemented(unimplementedLine(report)),
         cpuid: (leaf, subleaf) => this.processor!.cpuid(leaf, subleaf),
-        readMsr: index => this.processor!.msrs.read(index),
-        writeMsr: (index, low, high) => this.processor!.msrs.write(index, low, high),
+        readMsr: index => this.processor!.readMsr(index),
+        writeMsr: (index, low, high) => this.processor!.writeMsr(index, low, high),
       },
       hardware.codeCache,
     );
@@ -133,6 +133,7 @@ export class NativeInstance implements Instance {
       memory: new MappedMemory(hardware.memory, machine),
       registers: registersOf(() => context),
       catchUp: false,
+      apic: wiring.apic,
       onPower: request => {
         this.powerRequest ??= request;
         context.deadlineCycles = 0;
@@ -146,6 +147,7 @@ export class NativeInstance implements Instance {
     for (const plugIn of wiring.adapters ?? []) plugIn(this.board);
     machine.board = this.board;
     machine.processor = wiring.processor;
+    wiring.processor.apic = this.board.apic;
     machine.onUnimplemented = line => wiring.onLog(line);
     if (!fresh) machine.clear();
     const base = machine.first * 4096;
@@ -164,13 +166,13 @@ export class NativeInstance implements Instance {
       this.board.ports.claim(DEBUG_CONSOLE_PORT, 1, new DebugConsole(wiring.onConsole));
       startAtResetVector(context, wiring.processor.cpuid(1, 0)[0]);
     }
-    this.board.pic.onOutput = level => context.setIntr(level);
+    this.board.interrupts.onOutput = level => context.setIntr(level);
     const instance = this;
     this.#monitor = new NativeMonitor({
       thread: context,
       clock: this.board.clock,
       get intr() {
-        return instance.board.pic.output;
+        return instance.board.interrupts.output;
       },
       get stopRequested() {
         return instance.powerRequest !== undefined;
@@ -200,9 +202,8 @@ export class NativeInstance implements Instance {
 
   resetTouched(): void {}
 
-  timer(): ReturnType<Instance['timer']> {
-    const requestedHz = this.board.pit.requestedHz;
-    return { source: requestedHz > 0 ? 'pit' : 'none', requestedHz, backlog: 0, lagCycles: 0 };
+  timer(nowCycles: number): ReturnType<Instance['timer']> {
+    return this.board.timer(nowCycles);
   }
 
   /** Nothing is derived from the guest's tables but the TLB, which may lawfully be older than they are. */

@@ -206,7 +206,7 @@ export class VirtualMachine implements Guest {
     // Time may have passed since the virtual CPU last ran.
     if (instance.thread.cycles < nowCycles) instance.thread.cycles = nowCycles;
     instance.board.uart.receive([...text].map(character => character.charCodeAt(0) & 0xff));
-    if (instance.board.pic.output) this.#wiring.scheduler.wake(this.#world, nowCycles);
+    if (instance.board.interrupts.output) this.#wiring.scheduler.wake(this.#world, nowCycles);
   }
 
   // The scheduler's side.
@@ -364,6 +364,8 @@ export class VirtualMachine implements Guest {
       boot: { commandLine: this.config.append, ...(initrd !== undefined && { initrd }) },
       vmi: this.#vmiConfigured,
       processor: new GuestProcessor(hardware.costs, this.config.cpu, this.#vmiConfigured),
+      // A kernel of somebody else's expects one, as most PCs have; ours does not look for it.
+      apic: this.config.apic ?? image.kind === 'linux',
       countExecutions: this.config.countExecutions === true,
       ...(this.config.tcKib !== undefined && { tcBytes: this.config.tcKib * 1024 }),
       hardwareAssist: this.#monitor === 'hv' && !this.#vmiConfigured,
