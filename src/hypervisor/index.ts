@@ -69,7 +69,7 @@ export interface VmConfig {
   readonly append: string;
   /** What CPUID says: `xeon-5160` if nothing is said. */
   readonly cpu?: CpuModel;
-  /** The processor has a local APIC. If nothing is said: for Linux kernels. */
+  /** The processor has a local APIC, and the board an I/O APIC. If nothing is said: for Linux kernels. */
   readonly apic?: boolean;
   readonly cpuShares?: number;
   readonly powerOn?: boolean;

@@ -29,6 +29,8 @@ export const ApicRegister = {
 } as const;
 const R = ApicRegister;
 
+/** Of a Pentium 4 and later. */
+export const APIC_VERSION = 0x14;
 export const LVT_MASKED = 0x10000;
 export const LVT_PERIODIC = 0x20000;
 export const LVT_LEVEL = 0x8000;

@@ -10,6 +10,7 @@
  * take them is not simulated. The address of the registers is fixed.
  */
 import {
+  APIC_VERSION,
   ApicMode,
   ApicRegister,
   LVT,
@@ -22,6 +23,7 @@ import {
 } from './apic-registers.js';
 import { ApicTimer } from './apic-timer.js';
 import type { InterruptOutput, MmioDevice, PortWidth, VirtualClock } from './device.js';
+import type { InterruptMessage } from './io-apic.js';
 import { OwedTicks } from './owed-ticks.js';
 
 export const APIC_BASE = 0xfee00000;
@@ -29,8 +31,8 @@ export const APIC_BYTES = 4096;
 
 const R = ApicRegister;
 
-/** Six entries of the local vector table; version of a Pentium 4. */
-const VERSION = 0x00050014;
+/** Six entries of the local vector table. */
+const VERSION = 0x00050000 | APIC_VERSION;
 const SPURIOUS_ENABLE = 0x100;
 /** Vector, software enable, focus checking. */
 const SVR_MASK = 0x3ff;
@@ -57,6 +59,8 @@ export class LocalApic implements MmioDevice, InterruptOutput {
   onOutput: (level: boolean) => void = () => {};
   /** An interrupt of the timer was acknowledged by the processor. */
   onTimerAcknowledged: () => void = () => {};
+  /** An interrupt that began as a level has ended: for the I/O APIC. */
+  onLevelEnded: (vector: number) => void = () => {};
   readonly id: number;
   readonly #external: LocalApicWiring['external'];
   readonly #catchUp: boolean;
@@ -71,8 +75,12 @@ export class LocalApic implements MmioDevice, InterruptOutput {
   #errors = 0;
   #latchedErrors = 0;
   #enabled = true;
-  /** Vector of a timer interrupt that was not acknowledged yet, or -1. */
-  #timerVector = -1;
+  /** Who wants to know when a request is acknowledged, by vector: those that have asked for it since the last time. */
+  readonly #askers = new Map<number, Set<() => void>>();
+  readonly #timerTaken = (): void => {
+    this.onTimerAcknowledged();
+    this.#owed.acknowledged();
+  };
   #line = false;
   #output = false;
 
@@ -96,7 +104,7 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     for (const entry of LVT.keys()) this.#registers.set(entry, LVT_MASKED);
     this.#errors = 0;
     this.#latchedErrors = 0;
-    this.#timerVector = -1;
+    this.#askers.clear();
   }
 
   /** As a PC's firmware leaves it: on, the 8259's requests pass through LINT0, NMI is wired to LINT1 ("virtual wire"). */
@@ -123,13 +131,10 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     }
     this.#requested.delete(vector);
     this.#inService.add(vector);
-    const isTimer = vector === this.#timerVector;
-    if (isTimer) this.#timerVector = -1;
+    const askers = this.#askers.get(vector);
+    this.#askers.delete(vector);
     this.#update();
-    if (isTimer) {
-      this.onTimerAcknowledged();
-      this.#owed.acknowledged();
-    }
+    for (const asker of askers ?? []) asker();
     return vector;
   }
 
@@ -162,6 +167,14 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     if (this.#enabled && (entry & (LVT_MASKED | MODE_MASK)) === ApicMode.FIXED) {
       if ((entry & LVT_LEVEL) === 0 ? rises : level) this.#request(entry & 0xff, (entry & LVT_LEVEL) !== 0);
     }
+    this.#update();
+  }
+
+  /** An interrupt from the I/O APIC; dropped where it is for somebody else. */
+  receive(message: InterruptMessage): void {
+    const { vector, destination, logical, level } = message;
+    if (!this.#enabled || !this.#isSoftwareEnabled || !this.#isAddressed(destination, logical)) return;
+    this.#request(vector, level, message.onAcknowledged);
     this.#update();
   }
 
@@ -346,14 +359,21 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     return vector >= 0 && vector >>> 4 > this.#processorPriority() >>> 4 ? vector : -1;
   }
 
-  #request(vector: number, level: boolean): void {
+  /** `asker` hears of the acknowledge. False for a vector that is none. */
+  #request(vector: number, level: boolean, asker?: () => void): boolean {
     if (vector < VECTOR_MIN) {
       this.#error(ApicError.RECEIVE_ILLEGAL);
-      return;
+      return false;
     }
     this.#requested.add(vector);
     if (level) this.#levelTriggered.add(vector);
     else this.#levelTriggered.delete(vector);
+    if (asker !== undefined) {
+      const askers = this.#askers.get(vector);
+      if (askers === undefined) this.#askers.set(vector, new Set([asker]));
+      else askers.add(asker);
+    }
+    return true;
   }
 
   #endOfInterrupt(): void {
@@ -364,6 +384,7 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     const isLevel = (entry & (LVT_MASKED | MODE_MASK | LVT_LEVEL)) === LVT_LEVEL && (entry & 0xff) === vector;
     // A level that is still there asks again.
     if (isLevel && this.#line) this.#request(vector, true);
+    if (this.#levelTriggered.has(vector)) this.onLevelEnded(vector);
   }
 
   /** A level of LINT0 was accepted as an interrupt, which has not ended. */
@@ -389,10 +410,8 @@ export class LocalApic implements MmioDevice, InterruptOutput {
   }
 
   #requestTimer(): void {
-    const vector = this.#read(R.LVT_TIMER) & 0xff;
-    this.#request(vector, false);
-    if (vector >= VECTOR_MIN) this.#timerVector = vector;
-    else this.#owed.withdrawn();
+    const accepted = this.#request(this.#read(R.LVT_TIMER) & 0xff, false, this.#timerTaken);
+    if (!accepted) this.#owed.withdrawn();
     this.#update();
   }
 
@@ -401,22 +420,24 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     const mode = command & MODE_MASK;
     if (mode !== ApicMode.FIXED && mode !== ApicMode.LOWEST) return;
     const vector = command & 0xff;
-    if (!this.#isAddressed(command)) return;
+    if (!this.#isAddressedBy(command)) return;
     if (vector < VECTOR_MIN) this.#error(ApicError.SEND_ILLEGAL);
     if (this.#isSoftwareEnabled) this.#request(vector, false);
   }
 
-  #isAddressed(command: number): boolean {
-    const destination = this.#read(R.ICR_HIGH) >>> 24;
+  #isAddressedBy(command: number): boolean {
     switch ((command >>> 18) & 3) {
       case 0:
-        break;
+        return this.#isAddressed(this.#read(R.ICR_HIGH) >>> 24, (command & LOGICAL) !== 0);
       case 3:
         return false;
       default:
         return true;
     }
-    if ((command & LOGICAL) === 0) return destination === 0xff || destination === this.#read(R.ID) >>> 24;
+  }
+
+  #isAddressed(destination: number, logical: boolean): boolean {
+    if (!logical) return destination === 0xff || destination === this.#read(R.ID) >>> 24;
     const own = this.#read(R.LDR) >>> 24;
     const flat = this.#read(R.DFR) >>> 28 === 0xf;
     if (flat) return (destination & own) !== 0;

@@ -206,6 +206,8 @@ export class Pic {
   onOutput: (level: boolean) => void = () => {};
   /** A request of line 0-15 was acknowledged by the processor. */
   onAcknowledged: (irq: number) => void = () => {};
+  /** A line has changed: for the controller that the same wires lead to. */
+  onLine: (irq: number, level: boolean) => void = () => {};
   readonly #master = new PicChip();
   readonly #slave = new PicChip();
   /** What is on each line, and how many of its requests the processor has acknowledged. */
@@ -229,6 +231,7 @@ export class Pic {
         if (irq < 8) this.#master.setLine(irq, level);
         else this.#slave.setLine(irq - 8, level);
         this.#update();
+        this.onLine(irq, level);
       },
     };
   }
@@ -288,9 +291,14 @@ export class Pic {
       irq = 8 + slaveLine;
     }
     this.#update();
+    this.acknowledged(irq);
+    return vector;
+  }
+
+  /** The processor has acknowledged a request of a line, here or where else its wire leads. */
+  acknowledged(irq: number): void {
     this.#delivered[irq]! += 1;
     this.onAcknowledged(irq);
-    return vector;
   }
 
   /** Is the request of a line latched and not acknowledged yet? */
@@ -303,13 +311,13 @@ export class Pic {
     return irq < 8 ? (this.#master.imr & (1 << irq)) !== 0 : (this.#slave.imr & (1 << (irq - 8))) !== 0;
   }
 
-  /** The lines with a device, and those that have interrupted nevertheless. */
-  sample(): InterruptSample[] {
+  /** The lines with a device, and those that have interrupted nevertheless. `vectorOf`: of a line that another controller has. */
+  sample(vectorOf: (irq: number) => number | undefined = () => undefined): InterruptSample[] {
     return this.#devices.flatMap((devices, irq) => {
       const delivered = this.#delivered[irq]!;
       if (devices.length === 0 && delivered === 0) return [];
-      const vector = irq < 8 ? this.#master.vectorBase + irq : this.#slave.vectorBase + irq - 8;
-      return [{ irq, vector, devices: [...devices], delivered }];
+      const own = irq < 8 ? this.#master.vectorBase + irq : this.#slave.vectorBase + irq - 8;
+      return [{ irq, vector: vectorOf(irq) ?? own, devices: [...devices], delivered }];
     });
   }
 

@@ -4,6 +4,7 @@ import { Backdoor, type BackdoorRegisters } from '../devices/backdoor.js';
 import { MmioBus, PortBus } from '../devices/bus.js';
 import { DeviceClock } from '../devices/clock.js';
 import type { BusMemory, InterruptOutput, PortDevice } from '../devices/device.js';
+import { IO_APIC_BASE, IO_APIC_BYTES, IoApic } from '../devices/io-apic.js';
 import { KeyboardController } from '../devices/keyboard-controller.js';
 import { APIC_BASE, APIC_BYTES, LocalApic } from '../devices/local-apic.js';
 import { type CardIdentity, hostBridge, PCI_PORT, PCI_PORTS, PciCard, PciHost } from '../devices/pci.js';
@@ -20,7 +21,8 @@ import {
 } from '../devices/system-control.js';
 import { Uart } from '../devices/uart.js';
 import { VGA_TEXT_BASE, VGA_TEXT_BYTES, VgaText } from '../devices/vga-text.js';
-import type { VmTimerSample } from '../stats/sample.js';
+import type { InterruptSample, VmTimerSample } from '../stats/sample.js';
+import type { ProcessorTable } from './mp-table.js';
 
 export interface BoardWiring {
   readonly cyclesPerSecond: number;
@@ -33,7 +35,7 @@ export interface BoardWiring {
   readonly registers: BackdoorRegisters;
   /** Virtualized: timer ticks that come too late are owed and delivered later. */
   readonly catchUp: boolean;
-  /** The processor has a local APIC. */
+  /** The processor has a local APIC, and the board an I/O APIC. */
   readonly apic: boolean;
   readonly onPower: PowerSignal;
   onConsole(byte: number): void;
@@ -46,6 +48,8 @@ export interface BoardWiring {
 /** Puts one more device on a board that is being powered on: claims ports and memory, takes a line. */
 export type Adapter = (board: Board) => void;
 
+/** Behind those that processors could have. */
+const IO_APIC_ID = 8;
 /** Device number of the first card; the host bridge is device 0. */
 const FIRST_SLOT = 2;
 const SLOTS_MAX = 30;
@@ -59,6 +63,7 @@ export class Board {
   readonly clock: DeviceClock;
   readonly pic = new Pic();
   readonly apic: LocalApic | undefined;
+  readonly ioApic: IoApic | undefined;
   /** What the processor's interrupt pin is wired to. */
   readonly interrupts: InterruptOutput;
   readonly pit: Pit;
@@ -69,7 +74,7 @@ export class Board {
   readonly mmio = new MmioBus();
   readonly memory: BusMemory;
   readonly memoryBytes: number;
-  #cards = 0;
+  readonly #cards: { readonly device: number; readonly irq: number }[] = [];
 
   constructor(wiring: BoardWiring) {
     const { pic, ports } = this;
@@ -78,10 +83,11 @@ export class Board {
     this.memory = wiring.memory;
     this.memoryBytes = wiring.memoryBytes;
     this.apic = wiring.apic ? new LocalApic({ clock, id: 0, catchUp: wiring.catchUp, external: pic }) : undefined;
+    if (this.apic !== undefined) this.ioApic = this.#wireApics(this.apic, wiring);
     this.interrupts = this.apic ?? pic;
     const pit = new Pit(clock, pic.line(0, 'pit'), {
       catchUp: wiring.catchUp,
-      isMasked: () => pic.isMasked(0) || this.apic?.passesExternal === false,
+      isMasked: () => this.#isTimerMasked,
     });
     this.pit = pit;
     pic.onAcknowledged = irq => {
@@ -89,7 +95,6 @@ export class Board {
       pit.acknowledged();
       wiring.onTimerInterrupt();
     };
-    if (this.apic !== undefined) this.#wireApic(this.apic, wiring);
     this.uart = new Uart(pic.line(4, 'com1'));
     this.uart.onTransmit = byte => wiring.onConsole(byte);
 
@@ -125,10 +130,10 @@ export class Board {
    * it ports and one of the shared lines, and makes the line level-triggered. `name` is what is shown as being on the line.
    */
   plug(name: string, identity: CardIdentity, device: PortDevice): PciCard {
-    const slot = this.#cards;
+    const slot = this.#cards.length;
     assert(slot < SLOTS_MAX, 'no PCI slot is left');
-    this.#cards += 1;
     const irq = PCI_LINES[slot % PCI_LINES.length]!;
+    this.#cards.push({ device: FIRST_SLOT + slot, irq });
     const card = new PciCard(identity, this.ports, CARD_PORTS, device, this.pic.sharedLine(irq, name));
     this.pci.add(FIRST_SLOT + slot, 0, card);
     card.configure(CARD_PORTS_BASE + slot * CARD_PORTS, irq);
@@ -137,12 +142,40 @@ export class Board {
     return card;
   }
 
-  /** As firmware leaves it: what the 8259 asks for goes on reaching the processor. */
-  #wireApic(apic: LocalApic, wiring: BoardWiring): void {
-    this.pic.onOutput = level => apic.externalChanged(level);
+  /** As firmware leaves them: what the 8259s ask for goes on reaching the processor, and all pins of the I/O APIC are masked. */
+  #wireApics(apic: LocalApic, wiring: BoardWiring): IoApic {
+    const { pic } = this;
+    const ioApic = new IoApic({
+      id: IO_APIC_ID,
+      send: message => apic.receive(message),
+      onAcknowledged: irq => pic.acknowledged(irq),
+    });
+    pic.onOutput = level => apic.externalChanged(level);
+    pic.onLine = (irq, level) => ioApic.setLine(irq, level);
     apic.onTimerAcknowledged = () => wiring.onTimerInterrupt();
+    apic.onLevelEnded = vector => ioApic.ended(vector);
     apic.setVirtualWire();
     this.mmio.claim(APIC_BASE, APIC_BYTES, apic);
+    this.mmio.claim(IO_APIC_BASE, IO_APIC_BYTES, ioApic);
+    return ioApic;
+  }
+
+  /** Neither way that the timer chip's line has leads to the processor. */
+  get #isTimerMasked(): boolean {
+    const byPic = this.pic.isMasked(0) || this.apic?.passesExternal === false;
+    return byPic && this.ioApic?.isMasked(0) !== false;
+  }
+
+  /** What firmware tells a kernel of processors and interrupts; undefined without a local APIC. */
+  processorTable(cpuid: (leaf: number, subleaf: number) => readonly number[]): ProcessorTable | undefined {
+    if (this.apic === undefined) return undefined;
+    const [signature, , , features] = cpuid(1, 0) as [number, number, number, number];
+    return { apicId: this.apic.id, ioApicId: IO_APIC_ID, signature, features, cards: this.#cards };
+  }
+
+  /** What is on each interrupt line, and how often it has interrupted. */
+  interruptSample(): InterruptSample[] {
+    return this.pic.sample(irq => this.ioApic?.vectorOf(irq));
   }
 
   /** What ticks: the timer chip, or else the local APIC's timer. */

@@ -1,6 +1,7 @@
 /** What a VM starts from: a multiboot kernel, a Linux kernel, or a BIOS. The bytes say which, but for a BIOS, which has no mark. */
 import { UsageError } from '../base/assert.js';
 import { isLinux, type LinuxImage, loadLinux, parseLinux } from './linux.js';
+import type { ProcessorTable } from './mp-table.js';
 import { loadMultiboot, type MultibootImage, parseMultiboot } from './multiboot.js';
 import type { RomImage } from './rom.js';
 
@@ -18,6 +19,8 @@ export interface BootOptions {
   readonly commandLine: string;
   /** The initial RAM disk and the name it goes by in messages. */
   readonly initrd?: { readonly name: string; readonly bytes: Uint8Array };
+  /** What firmware says of processors and interrupts to kernels that look for it; absent: nothing. */
+  readonly processors?: ProcessorTable | undefined;
 }
 
 /** The processor at a kernel's first instruction: 32-bit protected mode, flat segments, no paging, interrupts off. */

@@ -10,6 +10,7 @@
 import { UsageError } from '../base/assert.js';
 import type { BootOptions, LoadTarget, StartState } from './boot-image.js';
 import { HIGH_MEMORY_START, LOW_MEMORY_END, memoryMap } from './memory-map.js';
+import { mpTable } from './mp-table.js';
 
 /** Offsets in the setup header, the same in the file and in the boot parameters. */
 const Header = {
@@ -138,7 +139,11 @@ export function parseLinux(name: string, bytes: Uint8Array): LinuxImage {
 }
 
 /** Puts the kernel into memory, with boot parameters in ESI. Throws `UsageError` when it or its initrd does not fit. */
-export function loadLinux(image: LinuxImage, { commandLine, initrd }: BootOptions, target: LoadTarget): StartState {
+export function loadLinux(
+  image: LinuxImage,
+  { commandLine, initrd, processors }: BootOptions,
+  target: LoadTarget,
+): StartState {
   const mib = target.memoryBytes / 1048576;
   const map = memoryMap(target.memoryBytes);
   const memoryEnd = Math.max(...map.filter(({ type }) => type === 1).map(({ base, length }) => base + length));
@@ -163,6 +168,7 @@ export function loadLinux(image: LinuxImage, { commandLine, initrd }: BootOption
   target.write(COMMAND_LINE_AT, textBytes(commandLine));
   target.write(GDT_AT, words([0, 0, 0, 0, ...FLAT_CODE, ...FLAT_DATA]));
   target.write(BIOS_DATA_AT, biosDataArea());
+  if (processors !== undefined) for (const [at, bytes] of mpTable(processors)) target.write(at, bytes);
   target.write(PARAMETERS_AT, bootParameters(image, target.memoryBytes, initrdAt, initrd?.bytes.length ?? 0));
   return {
     eip: HIGH_MEMORY_START,

@@ -169,7 +169,8 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       this.#vcpu = new VirtualCpu(this, context, wiring.hardwareAssist ? NO_HOLE : HOLE_BASE);
       const { image } = wiring;
       assert(image.kind !== 'rom', 'a BIOS starts in real mode, which only native VMs have');
-      const start = loadKernel(image, wiring.boot, {
+      const boot = { ...wiring.boot, processors: this.board.processorTable(this.cpuid) };
+      const start = loadKernel(image, boot, {
         memoryBytes: wiring.memoryBytes,
         write: (physical, bytes) => this.#vcpu.physical.writeBytes(physical, bytes),
       });

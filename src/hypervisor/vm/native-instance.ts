@@ -155,7 +155,8 @@ export class NativeInstance implements Instance {
     context.cycles = wiring.poweredOnAtCycles;
     const { image } = wiring;
     if (image.kind !== 'rom') {
-      startNative(context, loadKernel(image, wiring.boot, { memoryBytes: wiring.memoryBytes, write }));
+      const boot = { ...wiring.boot, processors: this.board.processorTable(wiring.processor.cpuid) };
+      startNative(context, loadKernel(image, boot, { memoryBytes: wiring.memoryBytes, write }));
     } else {
       const rom = image.bytes;
       write(machine.pages * 4096, rom);

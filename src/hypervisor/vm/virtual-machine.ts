@@ -340,7 +340,7 @@ export class VirtualMachine implements Guest {
         stolenCycles: this.#stolenCycles(nowCycles),
         wakeups: this.#counters.wakeups,
       },
-      interrupts: instance?.board.pic.sample() ?? this.#interruptsAtEnd,
+      interrupts: instance?.board.interruptSample() ?? this.#interruptsAtEnd,
       cpu: { shares: this.#world.shares, minMhz: 0, maxMhz: undefined },
       disks: this.#disks.map(disk => disk.sample()),
       nics: this.#nics.map(nic => nic.sample()),
@@ -463,7 +463,7 @@ export class VirtualMachine implements Guest {
     this.#kernelCyclesBefore += this.#causes.interrupt;
     this.#finalDigest = this.#digestNow(instance);
     this.#mode = instance.mode;
-    this.#interruptsAtEnd = instance.board.pic.sample();
+    this.#interruptsAtEnd = instance.board.interruptSample();
     this.#wiring.scheduler.remove(this.#world, nowCycles);
     for (const card of [...this.#disks, ...this.#nics]) card.unplug();
     for (const world of this.#waitingWorlds) world.enter('off', nowCycles);
