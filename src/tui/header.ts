@@ -99,8 +99,8 @@ function networkLine(now: Sample, before: Sample | undefined, width: number): st
       .toFixed(2)
       .padStart(9);
   return left(
-    `NET   /s: ${total(row => row.sentPackets)} packets sent,${total(row => row.receivedPackets)} received;` +
-      ` Mb:${total(row => row.sentMb)} sent,${total(row => row.receivedMb)} received`,
+    `NET   /s: ${total(row => row.sentPackets)} PKTTX,${total(row => row.receivedPackets)} PKTRX,` +
+      `${total(row => row.sentMb)} MbTX,${total(row => row.receivedMb)} MbRX`,
     width,
   );
 }

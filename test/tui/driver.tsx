@@ -7,6 +7,7 @@ import { defaultConfig } from '../../src/tui/state.js';
 import { FakeSession } from './fake-session.js';
 
 const session = new FakeSession();
+session.plugDevices();
 const ticking = setInterval(() => session.tick(), 250);
 const what = process.argv[2];
 // The space bar asks the session for a sample: that is when it happens.
@@ -24,7 +25,7 @@ try {
       { name: 'getppid', help: 'system calls' },
       { name: 'spin', help: 'user mode only' },
     ],
-    symbols: [],
+    symbols: [{ address: 0xc0101330, name: 'system_call' }],
     stdout: process.stdout,
     stdin: process.stdin,
   });

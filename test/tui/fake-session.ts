@@ -1,7 +1,7 @@
 /** A session without a host: takes commands as a host would, advances by hand or by a timer, and remembers what it was asked. */
 import type { CodeAnswer, Command, CommandResult, HostEvent, Sample, VmSample } from '../../src/hypervisor/index.js';
 import type { Session } from '../../src/tui/session.js';
-import { inventory } from './fixtures.js';
+import { inventory, withDevices } from './fixtures.js';
 
 export class FakeSession implements Session {
   readonly commands: Command[] = [];
@@ -14,6 +14,7 @@ export class FakeSession implements Session {
   /** When set, the next command is refused with it. */
   refuse: string | undefined;
   #second = 2;
+  #devices = false;
   #only: string | undefined;
   #changes = new Map<string, Partial<VmSample>>();
   #latest: Sample = inventory(2);
@@ -45,9 +46,17 @@ export class FakeSession implements Session {
   }
 
   #now(): Sample {
-    const now = inventory(this.#second);
+    const now = this.#devices ? withDevices(inventory(this.#second)) : inventory(this.#second);
     const vms = now.vms.filter(({ name }) => this.#only === undefined || name === this.#only);
     return { ...now, vms: vms.map(vm => ({ ...vm, ...this.#changes.get(vm.name) })) };
+  }
+
+  /** A host with VMs that have disks and network cards. */
+  plugDevices(): void {
+    this.#devices = true;
+    this.#previous = withDevices(this.#previous);
+    this.#latest = withDevices(this.#latest);
+    this.tell();
   }
 
   /** A host with one VM. */

@@ -170,6 +170,33 @@ const running = (used: number, ready: number, at: number): Partial<WorldSample> 
   idleCycles: at - used - ready,
 });
 
+/** Everything that rises in a device, `n` times. */
+function times<T extends VmDiskSample | VmNicSample>(device: T, n: number): T {
+  const fixed = new Set(['sizeKb', 'outstanding', 'port']);
+  return Object.fromEntries(
+    Object.entries(device).map(([name, value]) => [
+      name,
+      typeof value === 'number' && !fixed.has(name) ? value * n : value,
+    ]),
+  ) as T;
+}
+
+/** Two VMs of the inventory with virtual disks and network cards; each second is like the one before. */
+export function withDevices(now: Sample): Sample {
+  const n = now.atCycles / HZ;
+  const devices: Readonly<Record<string, Partial<VmSample>>> = {
+    'web-vmi': {
+      disks: [times(disk('scsi0:0', { reads: 20, writes: 30 }), n)],
+      nics: [times(nic(1, { receivedDropped: 50 }), n)],
+    },
+    'db-bt': {
+      disks: [times(disk('scsi0:0', { writeBytes: 0 }), n), times(disk('scsi0:1', { reads: 0, outstanding: 0 }), n)],
+      nics: [times(nic(2, { sentPackets: 7, sentBytes: 1_000, receivedPackets: 70, receivedBytes: 900_000 }), n)],
+    },
+  };
+  return { ...now, vms: now.vms.map(one => ({ ...one, ...devices[one.name] })) };
+}
+
 /** Five VMs, one of each kind that the screens tell apart, at second `n` since the host's start. */
 export function inventory(n: number): Sample {
   const at = n * HZ;

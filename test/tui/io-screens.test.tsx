@@ -57,7 +57,7 @@ test('n: a row for each port of the switch', async () => {
   const { press } = consoleOn(132, 24, withDevices());
   const lines = table(await press('n'), 5);
   expect(lines).toEqual([
-    'NET   /s:     99.00 packets sent,   100.00 received; Mb:     1.00 sent,     4.00 received',
+    'NET   /s:     99.00 PKTTX,   100.00 PKTRX,     1.00 MbTX,     4.00 MbRX',
     '',
     '  PORT-ID USED-BY                 DNAME       PKTTX/s   MbTX/s   PKTRX/s   MbRX/s  %DRPTX  %DRPRX',
     '>       1 160:web-vmi             vSwitch0      99.00     1.00     50.00     2.00    1.00   50.00',
