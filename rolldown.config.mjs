@@ -66,7 +66,7 @@ const icedByRequire = {
  * The part of the hypervisor that the command line and the console know, apart from the machine: they are on the screen before
  * a machine is loaded. None of it is read in an inner loop.
  */
-const FACADE = /\/src\/hypervisor\/(?:base\/(?:errors|epoch)|stats\/|machine\/costs\/)/;
+const FACADE = /\/src\/hypervisor\/(?:base\/(?:errors|epoch)|stats\/|machine\/costs\/|vm\/cpuid)/;
 
 const program = defineConfig({
   input: {
