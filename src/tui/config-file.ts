@@ -33,6 +33,9 @@ const LINES: readonly (ScreenId | null)[] = [
   ...(['network', 'interrupt', null, 'timer', 'exits'] as const),
 ];
 
+/** Those whose places are the same in every release of esxtop. */
+const ESXTOP_LINES = 8;
+
 /** What is written for them when nobody knows better: the letters of a release whose files are known, by place. */
 const FOREIGN_LINES: Readonly<Record<number, string>> = { 2: 'ABCdEfGhijkl', 7: 'ABCDe' };
 
@@ -103,10 +106,11 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
       continue;
     }
     if (!/^[A-Za-z]+$/.test(line)) throw complaint(index + 1, `must be field letters: ${line}`);
-    const about = LINES[place];
+    // What releases of esxtop have after the power management screen is not ours.
+    const about = ours || place < ESXTOP_LINES ? LINES[place] : undefined;
     place += 1;
-    if (about === null || about === undefined) foreign[place - 1] = line;
-    else {
+    if (about === null) foreign[place - 1] = line;
+    else if (about !== undefined) {
       const order = ours ? line : translated(about, line);
       if (order === undefined || !isOrder(about, order)) {
         throw complaint(index + 1, `must have each letter of the ${about} screen’s fields once: ${line}`);

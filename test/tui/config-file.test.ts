@@ -96,11 +96,13 @@ describe('esxtop’s own files', () => {
     '5c',
   ];
 
-  // Without its fourth letter a line of 6.x is one of 5.0; both have LWID, POWER, LLSWAP, CMT and ZIP, which 3.5 has not.
+  // From 5.0 on there are LWID, POWER, LLSWAP, CMT and ZIP, which 3.5 has not; 6.x has one more screen.
   test('of 6.x: letters are those of the same fields', () => {
-    const { fields, intervalMs, screen } = parseConfig(`${[...V6.slice(0, 8), '9u'].join('\n')}\n`, 'rc');
+    const { fields, intervalMs, screen } = parseConfig(`${[...V6.slice(0, 9), '9u'].join('\n')}\n`, 'rc');
     expect(fields.cpu).toBe('ABCDEfghIJ');
     expect(fields.memory).toBe('aBCdefGhiJklMN');
+    // 17 letters of the network screen are those with the packets’ sizes.
+    expect(fields.network).toBe('AbcDEFGHIJKLm');
     expect(fields.timer).toBe(defaultConfig().fields.timer);
     expect(intervalMs).toBe(9000);
     expect(screen).toBe('diskDevice');
