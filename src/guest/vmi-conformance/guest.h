@@ -106,6 +106,8 @@ void expect_trap(void);
 void forget_trap(void);
 extern volatile struct trap trapped;
 /* Interrupts by IRQ 0 since `interrupts_reset`, and the lowest stack pointer that one found. */
+/* Of IRQ 0, and of whatever else asks for the time. */
+#define TIMER_VECTOR 0x20u
 extern volatile u32 interrupts, interrupt_stack;
 void interrupts_reset(void);
 void traps_init(void);
@@ -124,6 +126,7 @@ void check_interrupts(void);
 void check_memory(void);
 void check_ports(void);
 void check_time(void);
+void check_apic(void);
 
 #define PTE_P 1u
 #define PTE_W 2u

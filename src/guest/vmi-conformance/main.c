@@ -28,10 +28,6 @@ static void check_not_offered(void)
 		check(SetPxELong, "is not offered: the processor has no PAE", 0, features & 0x40);
 	if (!offered(UpdatePxELong))
 		check(UpdatePxELong, "is not offered: the processor has no PAE", 0, features & 0x40);
-	if (!offered(APICRead))
-		check(APICRead, "is not offered: the processor has no local APIC (pitfalls 11, 12)", 0, features & 0x200);
-	if (!offered(APICWrite))
-		check(APICWrite, "is not offered: the processor has no local APIC (pitfalls 11, 12)", 0, features & 0x200);
 	if (!offered(SetCallbacks))
 		check(SetCallbacks, "is not offered: only its name is published", NONE, relocation_of(rom_base, SetCallbacks).type);
 }
@@ -60,6 +56,7 @@ void guest_main(const u32 *information)
 	check_user();
 	check_ports();
 	check_time();
+	check_apic();
 	check_registers_kept();
 	check_true(Shutdown, "is offered, and ends this run", offered(Shutdown));
 	check_true(Reboot, "is offered", offered(Reboot));

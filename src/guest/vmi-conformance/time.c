@@ -85,7 +85,7 @@ static void check_alarms(void)
 	set_alarm(STOLEN, 0, pause);
 	check(SetAlarm, "of STOLEN has no effect", 0, deliver());
 	check(CancelAlarm, "of STOLEN is 0", 0, VMI(CancelAlarm, STOLEN));
-	/* LVTT is masked until somebody opens it, and without a local APIC nobody can. */
+	/* LVTT is masked until somebody opens it. */
 	set_alarm(REAL | WIRED_LVTT, counter(REAL), 0);
 	check(SetAlarm, "wired to a masked LVTT interrupts nobody (pitfall 20)", 0, deliver());
 }

@@ -99,7 +99,7 @@ void traps_init(void)
 		set_gate(idt, vector, trap_table[vector], 0x0e00);
 	set_gate(idt, 3, trap_table[3], 0x6f00);
 	set_gate(idt, 0x80, trap_128, 0x6f00);
-	set_gate(idt, 0x20, interrupt_entry, 0x0e00);
+	set_gate(idt, TIMER_VECTOR, interrupt_entry, 0x0e00);
 	for (u32 i = 0; i < 512; i++)
 		other_idt[i] = idt[i];
 	set_gate(other_idt, 3, trap_259, 0x6f00);

@@ -162,6 +162,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
       this.#vmiTimer = new VmiTimer({
         clock: this.board.clock,
         irq0: pic.line(0, wiring.vmi ? 'vmi-alarm' : undefined),
+        lvtTimer: this.board.apic && (() => this.board.apic!.raiseLvtTimer()),
         stolen: wiring.stolen,
         poweredOnAtCycles: wiring.poweredOnAtCycles,
         wallclockAtPowerOn: EPOCH_SECONDS + Math.floor(wiring.poweredOnAtCycles / hardware.costs.cyclesPerSecond),
@@ -312,6 +313,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
   #goOnUnderVmi(vcpu: VirtualCpu): Technique {
     const technique = enterVmi(vcpu, {
       timer: this.#vmiTimer,
+      apic: this.board.apic,
       power: {
         shutdown: () => {
           this.powerRequest ??= { kind: 'powerOff' };

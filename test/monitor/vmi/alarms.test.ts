@@ -37,10 +37,14 @@ class FakeClock implements VirtualClock {
 function setUp() {
   const clock = new FakeClock();
   const edges: boolean[] = [];
+  let lvtTimer = 0;
   const stolen = { stolenCycles: 0 };
   const timer = new VmiTimer({
     clock,
     irq0: { set: level => edges.push(level) },
+    lvtTimer: () => {
+      lvtTimer += 1;
+    },
     stolen,
     poweredOnAtCycles: clock.nowCycles,
     wallclockAtPowerOn: 1_200_000_000,
@@ -50,7 +54,7 @@ function setUp() {
     stolen.stolenCycles += cycles;
     clock.pass(cycles);
   };
-  return { clock, edges, timer, run, steal };
+  return { clock, edges, timer, run, steal, lvtTimer: () => lvtTimer };
 }
 
 describe('VMI counters', () => {
@@ -166,11 +170,13 @@ describe('alarms', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('an LVTT alarm interrupts nobody while no local APIC is offered', () => {
-    const { timer, run, edges } = setUp();
+  test('an alarm wired to LVTT goes to the local APIC, not to IRQ 0', () => {
+    const { timer, run, edges, lvtTimer } = setUp();
     timer.set(CycleCounter.REAL | AlarmFlag.WIRED_LVTT, 1 * MS, 0);
-    run(2 * MS);
-    expect(edges).toEqual([]);
+    run(1 * MS - 1);
+    expect(lvtTimer()).toBe(0);
+    run(1 * MS);
+    expect([edges, lvtTimer()]).toEqual([[], 1]);
   });
 
   test('a period below the resolution is stretched, and an expiry beyond 2^53 never comes', () => {

@@ -176,6 +176,7 @@ export class VmiMachine {
           };
         },
       },
+      lvtTimer: undefined,
       irq0: { set: level => (this.#intr = level) },
       stolen: this.stolen,
       poweredOnAtCycles: 0,
@@ -270,7 +271,7 @@ export class VmiMachine {
       shutdown: () => void this.power.push('shutdown'),
       reboot: (hard: boolean) => void this.power.push(hard ? 'hard reset' : 'soft reset'),
     };
-    this.#technique = enterVmi(this.vcpu, { timer: this.timer, power });
+    this.#technique = enterVmi(this.vcpu, { timer: this.timer, power, apic: undefined });
     this.#loop = new MonitorLoop(this.vcpu, this.#technique, () => {
       throw new Error('Init twice');
     });

@@ -25,6 +25,8 @@ export interface AlarmWiring {
   readonly clock: VirtualClock;
   /** IRQ 0 of the VM's interrupt controller. */
   readonly irq0: IrqLine;
+  /** Delivers what the LVT entry of the local APIC's timer says; undefined where there is none. */
+  readonly lvtTimer: (() => void) | undefined;
   readonly stolen: StolenTime;
   /** Host clock at power-on: REAL is 0 there. */
   readonly poweredOnAtCycles: number;
@@ -93,8 +95,6 @@ export class VmiTimer {
     const alarm: Alarm = {
       expiry: expiryCycles,
       period: periodic ? Math.max(periodCycles, Math.ceil(this.cyclesPerSecond / PERIODS_PER_SECOND_MAX)) : 0,
-      // No local APIC is offered (APICWrite answers NONE), so an LVTT does not exist: its alarm runs and interrupts nobody,
-      // as one whose LVTT is masked after reset.
       wiredToIrq0: (flags & AlarmFlag.WIRED_LVTT) === 0,
       timer: undefined,
     };
@@ -156,9 +156,12 @@ export class VmiTimer {
     });
   }
 
-  /** A rising edge, as the timer chip's output makes it. */
+  /** Through LVTT, or as a rising edge, as the timer chip's output makes it. */
   #fire(alarm: Alarm): void {
-    if (!alarm.wiredToIrq0) return;
+    if (!alarm.wiredToIrq0) {
+      this.#wiring.lvtTimer?.();
+      return;
+    }
     this.#fired += 1;
     this.#wiring.irq0.set(false);
     this.#wiring.irq0.set(true);

@@ -7,8 +7,8 @@
  *   hypercall  a stub that asks the monitor every time
  *   nop        the guest removes the operation
  *   none       not offered: the guest keeps its native form. RDPMC, since there are no counters and the instruction's own #GP says so;
- *              SetPxELong and UpdatePxELong, since PAE is neither in CPUID nor accepted in CR4; APICRead and APICWrite, since
- *              CPUID shows no local APIC; SetCallbacks, of which nothing but the name is published
+ *              SetPxELong and UpdatePxELong, since PAE is neither in CPUID nor accepted in CR4; SetCallbacks, of which nothing but
+ *              the name is published
  */
 export type CallHow = 'fast' | 'hypercall' | 'nop' | 'none';
 
@@ -76,8 +76,8 @@ const TABLE = [
   ['OUTSW', 'hypercall'],
   ['SetIOPLMask', 'fast'],
   ['SetInitialAPState', 'fast'],
-  ['APICWrite', 'none'],
-  ['APICRead', 'none'],
+  ['APICWrite', 'hypercall'],
+  ['APICRead', 'hypercall'],
   ['IODelay', 'nop'],
   ['GetCycleFrequency', 'fast'],
   ['GetCycleCounter', 'fast'],

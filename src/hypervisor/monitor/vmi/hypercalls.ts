@@ -29,6 +29,13 @@ export interface VmiGuest {
   readonly gates: DirectGates;
   readonly timer: VmiTimer;
   readonly power: VmiPower;
+  readonly apic: VmiApic | undefined;
+}
+
+/** The local APIC of the vCPU, by offsets of its registers; values are unsigned. */
+export interface VmiApic {
+  read(register: number): number;
+  write(register: number, value: number): void;
 }
 
 /** The guest asks for the end of its machine; it takes effect after this exit. */
@@ -301,6 +308,23 @@ function setAlarm(guest: VmiGuest): HypercallResult {
   return undefined;
 }
 
+/**
+ * The argument is an offset, as Linux has it, or the linear address of the register, as the ABI's text has it: the registers fill a page, so
+ * both say the same. Where there is no local APIC, it is as if nobody answered on the bus.
+ */
+const apicRegister = (guest: VmiGuest): number => reg(guest, S.EAX) & 0xfff;
+
+function apicRead(guest: VmiGuest): HypercallResult {
+  guest.vcpu.thread.charge(guest.vcpu.costs.deviceAccess);
+  return setEax(guest, (guest.apic?.read(apicRegister(guest)) ?? 0xffffffff) | 0);
+}
+
+function apicWrite(guest: VmiGuest): HypercallResult {
+  guest.vcpu.thread.charge(guest.vcpu.costs.deviceAccess);
+  guest.apic?.write(apicRegister(guest), reg(guest, S.EDX) >>> 0);
+  return undefined;
+}
+
 const call = (name: CallName, run: Hypercall['run'], captures = false): Hypercall => ({ name, run, captures });
 const capturing = (name: CallName, run: Hypercall['run']): Hypercall => call(name, run, true);
 
@@ -389,6 +413,8 @@ const HANDLERS: readonly Hypercall[] = [
   call('OUTSL', guest => portCall(guest.vcpu, 'out', 4, true)),
   call('OUTSB', guest => portCall(guest.vcpu, 'out', 1, true)),
   call('OUTSW', guest => portCall(guest.vcpu, 'out', 2, true)),
+  call('APICWrite', apicWrite),
+  call('APICRead', apicRead),
   call('SetAlarm', setAlarm),
   call('CancelAlarm', guest => {
     guest.vcpu.thread.charge(guest.vcpu.costs.timerCallback);

@@ -31,6 +31,7 @@ import {
   CALL_BYTES,
   HYPERCALLS,
   type HypercallResult,
+  type VmiApic,
   type VmiGuest,
   type VmiPower,
 } from './hypercalls.js';
@@ -42,6 +43,8 @@ import { UpdateQueue } from './update-queue.js';
 export interface VmiWiring {
   readonly timer: VmiTimer;
   readonly power: VmiPower;
+  /** Undefined where the VM has no local APIC. */
+  readonly apic: VmiApic | undefined;
 }
 
 interface ErrorCode {
@@ -76,6 +79,7 @@ export class VmiTechnique implements Technique {
       gates: new DirectGates(vcpu, romBase),
       timer: wiring.timer,
       power: wiring.power,
+      apic: wiring.apic,
     };
   }
 
