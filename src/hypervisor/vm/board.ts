@@ -20,6 +20,7 @@ import {
   SystemControlB,
 } from '../devices/system-control.js';
 import { Uart } from '../devices/uart.js';
+import { VGA_PORT, VGA_PORTS, VgaRegisters } from '../devices/vga-registers.js';
 import { VGA_TEXT_BASE, VGA_TEXT_BYTES, VgaText } from '../devices/vga-text.js';
 import type { InterruptSample, VmTimerSample } from '../stats/sample.js';
 import type { ProcessorTable } from './mp-table.js';
@@ -122,6 +123,7 @@ export class Board {
     ports.claim(0xb004, 1, power, 4);
     const mhz = Math.round(wiring.cyclesPerSecond / 1e6);
     ports.claim(0x5658, 1, new Backdoor(wiring.registers, mhz, text => wiring.onGuestLog(text)), 4);
+    ports.claim(VGA_PORT, VGA_PORTS, new VgaRegisters(clock));
     this.mmio.claim(VGA_TEXT_BASE, VGA_TEXT_BYTES, this.vga);
   }
 
