@@ -48,6 +48,9 @@ export function readText(path: string, what: string): string {
   }
 }
 
+/** First line of the text that describes a disk of VMware's. */
+const DISK_DESCRIPTOR = '# Disk DescriptorFile';
+
 /** Opened before the work, so that a bad path is found before hours of it. Throws `UsageError`. */
 export function openOutput(path: string, option: string): number {
   try {
@@ -83,7 +86,12 @@ export const loadInitrd = (path: string): Uint8Array => readBytes(path, 'initrd'
 /**
  * The bytes of a disk, likewise, in memory that threads share: the one that runs the host is not sent a copy. The file is not touched again.
  */
-export const loadDisk = (path: string): Uint8Array => readBytes(path, 'disk', DISK_BYTES_MAX, readShared);
+export function loadDisk(path: string): Uint8Array {
+  const bytes = readBytes(path, 'disk', DISK_BYTES_MAX, readShared);
+  if (Buffer.from(bytes.subarray(0, DISK_DESCRIPTOR.length)).toString('latin1') === DISK_DESCRIPTOR)
+    throw new UsageError(`disk ${path}: only describes a disk: name the file that holds it (-flat.vmdk)`);
+  return bytes;
+}
 
 function readShared(path: string): Uint8Array {
   const file = openSync(path, 'r');

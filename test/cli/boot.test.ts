@@ -24,6 +24,7 @@ beforeAll(() => {
   writeFileSync(file('vmlinuz64'), linuxImage([0xf4], { extendedFlags: 1 }));
   writeFileSync(file('large.gz'), new Uint8Array(40 << 20));
   writeFileSync(file('half.img'), new Uint8Array(700));
+  writeFileSync(file('disk.vmdk'), '# Disk DescriptorFile\nversion=1\n'.padEnd(512, ' '));
   writeFileSync(file('disk.img'), new Uint8Array(1024));
   writeFileSync(file('spin.elf'), tinyImage([...print('going round\n'), ...SPIN]));
 });
@@ -94,6 +95,11 @@ describe('2 and one line for what cannot be booted', () => {
       'a disk with half a sector',
       () => [file('hello.elf'), '--disk', file('half.img')],
       () => `disk ${file('half.img')}: must be whole sectors of 512 bytes, not 700 bytes`,
+    ],
+    [
+      'the description of a disk',
+      () => [file('hello.elf'), '--disk', file('disk.vmdk')],
+      () => `disk ${file('disk.vmdk')}: only describes a disk: name the file that holds it (-flat.vmdk)`,
     ],
     [
       'too many disks',

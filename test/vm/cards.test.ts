@@ -162,6 +162,15 @@ describe.each(['native', 'bt', 'hv'] as const)('under %s', monitor => {
     host.execute({ kind: 'reset', vm: 'vm0' });
     expect(readSector(boards.at(-1)!, SLOT_1)).toEqual(original);
     expect(readSector(boards[1]!, SLOT_0)).toEqual(original);
+    // What the drive was doing when the VM was switched off is lost.
+    const last = boards.at(-1)!;
+    drive(last, SLOT_0, 0, QUEUE_0, 128, [
+      [BUFFER, 16, 0],
+      [BUFFER + 0x1000, 512, 1],
+      [BUFFER + 0x2000, 1, 1],
+    ]);
+    last.ports.write(SLOT_0 + Port.NOTIFY, 2, 0);
+    expect(vmOf(host, 'vm0').disks[0]!.outstanding).toBe(1);
     host.execute({ kind: 'powerOff', vm: 'vm0' });
     expect(vmOf(host, 'vm0').disks[0]!.outstanding).toBe(0);
   });

@@ -117,7 +117,7 @@ const diskFile = (index: number): VmxKey<string> =>
     `scsi0:${index}.fileName`,
     file('a file'),
     undefined,
-    index === 0 ? 'its contents, sector by sector: no .vmdk; the file is never changed' : 'likewise',
+    index === 0 ? 'its contents, sector by sector (a `-flat.vmdk` is such a file); never changed' : 'likewise',
   );
 const nicPresent = (index: number): VmxKey<boolean> =>
   meaning(
