@@ -1,8 +1,13 @@
 /**
- * One boot in a process of its own: `node --import tsx boot-child.ts MODE CPU KERNEL INITRD [replay]`, the result as JSON on stdout. A test runner's
- * import machinery would make the simulator several times slower.
+ * One run of a host in a process of its own, the result as JSON on stdout. A test runner's import machinery would make the simulator several
+ * times slower.
+ *
+ *     node --import tsx boot-child.ts MODE CPU KERNEL INITRD [disk] [replay]      one VM and the self-test, with a disk if asked
+ *     node --import tsx boot-child.ts network KERNEL INITRD                       two VMs that talk to each other
  */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { Prng } from '../../src/hypervisor/base/prng.js';
 import {
   type CpuModel,
   createHost,
@@ -11,79 +16,101 @@ import {
   parseRecording,
   recordingOf,
   type VmConfig,
+  type VmSample,
   verifyRecording,
 } from '../../src/hypervisor/index.js';
 import { openWorkshop } from '../../src/session/workshop.js';
 
-export interface BootResult {
+export interface VmResult {
   readonly text: string;
-  /** Of the audits, and lines of the VM's log. */
+  readonly sample: VmSample;
+}
+
+export interface RunResult {
+  readonly vms: readonly VmResult[];
+  /** Of the audits, and lines of the VMs' logs. */
   readonly findings: readonly string[];
   readonly log: readonly string[];
-  readonly power: string;
   readonly seconds: number;
-  /** Cycles by cause in sum, and charged. */
-  readonly causes: number;
-  readonly charged: number;
-  /** The recording of the boot, read back and replayed, shows the same; undefined where nobody asked. */
+  /** The recording of the run, read back and replayed, shows the same; undefined where nobody asked. */
   readonly replays?: boolean;
 }
 
 const SECONDS_MAX = 60;
 const AUDIT_QUANTA = 250;
+/** Room for the test's files and a file system. */
+const DISK_BYTES = 8 << 20;
 
-function boot(
-  monitor: VmConfig['monitor'],
-  cpu: CpuModel,
-  kernel: string,
-  initrd: string,
-  replay: boolean,
-): BootResult {
-  const images = { kernel: readFileSync(kernel), initrd: readFileSync(initrd) };
-  const vm = { name: 'debian', memoryMib: 256, monitor, vmi: false, image: 'kernel', initrd: 'initrd', powerOn: true };
-  const config: HostConfig = {
-    name: 'linux',
-    pcpus: 1,
-    memoryMib: 1024,
-    costs: 'xeon-5160',
-    images,
-    vms: [{ ...vm, cpu, append: 'console=ttyS0 selftest' }],
-    sampleIntervalMs: 1000,
-    auditEveryQuanta: AUDIT_QUANTA,
-  };
+function run(config: HostConfig, replay: boolean): RunResult {
   const host = createHost(config, openWorkshop());
   const [findings, log]: string[][] = [[], []];
-  let text = '';
+  const texts = new Map(config.vms.map(({ name }) => [name, '']));
   while (host.anyPoweredOn && host.nowCycles < SECONDS_MAX * host.cyclesPerSecond) {
     host.advance(host.nowCycles + 10 * host.quantumCycles);
     for (const event of host.drainEvents()) {
-      if (event.kind === 'console') text += event.text;
+      if (event.kind === 'console') texts.set(event.vm, texts.get(event.vm)! + event.text);
       else if (event.kind === 'audit') findings!.push(event.finding);
       else if (event.kind === 'log') log!.push(event.line);
     }
   }
-  const [sample] = host.sample().vms;
   const replays = (): boolean => {
-    const recording = parseRecording(formatRecording(recordingOf(host), images), 'recording');
-    return verifyRecording(recording, images, { workshop: openWorkshop() }).identical;
+    const recording = parseRecording(formatRecording(recordingOf(host), config.images), 'recording');
+    return verifyRecording(recording, config.images, { workshop: openWorkshop() }).identical;
   };
   return {
-    text,
+    vms: host.sample().vms.map(sample => ({ text: texts.get(sample.name)!, sample })),
     findings: findings!,
     log: log!,
-    power: sample!.power,
     seconds: host.nowCycles / host.cyclesPerSecond,
-    causes: Object.values(sample!.causes).reduce((sum, cycles) => sum + cycles, 0),
-    charged: sample!.chargedCycles,
     ...(replay && { replays: replays() }),
   };
 }
 
-const [mode, cpu, kernel, initrd, replay] = process.argv.slice(2) as [
-  VmConfig['monitor'],
-  CpuModel,
-  string,
-  string,
-  string?,
-];
-process.stdout.write(JSON.stringify(boot(mode, cpu, kernel, initrd, replay === 'replay')), () => process.exit(0));
+const hostOf = (images: HostConfig['images'], pcpus: number, vms: readonly Partial<VmConfig>[]): HostConfig => ({
+  name: 'linux',
+  pcpus,
+  memoryMib: 1024,
+  costs: 'xeon-5160',
+  images,
+  vms: vms.map((some, index) => ({
+    name: `debian${index + 1}`,
+    memoryMib: 256,
+    monitor: 'bt',
+    vmi: false,
+    image: 'kernel',
+    initrd: 'initrd',
+    powerOn: true,
+    append: 'console=ttyS0',
+    ...some,
+  })),
+  sampleIntervalMs: 1000,
+  auditEveryQuanta: AUDIT_QUANTA,
+});
+
+function boot([mode, cpu, kernel, initrd, ...words]: readonly string[]): RunResult {
+  const prng = new Prng(1);
+  const disk = Uint8Array.from({ length: DISK_BYTES }, () => prng.below(256));
+  const digest = createHash('sha256').update(disk).digest('hex');
+  const some = { monitor: mode as VmConfig['monitor'], cpu: cpu as CpuModel };
+  const images = { kernel: readFileSync(kernel!), initrd: readFileSync(initrd!) };
+  const plain = { ...some, append: 'console=ttyS0 selftest' };
+  if (!words.includes('disk')) return run(hostOf(images, 1, [plain]), words.includes('replay'));
+  const withDisk = { ...some, disks: ['disk'], append: `console=ttyS0 selftest disk=${digest}` };
+  return run(hostOf({ ...images, disk }, 1, [withDisk]), words.includes('replay'));
+}
+
+/** On a processor each; natively, which is the fastest way to two kernels. */
+function talk([kernel, initrd]: readonly string[]): RunResult {
+  const images = { kernel: readFileSync(kernel!), initrd: readFileSync(initrd!) };
+  const vms = [1, 2].map(number => ({
+    monitor: 'native' as const,
+    memoryMib: 128,
+    nics: 1,
+    append: `console=ttyS0 network=${number}`,
+  }));
+  return run(hostOf(images, 2, vms), true);
+}
+
+const [first, ...others] = process.argv.slice(2);
+const result = first === 'network' ? talk(others) : boot([first!, ...others]);
+process.stdout.write(JSON.stringify(result), () => process.exit(0));

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { characterDevice, directory, makeInitrd, program } from './initrd.js';
-import { busybox } from './packages.js';
+import { busybox, type KernelModule } from './packages.js';
 
 const GUEST = join(dirname(fileURLToPath(import.meta.url)), 'guest');
 const FLAGS = [
@@ -25,11 +25,14 @@ function compile(source: string): Uint8Array {
   }
 }
 
-export const selftestInitrd = (): Uint8Array =>
+/** `modules` are loaded in this order. */
+export const selftestInitrd = (modules: readonly KernelModule[] = []): Uint8Array =>
   makeInitrd([
-    ...['bin', 'dev', 'proc', 'sys', 'tmp', 'etc'].map(directory),
+    ...['bin', 'dev', 'proc', 'sys', 'tmp', 'etc', 'modules'].map(directory),
     characterDevice('dev/console', 5, 1),
     program('bin/busybox', busybox()),
     program('init', readFileSync(join(GUEST, 'init'))),
     program('selftest', compile('selftest.c')),
+    program('modules/order', Buffer.from(modules.map(({ name }) => `${name}\n`).join(''))),
+    ...modules.map(({ name, bytes }) => program(`modules/${name}`, bytes)),
   ]);

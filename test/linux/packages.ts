@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 export const FLAVOURS = ['686', '686-pae'] as const;
 export type Flavour = (typeof FLAVOURS)[number];
@@ -61,15 +61,44 @@ function unpacked(folder: string, packageName: () => string): string {
   return at;
 }
 
+const kernelFolder = (flavour: Flavour): string => unpacked(`linux-${flavour}`, () => kernelPackage(flavour));
+
 /** Path of the compressed kernel. */
 export function kernelPath(flavour: Flavour): string {
-  const boot = join(
-    unpacked(`linux-${flavour}`, () => kernelPackage(flavour)),
-    'boot',
-  );
+  const boot = join(kernelFolder(flavour), 'boot');
   const name = readdirSync(boot).find(file => file.startsWith('vmlinuz-'));
   if (name === undefined) throw new Error(`no kernel in ${boot}`);
   return join(boot, name);
+}
+
+export interface KernelModule {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What a module says that it needs: a line of its own information, between zeros. */
+const DEPENDS = /\0depends=([^\0]*)\0/;
+
+/** Modules of a kernel with all that they need, each behind what it needs. */
+export function kernelModules(flavour: Flavour, wanted: readonly string[]): KernelModule[] {
+  const folder = join(kernelFolder(flavour), 'lib/modules');
+  const paths = new Map(
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter(path => path.endsWith('.ko'))
+      .map(path => [basename(path, '.ko').replaceAll('-', '_'), join(folder, path)]),
+  );
+  const found = new Map<string, KernelModule>();
+  const add = (name: string): void => {
+    const path = paths.get(name);
+    if (path === undefined) throw new Error(`no module ${name} in ${folder}`);
+    if (found.has(name)) return;
+    const bytes = readFileSync(path);
+    const needs = DEPENDS.exec(bytes.toString('latin1'))?.[1] ?? '';
+    for (const need of needs.split(',')) if (need !== '') add(need.replaceAll('-', '_'));
+    found.set(name, { name, bytes });
+  };
+  for (const name of wanted) add(name);
+  return [...found.values()];
 }
 
 export const busybox = (): Uint8Array =>
