@@ -9,7 +9,7 @@ import { SCREENS } from './screens.js';
 export const EXITS_FIELDS = EXITS_COLUMNS.map(ownField);
 
 /** What the functions here need to know of a field. */
-type AnyField = Field<{ readonly id: string }>;
+type AnyField = Field<{ readonly id: string; readonly title: string }>;
 
 /** The fields of a screen in the order of their letters; none where the columns are not to be chosen. */
 export function fieldsOf(screen: ScreenId): readonly AnyField[] {
@@ -76,22 +76,31 @@ export function moveField(letter: string, order: string): string | undefined {
   return letters.join('');
 }
 
-/** The dialogs, and the line that asks. */
-export function fieldLines(
-  screen: ScreenId,
-  order: string,
-  what: 'toggle' | 'move',
-): { lines: string[]; prompt: string } {
+/** What the dialogs show, and the line that asks. */
+export interface FieldDialog {
+  readonly order: string;
+  readonly headings: readonly string[];
+  /** The marker is esxtop's: a star while the field is shown, and its letter. */
+  readonly rows: readonly { readonly marker: string; readonly cells: readonly string[] }[];
+  readonly prompt: string;
+}
+
+export function fieldDialog(screen: ScreenId, order: string, what: 'toggle' | 'move'): FieldDialog {
   const fields = fieldsOf(screen);
   const rows = [...order].map(letter => {
     const { title, help, columns } = fields[indexOf(letter)]!;
-    const none = columns.length === 0 ? ' (not on this host)' : '';
-    return `${isShown(letter) ? '*' : ' '} ${letter.toUpperCase()}:  ${title} = ${help}${none}`;
+    const titles = columns.length === 0 ? '(not on this host)' : columns.map(column => column.title).join(' ');
+    return { marker: `${isShown(letter) ? '*' : ' '} ${letter.toUpperCase()}:`, cells: [title, help, titles] };
   });
   const last = letterOf(Math.max(0, fields.length - 1));
   const prompts = {
     toggle: `Toggle fields with a-${last}, any other key to return: `,
     move: `Upper case letter moves a field left, lower case right, any other key to return: `,
   };
-  return { lines: [`Current Field order: ${order}`, '', ...rows], prompt: prompts[what] };
+  return {
+    order: `Current Field order: ${order}`,
+    headings: ['FIELD', 'DESCRIPTION', 'COLUMNS'],
+    rows,
+    prompt: prompts[what],
+  };
 }

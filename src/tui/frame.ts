@@ -7,7 +7,7 @@ import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
 import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
-import { EXITS_FIELDS, fieldLines, shownColumns } from './fields.js';
+import { EXITS_FIELDS, fieldDialog, shownColumns } from './fields.js';
 import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
 import { firstLine, headerLines } from './header.js';
@@ -222,18 +222,36 @@ function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {
   ];
   const height = Math.max(1, input.rows - 1 - above.length - below.length - 1);
   const from = scrolledTop(0, menu.index, menu.items.length, height);
-  // ink-table makes a column as wide as its text, so the last one is cut here: what is before it, and three cells each for
-  // padding and border.
-  const textWidth = (column: number) =>
-    Math.max(menu.columns[column]!.length, ...menu.items.map(item => [...item.cells[column]!].length));
-  const last = menu.columns.length - 1;
-  let lastWidth = width - 6 - 3 * menu.columns.length;
-  for (let column = 0; column < last; column++) lastWidth -= textWidth(column);
   const rows = menu.items.slice(from, from + height).map((item, offset) => ({
     marker: `${from + offset === menu.index ? '>' : ' '}${from + offset < 9 ? from + offset + 1 : ' '}`,
-    cells: item.cells.map((cell, column) => (column === last ? cut(cell, Math.max(8, lastWidth)) : cell)),
+    cells: item.cells,
   }));
-  return frameOf(input, above, below, { menu: { headings: menu.columns, rows } });
+  // All items count for the widths, so that they do not change when the menu scrolls.
+  const fit = lastCellsCut(
+    menu.columns,
+    menu.items.map(({ cells }) => cells),
+    width - 2,
+  );
+  return frameOf(input, above, below, {
+    menu: { headings: menu.columns, rows: rows.map(({ marker, cells }) => ({ marker, cells: fit(cells) })) },
+  });
+}
+
+/**
+ * ink-table makes a column as wide as its text, so the last one is cut: to what is left beside the others, three cells each for padding and
+ * border, and the marker.
+ */
+function lastCellsCut(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  width: number,
+): (cells: readonly string[]) => readonly string[] {
+  const last = headings.length - 1;
+  let lastWidth = width - 4 - 3 * headings.length;
+  for (let column = 0; column < last; column++) {
+    lastWidth -= Math.max(headings[column]!.length, ...rows.map(cells => [...cells[column]!].length));
+  }
+  return cells => cells.map((cell, column) => (column === last ? cut(cell, Math.max(8, lastWidth)) : cell));
 }
 
 function helpFrame(input: FrameInput, top: number): Frame {
@@ -246,14 +264,26 @@ function helpFrame(input: FrameInput, top: number): Frame {
   return frameOf(input, above, [theme.heading(left(` ${more}any other key: back`, width))], { scroll: from });
 }
 
+/** Letter and title of a field, with what is around them. */
+const FIELD_TITLE_WIDTH = 32;
+
 function fieldsFrame(input: FrameInput, what: 'toggle' | 'move'): Frame {
   const { state, columns: width, theme } = input;
-  const { lines, prompt } = fieldLines(state.screen, state.fields[state.screen], what);
-  return frameOf(
-    input,
-    lines.map(line => cut(line, width)),
-    [cut(prompt, width - 1) + theme.cursor(' ')],
+  const { order, headings, prompt, ...dialog } = fieldDialog(state.screen, state.fields[state.screen], what);
+  // The description of a field leaves as much to the columns that it stands for.
+  const half = Math.floor((width - FIELD_TITLE_WIDTH) / 2);
+  const rows = dialog.rows.map(({ marker, cells: [title, description, columns] }) => ({
+    marker,
+    cells: [title!, cut(description!, half), columns!],
+  }));
+  const fit = lastCellsCut(
+    headings,
+    rows.map(({ cells }) => cells),
+    width - 4,
   );
+  return frameOf(input, [cut(order, width), ''], [cut(prompt, width - 1) + theme.cursor(' ')], {
+    menu: { headings, rows: rows.map(({ marker, cells }) => ({ marker, cells: fit(cells) })) },
+  });
 }
 
 function attachFrame(input: FrameInput, now: Sample, name: string, scroll: number): Frame {

@@ -135,8 +135,8 @@ export const CPU_FIELDS: readonly Field[] = [
     ],
     false,
   ),
-  ownField(MODE),
-  ownField(GUEST),
+  field('MODE', 'Technique that runs the guest', [MODE]),
+  field('GUEST', 'What the guest does', [GUEST]),
 ];
 
 const activePercent = ({ vm }: VmRow): number =>

@@ -13,7 +13,7 @@ export interface PlacedColumn<R = Row> {
 }
 
 /** The columns with a NAME of `length` characters; 0: as it is. */
-export const withNameLength = <R>(columns: readonly Column<R, never>[], length: number): readonly Column<R, never>[] =>
+export const withNameLength = <C extends Column<never, never>>(columns: readonly C[], length: number): readonly C[] =>
   length === 0
     ? columns
     : columns.map(column =>
@@ -124,9 +124,16 @@ function sorted(rows: Row[], column: ScreenColumn | undefined): Row[] {
   return rows.sort((a, b) => sign * (sort(a) - sort(b)));
 }
 
-/** The screen's table as plain lines of at most `width` cells (samples on a pipe, batch text). */
-export function textTable(screen: VmScreenId, now: Sample, before: Sample | undefined, width: number): string[] {
-  const rows = screenRows(screen, now, before, SCREENS[screen].sort, new Set());
-  const columns = placeColumns(defaultColumns(screen), rows, width);
+/** The screen's table as plain lines of at most `width` cells, for a pipe. */
+export function textTable(
+  screen: VmScreenId,
+  now: Sample,
+  before: Sample | undefined,
+  width: number,
+  shown: readonly ScreenColumn[] = defaultColumns(screen),
+  sortId: string = SCREENS[screen].sort,
+): string[] {
+  const rows = screenRows(screen, now, before, sortId, new Set());
+  const columns = placeColumns(shown, rows, width);
   return [headingLine(columns, width), ...rows.map(row => rowLine(columns, row, width))].map(line => line.trimEnd());
 }

@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { formatConfig } from '../../src/tui/config-file.js';
+import { defaultConfig } from '../../src/tui/state.js';
 import { Tui } from '../tui/pty-screen.js';
 import { readPdhCsv } from './pdh-csv.js';
 import { LAUNCHER, runCli } from './run-cli.js';
@@ -45,6 +47,14 @@ test('its fields are those of a batch file: a screen in lower case is not there,
   expect(cpu).toContain('Group Cpu');
   expect(cpu).not.toContain('Group Memory');
   expect([...objects((await batch('-a')).stdout)]).toEqual(expect.arrayContaining(['Group Memory', 'Group Cpu']));
+});
+
+test('without a terminal the console’s first screen is printed as the file has it', async () => {
+  writeFileSync(file('timer.rc'), `${formatConfig({ ...defaultConfig(), screen: 'timer', nameLength: 3 })}`);
+  const top = (...words: string[]) => runCli(['top', '--inventory', file('lab.json'), '-n', '1', ...words], { home });
+  const { stdout } = await top('-c', file('timer.rc'), '-d', '0.01');
+  expect(stdout).toMatch(/\nSOURCES : no VM is on\n\n {2}GID NAM MODE .*\n {3}16 sho \(BT\)/);
+  expect((await top('-d', '0.01')).stdout).toMatch(/\nPMEM .* MEMSZ /s);
 });
 
 test('one that cannot be used is one line', async () => {

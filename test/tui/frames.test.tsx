@@ -350,12 +350,12 @@ describe('general keys', () => {
     const { press } = consoleOn(132, 30);
     const dialog = await press('f');
     expect(dialog).toContain('Current Field order: ABCDEfghIJ');
-    expect(dialog).toContain('* E:  %STATE TIMES = CPU State Times');
-    expect(dialog).toContain('  F:  EVENT COUNTS/s = CPU Event Counts');
+    expect(dialog).toMatch(/\* E: +%STATE TIMES +CPU State Times +%USED %RUN %SYS /);
+    expect(dialog).toMatch(/ {3}F: +EVENT COUNTS\/s +CPU Event Counts +SWTCH\/s /);
     expect(dialog).toContain('Toggle fields with a-j, any other key to return:');
     const toggled = await press('fE');
     expect(toggled).toContain('Current Field order: ABCDeFghIJ');
-    expect(toggled).toContain('  E:  %STATE TIMES = CPU State Times');
+    expect(toggled).toMatch(/ {3}E: +%STATE TIMES +CPU State Times /);
     const table = await press('\r');
     expect(table).toContain(' SWTCH/s ');
     expect(table).not.toMatch(/%USED|%RUN/);
@@ -368,7 +368,7 @@ describe('general keys', () => {
 
   test('a field of esxtop’s that the host has nothing for is named and stays off', async () => {
     const { press } = consoleOn();
-    expect(await press('mf')).toContain('  J:  SWAP STATS = Swap Statistics (not on this host)');
+    expect(await press('mf')).toMatch(/ {3}J: +SWAP STATS +Swap Statistics +\(not on this host\)/);
     expect(await press('j')).toContain('Current Field order: aBCdefGHijklMN');
   });
 
@@ -383,7 +383,7 @@ describe('general keys', () => {
     expect(await press('o')).toContain('Current Field order: ABCDEfghIJ');
     const moved = await press('JJJJ');
     expect(moved).toContain('Current Field order: ABCDEJfghI');
-    expect(moved).toMatch(/E: {2}%STATE TIMES.*\n\* J: {2}GUEST = /);
+    expect(moved).toMatch(/E: +%STATE TIMES.*\n +\* J: +GUEST /);
     expect(await press('JaA')).toContain('Current Field order: ABCDJEfghI');
     expect(await press('A')).toContain('Current Field order: ABCDJEfghI');
     expect(await press(' ')).toMatch(/NWLD GUEST +%USED/);

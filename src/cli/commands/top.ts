@@ -154,7 +154,7 @@ export async function runConsoleSession(
 /** As fast as the computer can, in this thread: nobody presses keys. */
 async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitCode> {
   const wanted = wholeNumber(argv.iterations, '--iterations', 1, 1_000_000);
-  const { config, typeWhenIdle, folder } = consoleSetup(argv);
+  const { config, typeWhenIdle, folder, ...setup } = consoleSetup(argv);
   const host = await createHost(config);
   const logs = logsOf(folder, config);
   const take = (events: readonly HostEvent[]): void => {
@@ -175,7 +175,7 @@ async function printSamples(argv: TopArguments, streams: Streams): Promise<ExitC
       for (const sample of host.drainSamples()) {
         // A first sample at the very start has nothing to tell yet.
         if (sample.atCycles === 0 || printed === wanted) continue;
-        streams.stdout.write(sampleText(sample, before, runner.speed, streams.stdout.columns ?? 132));
+        streams.stdout.write(sampleText(sample, before, runner.speed, streams.stdout.columns ?? 132, setup.console));
         before = sample;
         printed += 1;
       }
