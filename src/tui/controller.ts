@@ -3,8 +3,8 @@
  * outside React, which only asks for `frame()` when told that it changed.
  */
 import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
-import { type Desk, killVm, openPowerMenu, openRunMenu, parseCount, parseDelay, toggleVmi } from './actions.js';
-import { parsePlace, untranslated } from './code.js';
+import { type Desk, killVm, openPowerMenu, openRunMenu, toggleVmi } from './actions.js';
+import { untranslated } from './code.js';
 import { CodeWatch } from './code-watch.js';
 import { modeText } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
@@ -13,7 +13,8 @@ import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
-import { EVERY_ROW, type Row } from './rows.js';
+import { type Asker, askCount, askDelay, askGroup, askPlace, askSave } from './prompts.js';
+import type { Row } from './rows.js';
 import { hasRows, SCREENS } from './screens.js';
 import type { CodeSymbol, ConfigFile, GuestProgram, Session } from './session.js';
 import {
@@ -49,7 +50,7 @@ export interface ControllerOptions {
   readonly redraw: () => void;
 }
 
-export class ConsoleController implements Desk {
+export class ConsoleController implements Desk, Asker {
   readonly #session: Session;
   readonly #options: ControllerOptions;
   readonly #listeners = new Set<() => void>();
@@ -191,6 +192,10 @@ export class ConsoleController implements Desk {
 
   openMenu(title: string, columns: readonly string[], items: readonly MenuItem[]): void {
     this.#dialog({ kind: 'menu', title, columns, items, index: 0 });
+  }
+
+  prompt(label: string, accept: (text: string) => void): void {
+    this.#dialog({ kind: 'prompt', label, text: '', accept });
   }
 
   async send(command: Command): Promise<boolean> {
@@ -341,17 +346,15 @@ export class ConsoleController implements Desk {
     if (vm !== undefined && untranslated(vm) === undefined) this.#code.ask(vm.name, place);
   }
 
-  #askPlace(): void {
-    const accept = (text: string): void => {
-      const place = parsePlace(text, this.#options.symbols);
-      if (!place.ok) {
-        this.say(place.reason, true);
-        return;
-      }
-      this.#set({ place: place.address, codeTop: 0 });
-      this.#followCode();
-    };
-    this.#dialog({ kind: 'prompt', label: 'Address (hexadecimal) or symbol: ', text: '', accept });
+  #setDelay(ms: number): void {
+    void this.send({ kind: 'setSampleInterval', ms }).then(ok => {
+      if (ok) this.#set({ intervalMs: ms, message: { text: `delay ${ms / 1000} s`, alarm: false } });
+    });
+  }
+
+  #showPlace(place: number): void {
+    this.#set({ place, codeTop: 0 });
+    this.#followCode();
   }
 
   /** Runs `act` for the VM of the selected row, as it is now. */
@@ -387,7 +390,7 @@ export class ConsoleController implements Desk {
     'screen.timer': () => this.#screen('timer'),
     'screen.exits': () => this.#screen('exits'),
     'screen.code': () => this.#screen('code'),
-    'code.place': () => this.#askPlace(),
+    'code.place': () => askPlace(this, this.#options.symbols, place => this.#showPlace(place)),
     'exits.beside': () => this.#withVm(vm => this.#chooseBeside(vm)),
     'exits.alone': () => this.#set({ beside: undefined }),
     'exits.zero': () => this.#zero(),
@@ -399,10 +402,15 @@ export class ConsoleController implements Desk {
     'vm.attach': () => this.#withVm(vm => this.#dialog({ kind: 'attach', vm: vm.name, scroll: 0 })),
     'row.expand': () => this.#withVm(vm => this.#expand(vm.name)),
     'row.drop': () => this.#dropRow(),
-    'rows.group': () => this.#askGroup(),
-    'rows.max': () => this.#askCount('Rows to show (0: all that fit): ', ROWS_MAX, rowsMax => this.#set({ rowsMax })),
+    'rows.group': () =>
+      askGroup(
+        this,
+        gid => this.#session.latest()?.vms.some(vm => vm.gid === gid) === true,
+        filter => this.#set({ filter, top: 0 }),
+      ),
+    'rows.max': () => askCount(this, 'Rows to show (0: all that fit): ', ROWS_MAX, rowsMax => this.#set({ rowsMax })),
     'rows.name': () =>
-      this.#askCount('Length of NAME (0: as it was): ', NAME_LENGTH_MAX, nameLength => this.#set({ nameLength })),
+      askCount(this, 'Length of NAME (0: as it was): ', NAME_LENGTH_MAX, nameLength => this.#set({ nameLength })),
     'rows.vms': () => this.say('every group of this host is a VM'),
     'row.previous': () => this.#select(-1),
     'row.next': () => this.#select(1),
@@ -412,10 +420,10 @@ export class ConsoleController implements Desk {
       if (column !== undefined) this.#set({ sort: { ...this.#state.sort, [this.#state.screen]: column }, top: 0 });
     },
     'sort.balloon': () => this.say('MCTLSZ: no guest has a balloon driver yet, so there is nothing to sort by'),
-    delay: () => this.#askDelay(),
+    delay: () => askDelay(this, this.#state.intervalMs, ms => this.#setDelay(ms)),
     fields: () => this.#askFields('toggle'),
     order: () => this.#askFields('move'),
-    'config.save': () => this.#askSave(),
+    'config.save': () => askSave(this, this.#options.configFile, () => formatConfig(this.#state)),
     refresh: () => this.#session.refresh(),
     redraw: () => this.#options.redraw(),
     help: () => this.#dialog({ kind: 'help', top: 0 }),
@@ -450,39 +458,6 @@ export class ConsoleController implements Desk {
     );
   }
 
-  #askGroup(): void {
-    this.#askCount('Show the group with GID (0: all): ', Number.MAX_SAFE_INTEGER, gid => {
-      if (gid === 0) this.#set({ filter: EVERY_ROW, top: 0 });
-      else if (this.#session.latest()?.vms.some(vm => vm.gid === gid)) {
-        this.#set({ filter: { gid, dropped: new Set() }, top: 0 });
-      } else this.say(`no group has the GID ${gid}`, true);
-    });
-  }
-
-  #askCount(label: string, most: number, accept: (count: number) => void): void {
-    this.#dialog({
-      kind: 'prompt',
-      label,
-      text: '',
-      accept: text => {
-        const parsed = parseCount(text, most);
-        if (parsed.ok) accept(parsed.count);
-        else this.say(parsed.reason, true);
-      },
-    });
-  }
-
-  #askSave(): void {
-    const { defaultPath, save } = this.#options.configFile;
-    const accept = (text: string): void => {
-      const path = text.trim() === '' ? defaultPath : text.trim();
-      const reason = save(path, formatConfig(this.#state));
-      if (reason === undefined) this.say(`configuration written to ${printable(path)}`);
-      else this.say(`${printable(path)}: ${reason}`, true);
-    };
-    this.#dialog({ kind: 'prompt', label: `Save config file to (Default to : ${defaultPath}): `, text: '', accept });
-  }
-
   /** The exits screen's second VM: the only other one, or one of a menu. */
   #chooseBeside(vm: VmSample): void {
     const others = this.#shown().now?.vms.filter(({ name }) => name !== vm.name) ?? [];
@@ -500,21 +475,6 @@ export class ConsoleController implements Desk {
   #zero(): void {
     const zero = this.#state.zero === undefined ? this.#shown().now : undefined;
     this.#set({ zero, message: { text: `counts are since ${zero ? 'now' : 'power-on'}`, alarm: false } });
-  }
-
-  #askDelay(): void {
-    const label = `Change delay from ${this.#state.intervalMs / 1000} to: `;
-    const accept = (text: string): void => {
-      const delay = parseDelay(text);
-      if (!delay.ok) {
-        this.say(delay.reason, true);
-        return;
-      }
-      void this.send({ kind: 'setSampleInterval', ms: delay.ms }).then(ok => {
-        if (ok) this.#set({ intervalMs: delay.ms, message: { text: `delay ${delay.ms / 1000} s`, alarm: false } });
-      });
-    };
-    this.#dialog({ kind: 'prompt', label, text: '', accept });
   }
 }
 

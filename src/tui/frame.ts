@@ -227,13 +227,13 @@ function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {
     cells: item.cells,
   }));
   // All items count for the widths, so that they do not change when the menu scrolls.
-  const fit = lastCellsCut(
+  const cutLast = lastCellsCut(
     menu.columns,
     menu.items.map(({ cells }) => cells),
     width - 2,
   );
   return frameOf(input, above, below, {
-    menu: { headings: menu.columns, rows: rows.map(({ marker, cells }) => ({ marker, cells: fit(cells) })) },
+    menu: { headings: menu.columns, rows: rows.map(({ marker, cells }) => ({ marker, cells: cutLast(cells) })) },
   });
 }
 
@@ -276,13 +276,13 @@ function fieldsFrame(input: FrameInput, what: 'toggle' | 'move'): Frame {
     marker,
     cells: [title!, cut(description!, half), columns!],
   }));
-  const fit = lastCellsCut(
+  const cutLast = lastCellsCut(
     headings,
     rows.map(({ cells }) => cells),
     width - 4,
   );
   return frameOf(input, [cut(order, width), ''], [cut(prompt, width - 1) + theme.cursor(' ')], {
-    menu: { headings, rows: rows.map(({ marker, cells }) => ({ marker, cells: fit(cells) })) },
+    menu: { headings, rows: rows.map(({ marker, cells }) => ({ marker, cells: cutLast(cells) })) },
   });
 }
 

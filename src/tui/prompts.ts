@@ -1,0 +1,71 @@
+/** What the console asks for on its message line, and what it does with answers that cannot be used. */
+import { parseCount, parseDelay } from './actions.js';
+import { parsePlace } from './code.js';
+import { printable } from './format.js';
+import { EVERY_ROW, type RowFilter } from './rows.js';
+import type { CodeSymbol, ConfigFile } from './session.js';
+
+/** What asking needs of the console; the controller implements it. */
+export interface Asker {
+  say(text: string, alarm?: boolean): void;
+  /** Asks for a line of text; without an answer `accept` is not called. */
+  prompt(label: string, accept: (text: string) => void): void;
+}
+
+interface Refusal {
+  readonly ok: false;
+  readonly reason: string;
+}
+
+/** Asks, and says why an answer is none. */
+function askFor<A extends { readonly ok: true }>(
+  asker: Asker,
+  label: string,
+  parse: (text: string) => Refusal | A,
+  accept: (answer: A) => void,
+): void {
+  asker.prompt(label, text => {
+    const answer = parse(text);
+    if (answer.ok) accept(answer);
+    else asker.say(answer.reason, true);
+  });
+}
+
+/** A whole number of at most `most`. */
+export const askCount = (asker: Asker, label: string, most: number, accept: (count: number) => void): void =>
+  askFor<{ ok: true; count: number }>(
+    asker,
+    label,
+    text => parseCount(text, most),
+    ({ count }) => accept(count),
+  );
+
+export const askDelay = (asker: Asker, intervalMs: number, accept: (ms: number) => void): void =>
+  askFor<{ ok: true; ms: number }>(asker, `Change delay from ${intervalMs / 1000} to: `, parseDelay, ({ ms }) =>
+    accept(ms),
+  );
+
+export const askPlace = (asker: Asker, symbols: readonly CodeSymbol[], accept: (address: number) => void): void =>
+  askFor<{ ok: true; address: number }>(
+    asker,
+    'Address (hexadecimal) or symbol: ',
+    text => parsePlace(text, symbols),
+    ({ address }) => accept(address),
+  );
+
+/** Which group to show alone; all, and with them what was dropped from view, for 0. */
+export const askGroup = (asker: Asker, exists: (gid: number) => boolean, accept: (filter: RowFilter) => void): void =>
+  askCount(asker, 'Show the group with GID (0: all): ', Number.MAX_SAFE_INTEGER, gid => {
+    if (gid === 0) accept(EVERY_ROW);
+    else if (exists(gid)) accept({ gid, dropped: new Set() });
+    else asker.say(`no group has the GID ${gid}`, true);
+  });
+
+/** Where to write the configuration; Enter alone is the default file, as in esxtop. */
+export const askSave = (asker: Asker, { defaultPath, save }: ConfigFile, text: () => string): void =>
+  asker.prompt(`Save config file to (Default to : ${defaultPath}): `, typed => {
+    const path = typed.trim() === '' ? defaultPath : typed.trim();
+    const reason = save(path, text());
+    if (reason === undefined) asker.say(`configuration written to ${printable(path)}`);
+    else asker.say(`${printable(path)}: ${reason}`, true);
+  });
