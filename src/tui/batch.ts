@@ -134,7 +134,12 @@ function addVms(list: CellList, now: Sample, before: Sample | undefined, selecti
   const interrupt = countersOf('interrupt', INTERRUPT_FIELDS, selection);
   for (const { row } of groups) {
     for (const line of interruptRows(now, before, row.vm)) {
-      list.addRow('Vm Interrupt', [row.vm.gid, row.vm.name, `irq${line.line.irq}`], interrupt, line);
+      list.addRow(
+        'Vm Interrupt',
+        [row.vm.gid, row.vm.name, line.line.irq === undefined ? 'LOC' : `irq${line.line.irq}`],
+        interrupt,
+        line,
+      );
     }
   }
 }

@@ -213,7 +213,7 @@ export function interruptRows(now: Sample, before: Sample | undefined, vm: VmSam
     const lineBefore = linesBefore?.find(({ irq }) => irq === line.irq);
     return {
       kind: 'interrupt',
-      key: `irq ${line.irq} ${vm.name}`,
+      key: `irq ${line.irq ?? 'LOC'} ${vm.name}`,
       vm,
       line,
       perSecond: ratio(rise(line.delivered, lineBefore?.delivered), seconds),

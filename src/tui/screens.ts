@@ -323,8 +323,8 @@ export const INTERRUPT_FIELDS: readonly Field<Column<InterruptRow, InterruptRow>
     title: 'IRQ',
     width: 4,
     keep: 90,
-    help: 'line of the VM’s interrupt controllers',
-    cell: row => String(row.line.irq),
+    help: 'line of the VM’s interrupt controllers; LOC: the local APIC’s own',
+    cell: row => String(row.line.irq ?? 'LOC'),
   }),
   ownField(
     figure<InterruptRow>(

@@ -95,6 +95,21 @@ test('virtual disks and ports have esxtop’s objects', () => {
   expect(header.filter(path => path.includes('(b'))).toEqual([]);
 });
 
+test('interrupts are named for their line, those of the local APIC are not', () => {
+  const interrupts = [
+    { irq: 4, vector: 0x24, devices: ['com1'], delivered: 7 },
+    { irq: undefined, vector: 0xef, devices: ['local timer'], delivered: 250 },
+  ];
+  const lines = new BatchWriter({ ...NONE, interrupt: 'BJ' }).lines(sample(HZ, [vm(1, 'a', { interrupts })]));
+  const [header, row] = lines.split('\n').map(cells) as [string[], string[]];
+  expect(header.slice(-4)).toEqual(
+    ['irq4', 'LOC'].flatMap(name =>
+      ['Interrupts/sec', 'Interrupts'].map(counter => `\\\\esx01\\Vm Interrupt(1:a:${name})\\${counter}`),
+    ),
+  );
+  expect(row.slice(-4)).toEqual(['7.00', '7', '250.00', '250']);
+});
+
 test('names lose what readers would trip over', () => {
   const odd = sample(HZ, [vm(1, 'db (prod), "x\\y:z"é')], {});
   const [header] = new BatchWriter({ ...NONE, memory: 'G' })

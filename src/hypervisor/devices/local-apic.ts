@@ -188,6 +188,11 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     return this.#enabled && this.#timer.isRunning && (this.#read(R.LVT_TIMER) & LVT_MASKED) === 0;
   }
 
+  /** Vector of the timer's interrupt. */
+  get timerVector(): number {
+    return this.#read(R.LVT_TIMER) & 0xff;
+  }
+
   /** Interrupts per second that the timer is programmed for; 0 for one that comes once. */
   get timerHz(): number {
     return this.timerIsOn ? this.#timer.hz : 0;

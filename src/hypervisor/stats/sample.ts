@@ -89,8 +89,8 @@ export interface VmSample {
 }
 
 export interface InterruptSample {
-  /** 0-15. */
-  readonly irq: number;
+  /** 0-15; undefined: none, the local APIC interrupts by itself. */
+  readonly irq: number | undefined;
   /** What the guest has made the line's vector; the line's own number before it has set its controllers up. */
   readonly vector: number;
   /** What is on the line. */

@@ -75,6 +75,8 @@ export class Board {
   readonly mmio = new MmioBus();
   readonly memory: BusMemory;
   readonly memoryBytes: number;
+  /** Interrupts of the local APIC's timer that the processor has taken. */
+  #apicTicks = 0;
   readonly #cards: { readonly device: number; readonly irq: number }[] = [];
 
   constructor(wiring: BoardWiring) {
@@ -154,7 +156,10 @@ export class Board {
     });
     pic.onOutput = level => apic.externalChanged(level);
     pic.onLine = (irq, level) => ioApic.setLine(irq, level);
-    apic.onTimerAcknowledged = () => wiring.onTimerInterrupt();
+    apic.onTimerAcknowledged = () => {
+      this.#apicTicks += 1;
+      wiring.onTimerInterrupt();
+    };
     apic.onLevelEnded = vector => ioApic.ended(vector);
     apic.setVirtualWire();
     this.mmio.claim(APIC_BASE, APIC_BYTES, apic);
@@ -177,7 +182,11 @@ export class Board {
 
   /** What is on each interrupt line, and how often it has interrupted. */
   interruptSample(): InterruptSample[] {
-    return this.pic.sample(irq => this.ioApic?.vectorOf(irq));
+    const { apic } = this;
+    const lines = this.pic.sample(irq => this.ioApic?.vectorOf(irq));
+    if (apic === undefined || (!apic.timerIsOn && this.#apicTicks === 0)) return lines;
+    const timer = { irq: undefined, vector: apic.timerVector, devices: ['local timer'], delivered: this.#apicTicks };
+    return [...lines, timer];
   }
 
   /** What ticks: the timer chip, or else the local APIC's timer. */
