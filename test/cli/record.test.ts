@@ -152,3 +152,22 @@ test('an own inventory without a terminal needs a script', async () => {
   expect(stderr).toBe('vmitop: record: without a terminal, an inventory of your own needs --script\n');
   expect(() => readFileSync(file('none.rec'))).toThrow();
 });
+
+test('the disk of a recording is found again, and seen to be another one', async () => {
+  // Larger than any kernel may be.
+  const disk = new Uint8Array(65 << 20);
+  writeFileSync(file('disk.img'), disk);
+  const vms = [{ name: 'b', image: file('spin.elf'), memoryMib: 16, disks: [file('disk.img')], nics: 1 }];
+  writeFileSync(file('disk.json'), JSON.stringify({ pcpus: 1, memoryMib: 512, vms }));
+  writeFileSync(file('disk.script'), 'at 3 reset b\nat 5 end\n');
+  const words = ['record', file('disk.rec'), '--inventory', file('disk.json'), '--delay', '0.001'];
+  expect(await runCli([...words, '--script', file('disk.script')])).toMatchObject({ code: 0, stderr: '' });
+  expect((await runCli(['verify', file('disk.rec')])).stdout).toBe('identical: 5 samples, 1 commands\n');
+  disk[12_345] = 1;
+  writeFileSync(file('disk.img'), disk);
+  const changed = await runCli(['verify', file('disk.rec')]);
+  expect(changed.code).toBe(1);
+  expect(changed.stdout).toMatch(
+    /^different inputs, but identical samples: 5 samples, 1 commands\nimage "\S+disk\.img" is not the recorded one/,
+  );
+});

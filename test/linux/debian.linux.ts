@@ -87,7 +87,7 @@ test.concurrent.each(FLAVOURS)('-%s boots, passes the self-test and switches off
   for (const mode of MODES) expect(texts.get(mode), mode).toEqual(native);
 });
 
-test.concurrent('two VMs find each other on the switch, and files go either way', async () => {
+test.concurrent('two VMs find each other on the switch, and files go either way, on an interrupt line shared with a disk', async () => {
   const { vms, findings, log, replays } = await child('network', kernelPath(WITH_CARDS), initrdOf(WITH_CARDS));
   expect([findings, log, replays]).toEqual([[], [], true]);
   const ends = vms.map(({ text, sample }) => {
@@ -96,6 +96,9 @@ test.concurrent('two VMs find each other on the switch, and files go either way'
     expect(lines.filter(line => line !== '').at(-1), tail).toBe('PASS');
     expect(sample.power).toBe('off');
     const sum = (what: string) => lines.find(line => line.startsWith(`${what} `))?.slice(what.length);
+    const shared = sample.interrupts.find(({ devices }) => devices.includes('ethernet0'));
+    expect(shared).toMatchObject({ devices: ['scsi0:0', 'ethernet0'] });
+    expect(shared!.delivered).toBeGreaterThan(200);
     return { sent: sum('sent'), received: sum('received'), nic: sample.nics[0]! };
   });
   const [one, two] = ends as [(typeof ends)[number], (typeof ends)[number]];
