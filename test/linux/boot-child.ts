@@ -37,7 +37,7 @@ export interface RunResult {
 }
 
 const SECONDS_MAX = 60;
-const AUDIT_QUANTA = 250;
+const AUDIT_QUANTA = 1000;
 /** Room for the test's files and a file system. */
 const DISK_BYTES = 8 << 20;
 
