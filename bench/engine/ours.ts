@@ -73,7 +73,7 @@ export function runOurs(options: ChildOptions, image: Uint8Array, reader: RowRea
     countExecutions: false,
     vmi: false,
     apic: false,
-    processor: new GuestProcessor(costs, undefined, false),
+    processor: new GuestProcessor(costs),
     poweredOnAtCycles: 0,
     counters: zeroCounters(),
     causes: zeroCauses(),

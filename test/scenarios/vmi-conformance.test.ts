@@ -62,8 +62,10 @@ test('the image is the one that its hash names', () => {
 
 describe('under VMI', () => {
   let vmi: Run;
+  let pae: Run;
   beforeAll(() => {
     vmi = run('vmi');
+    pae = run('vmi', 'pae');
   });
 
   test('no check fails, and none is missing at the end', () => {
@@ -75,7 +77,7 @@ describe('under VMI', () => {
   });
 
   test('every call of the list is checked, each offered one by more than its relocation', () => {
-    const linesOf = (name: string) => vmi.lines.filter(line => line.startsWith(`ok ${name}: `));
+    const linesOf = (name: string) => [...vmi.lines, ...pae.lines].filter(line => line.startsWith(`ok ${name}: `));
     for (const { name } of CALLS) {
       const behaviour = linesOf(name).filter(line => !/relocation|is no jump|has code/.test(line));
       expect(behaviour.length, name).toBeGreaterThan(0);
@@ -92,6 +94,18 @@ describe('under VMI', () => {
       vmi.lines.flatMap(line => [...(/\(pitfalls? ([\d, ]+)\)/.exec(line)?.[1] ?? '').matchAll(/\d+/g)].map(Number)),
     );
     expect(PITFALLS.filter(pitfall => !named.has(pitfall))).toEqual([]);
+  });
+
+  test('on PAE tables no check fails either, and the forms of the calls for them are checked', () => {
+    expect(pae.lines.filter(line => line.startsWith('FAIL'))).toEqual([]);
+    const passed = pae.lines.filter(line => line.startsWith('ok ')).length;
+    expect(pae.lines.at(-1)).toBe(`PASS ${passed}`);
+    for (const name of ['SetPxELong', 'UpdatePxELong']) {
+      expect(pae.lines).toContain(`ok ${name}: is offered where there is PAE`);
+      expect(pae.lines).toContain(`ok ${name}: with the wrong level changes a directory (pitfall 7)`);
+    }
+    expect(findings(pae.events)).toEqual([]);
+    expect(pae.host.sample().vms[0]).toMatchObject({ power: 'off', mode: 'vmi', vmiActive: true });
   });
 
   test('a VM without a local APIC passes, too, and more than its calls are the same', () => {
@@ -111,9 +125,14 @@ describe('under VMI', () => {
   });
 
   test.each(['never', 'always', 'later'] as const)('the same bytes with the engine setting "%s"', setting => {
-    const other = run('vmi', '', setting);
-    expect(other.events).toEqual(vmi.events);
-    expect(other.host.guestDigest('vm')).toBe(vmi.host.guestDigest('vm'));
+    for (const [append, normal] of [
+      ['', vmi],
+      ['pae', pae],
+    ] as const) {
+      const other = run('vmi', append, setting);
+      expect(other.events).toEqual(normal.events);
+      expect(other.host.guestDigest('vm')).toBe(normal.host.guestDigest('vm'));
+    }
   });
 
   test('on its command line Reboot ends it instead', () => {

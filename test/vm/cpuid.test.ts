@@ -93,12 +93,17 @@ test('the instruction leaves what the leaves say in its four registers, and igno
   expect([S.EAX, S.EBX, S.ECX, S.EDX].map(i => one.cpu.s[i])).toEqual([...cpuid(1, 77)]);
 });
 
-test('no model promises more than another has proven, and none with the VMI ROM has PAE', () => {
+test('no model promises more than another has proven, and the local APIC as long as it is there', () => {
   const [, , , full] = cpuid(1, 0);
   for (const model of CPU_MODELS) {
     const [signature, , beyond, features] = cpuidOf(XEON_5160, model)(1, 0);
     expect([model, features & ~full, beyond]).toEqual([model, 0, 0]);
-    expect([model, cpuidOf(XEON_5160, model, true)(1, 0)]).toEqual([model, [signature, 0, 0, features & ~0x40]]);
+    let id: number | undefined = 3;
+    const withApic = cpuidOf(XEON_5160, model, () => id);
+    const apic = 1 << EDX.APIC;
+    expect([model, withApic(1, 0)]).toEqual([model, [signature, 3 << 24, 0, features | apic]]);
+    id = undefined;
+    expect([model, withApic(1, 0)]).toEqual([model, [signature, 0, 0, features]]);
   }
 });
 

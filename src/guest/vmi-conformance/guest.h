@@ -128,6 +128,11 @@ void check_ports(void);
 void check_time(void);
 void check_apic(void);
 
+/* pae.c */
+/* Goes over to PAE tables; returns what CR3 then is. */
+u32 enter_pae(void);
+void check_pae(void);
+
 #define PTE_P 1u
 #define PTE_W 2u
 #define PTE_U 4u
@@ -136,5 +141,10 @@ void check_apic(void);
 #define PTE_KERNEL (PTE_P | PTE_W | PTE_USED)
 #define PTE_USER (PTE_P | PTE_W | PTE_U | PTE_USED)
 extern u32 boot_directory[1024];
+#define CR4_PSE 0x10u
+#define CR4_PAE 0x20u
+#define CR4_PGE 0x80u
+/* What CR3 is, and the bits of CR4, when the ROM is found. */
+extern u32 boot_cr3, boot_cr4;
 
 #endif

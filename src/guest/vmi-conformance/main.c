@@ -1,9 +1,11 @@
 /*
  * A kernel that does nothing but check a VMI ROM: discovery, header, Init, relocations, then each call and each pitfall of
  * unmodified Linux kernels (ABI 8.3). One line a check, the verdict last. It ends by Shutdown, or with `end=reset` on its command line
- * by Reboot.
+ * by Reboot. With `pae` it runs on PAE tables, and checks these calls and those that have nothing to do with tables.
  */
 #include "guest.h"
+
+u32 boot_cr3, boot_cr4;
 
 static int option(const char *text, const char *name)
 {
@@ -35,11 +37,14 @@ static void check_not_offered(void)
 void guest_main(const u32 *information)
 {
 	const char *command_line = (information[0] & 4) ? (const char *)(information[4] + KERNEL) : "";
+	int pae = option(command_line, "pae");
 
 	console_init();
 	traps_init();
 	user_init();
 	say("vmi-conformance\n");
+	boot_cr3 = pae ? enter_pae() : physical(boot_directory);
+	boot_cr4 = CR4_PSE | CR4_PGE | (pae ? CR4_PAE : 0);
 	if (!find_rom()) {
 		say("no VMI ROM between 0xc0000 and 0xe0000: this kernel stays native\n");
 		power_off();
@@ -47,13 +52,19 @@ void guest_main(const u32 *information)
 	check_rom();
 	check_init();
 	patch_sites();
-	check_relocations_again();
+	/* The second place of the ROM is in the tables that PAE leaves behind. */
+	if (!pae)
+		check_relocations_again();
 	check_not_offered();
 	check_processor();
-	check_descriptors();
 	check_interrupts();
-	check_memory();
-	check_user();
+	if (pae) {
+		check_pae();
+	} else {
+		check_descriptors();
+		check_memory();
+		check_user();
+	}
 	check_ports();
 	check_time();
 	check_apic();

@@ -6,9 +6,6 @@ extern u8 code_cr0[], code_cr4[], code_rdmsr[], code_rdpmc[], code_load[];
 #define GENERAL_PROTECTION 13
 #define PAGE_FAULT 14
 #define CR0_TS 8u
-#define CR4_PSE 0x10u
-#define CR4_PAE 0x20u
-#define CR4_PGE 0x80u
 #define MSR_SYSENTER_ESP 0x175
 #define MSR_NONE 0x12345678
 
@@ -48,8 +45,8 @@ static void check_control_registers(void)
 	u32 cr0 = VMI(GetCR0), cr4 = VMI(GetCR4), cr3 = VMI(GetCR3);
 
 	check(GetCR0, "has PG, WP and PE", 0x80010001, cr0 & 0x80010001);
-	check(GetCR3, "is the directory", physical(boot_directory), cr3 & ~0xfffu);
-	check(GetCR4, "has PSE and PGE", CR4_PSE | CR4_PGE, cr4);
+	check(GetCR3, "is the directory", boot_cr3, cr3 & ~0xfffu);
+	check(GetCR4, "has PSE and PGE, and PAE where it is in use", boot_cr4, cr4);
 	VMI(SetCR0, cr0 | CR0_TS);
 	check(SetCR0, "sets TS", cr0 | CR0_TS, VMI(GetCR0));
 	run_code(code_cr0, 0, 0, 0, 0);

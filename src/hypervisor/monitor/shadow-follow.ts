@@ -10,7 +10,7 @@ import { PRESENT_MASK } from './guest-walk.js';
 import { isUsable } from './shadow-entries.js';
 import type { ShadowSet } from './shadow-set.js';
 import type { ShadowTable } from './shadow-table.js';
-import { FORMATS, readEntry } from './table-format.js';
+import { FORMATS, PAE, readEntry } from './table-format.js';
 import type { TraceFollower } from './traces.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
@@ -73,12 +73,13 @@ export class ShadowFollower implements TraceFollower {
 
   /**
    * Changes of this page table come by `entryChanged`, so it is not traced. Makes its shadow at once, empty, so that announced
-   * entries need no fault later. Announcing twice is allowed.
+   * entries need no fault later; but for a PAE directory, which has one for each of the gigabytes that it is used for. Announcing
+   * twice is allowed.
    */
   announce(by: VirtualCpu, ppn: Ppn, level: 'table' | 'directory'): void {
     this.#announced.add(ppn);
     for (const known of this.#shadowsOf(ppn)) if (known.traced) this.#set.untrace(by, known);
-    by.shadow.shadowOf(ppn, level);
+    if (level === 'table' || by.shadow.format !== PAE) by.shadow.shadowOf(ppn, level);
   }
 
   /** The page is no page table any more. Unknown pages are accepted, as are directories in use. */

@@ -9,8 +9,6 @@ import type { VirtualCpu } from './virtual-cpu.js';
 
 const gp = (code = 0): GuestFault => fault(Vector.GP, code);
 
-const CPUID_PAE = 1 << 6;
-
 /** CR0 bits that the virtual processor has. */
 const CR0_BUILT = 0x1f | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 
@@ -44,7 +42,7 @@ export function writeControlRegister(vcpu: VirtualCpu, register: number, value: 
       vcpu.shadow.loadCr3();
       return NEXT;
     default: {
-      if ((value & ~CR4_BUILT) !== 0 || ((value & Cr4.PAE) !== 0 && !promisesPae(vcpu))) return gp();
+      if ((value & ~CR4_BUILT) !== 0) return gp();
       const translation = ((vcpu.cr4 ^ value) & (Cr4.PSE | Cr4.PAE | Cr4.PGE)) !== 0;
       if (translation && usesPointers(vcpu.cr0, value) && !loadPointers(vcpu, vcpu.cr3)) return gp();
       vcpu.cr4 = value;
@@ -62,9 +60,6 @@ function loadPointers(vcpu: VirtualCpu, cr3: number): boolean {
   vcpu.thread.charge(vcpu.costs.guestMemoryAccess);
   return readPointers(physical => vcpu.physical.peekEntry(physical), cr3, vcpu.pointers);
 }
-
-/** The processor that this VM's guests see has PAE (CPUID leaf 1, EDX). */
-const promisesPae = ({ vm }: VirtualCpu): boolean => (vm.cpuid(1, 0)[3] & CPUID_PAE) !== 0;
 
 /** LMSW: sets the low four bits of CR0 and cannot clear PE. */
 export function loadMachineStatus(vcpu: VirtualCpu, value: number): Effect {

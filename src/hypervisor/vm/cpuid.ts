@@ -1,7 +1,6 @@
 /**
  * CPUID of the virtual processor: one of a few of Intel's, reduced to what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3
- * or machine checks, no execute-disable bit). It is the same natively and under every monitor but for PAE: a VM with the VMI ROM does
- * not have it, since the calls for page tables know two-level paging only.
+ * or machine checks, no execute-disable bit). It is the same natively and under every monitor.
  *
  * A model changes what the guest is told, not what the processor does: an instruction that an older one did not have is not refused, and
  * prices are those of the host's processor.
@@ -95,19 +94,18 @@ const word = (text: string, at: number): number =>
   [0, 1, 2, 3].reduce((value, i) => value | ((at + i < text.length ? text.charCodeAt(at + i) : 0) << (8 * i)), 0);
 
 /**
- * CPUID as a processor of this model answers it. `vmi`: the VM has the VMI ROM. `apicId`: that of the local APIC now, undefined while there
+ * CPUID as a processor of this model answers it. `apicId`: that of the local APIC now, undefined while there
  * is none or it is disabled.
  */
 export function cpuidOf(
   costs: CostProfile,
   name: CpuModel = DEFAULT_CPU,
-  vmi = false,
   apicId: () => number | undefined = () => undefined,
 ): (leaf: number, subleaf: number) => Registers {
   const model: Model = MODELS[name];
   const vendor = 'GenuineIntel';
   const brand = (model.brand === 'host' ? costs.cpu : (model.brand ?? '')).slice(0, BRAND_BYTES - 1);
-  const features = vmi ? model.features & ~Feature.PAE : model.features;
+  const { features } = model;
   const identity = (): Registers => {
     const id = apicId();
     if (id === undefined) return [model.signature, 0, 0, features];

@@ -1,5 +1,4 @@
 /** What the virtual processor says about itself, from power-on to power-off: CPUID, and the model-specific registers without a function. */
-
 import type { LocalApic } from '../devices/local-apic.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import { type CpuModel, cpuidOf } from './cpuid.js';
@@ -13,9 +12,8 @@ export class GuestProcessor {
   /** The board's, if there is one. */
   apic: LocalApic | undefined;
 
-  /** `vmi`: the VM has the VMI ROM. */
-  constructor(costs: CostProfile, model: CpuModel | undefined, vmi: boolean) {
-    this.cpuid = cpuidOf(costs, model, vmi, () => (this.apic?.isEnabled === true ? this.apic.id : undefined));
+  constructor(costs: CostProfile, model?: CpuModel) {
+    this.cpuid = cpuidOf(costs, model, () => (this.apic?.isEnabled === true ? this.apic.id : undefined));
   }
 
   /** Undefined where the register does not exist. */

@@ -363,7 +363,7 @@ export class VirtualMachine implements Guest {
       image,
       boot: { commandLine: this.config.append, ...(initrd !== undefined && { initrd }) },
       vmi: this.#vmiConfigured,
-      processor: new GuestProcessor(hardware.costs, this.config.cpu, this.#vmiConfigured),
+      processor: new GuestProcessor(hardware.costs, this.config.cpu),
       // A kernel of somebody else's expects one, as most PCs have; ours does not look for it.
       apic: this.config.apic ?? image.kind === 'linux',
       countExecutions: this.config.countExecutions === true,

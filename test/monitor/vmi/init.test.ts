@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Cr0, Cr4, Flag, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
+import { Cr0, Flag, S, Seg } from '../../../src/hypervisor/machine/cpu/state.js';
 import { VcpuPage } from '../../../src/hypervisor/monitor/vcpu-page.js';
 import { initRefusal, vmiInitHook } from '../../../src/hypervisor/monitor/vmi/init.js';
 import { buildVmiRom } from '../../../src/hypervisor/monitor/vmi/rom.js';
@@ -36,9 +36,6 @@ describe('refusals', () => {
     },
     'paging is off': ({ vcpu }) => {
       vcpu.cr0 = Cr0.PE | Cr0.ET;
-    },
-    'PAE paging': ({ vcpu }) => {
-      vcpu.cr4 = Cr4.PAE;
     },
     'CS does not come from the GDT': ({ vcpu }) => vcpu.setSelector(Seg.CS, 0x64),
     'CS descriptor is no present segment': machine => machine.write32(GDT + 0x64, 0x00cf1b00),

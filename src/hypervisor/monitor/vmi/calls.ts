@@ -7,8 +7,7 @@
  *   hypercall  a stub that asks the monitor every time
  *   nop        the guest removes the operation
  *   none       not offered: the guest keeps its native form. RDPMC, since there are no counters and the instruction's own #GP says so;
- *              SetPxELong and UpdatePxELong, since PAE is neither in CPUID nor accepted in CR4; SetCallbacks, of which nothing but
- *              the name is published
+ *              SetCallbacks, of which nothing but the name is published
  */
 export type CallHow = 'fast' | 'hypercall' | 'nop' | 'none';
 
@@ -52,9 +51,9 @@ const TABLE = [
   ['Reboot', 'hypercall'],
   ['Shutdown', 'hypercall'],
   ['SetPxE', 'fast'],
-  ['SetPxELong', 'none'],
+  ['SetPxELong', 'fast'],
   ['UpdatePxE', 'fast'],
-  ['UpdatePxELong', 'none'],
+  ['UpdatePxELong', 'fast'],
   ['MachineToPhysical', 'fast'],
   ['PhysicalToMachine', 'fast'],
   ['AllocatePage', 'hypercall'],

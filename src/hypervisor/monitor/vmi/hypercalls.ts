@@ -13,6 +13,7 @@ import type { Effect } from '../effect.js';
 import { fault, type GuestFault, isFault } from '../guest-fault.js';
 import { cpuid, iret, writeControlRegister } from '../privileged.js';
 import { readMsr, writeMsr } from '../system-registers.js';
+import { PAE } from '../table-format.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import type { VmiTimer } from './alarms.js';
@@ -233,9 +234,7 @@ function getDr(guest: VmiGuest): HypercallResult {
   return broken ?? setEax(guest, value);
 }
 
-/** Page-table entries in one cache line: what reading a run of them costs one access. */
-const ENTRIES_PER_LINE = 16;
-const ENTRIES_PER_TABLE = 1024;
+const LINE_BYTES = 64;
 
 /**
  * AllocatePage. CLONE and ZEROED are hints that may be wrong: the shadow is made from what the page really holds. CLONE names
@@ -246,9 +245,10 @@ function allocatePage(guest: VmiGuest): HypercallResult {
   const { vcpu } = guest;
   const pfn = reg(guest, S.EAX) >>> 0;
   const flags = reg(guest, S.EDX);
-  // PAE tables cannot be in use here; a directory-pointer page is no table of two-level paging.
-  if ((flags & (PageFlag.PAE | PageFlag.PDP)) !== 0 || !isRam(guest, pfn)) return undefined;
-  if ((flags & (PageFlag.PD | PageFlag.PT)) === 0) return undefined;
+  const { format } = vcpu.shadow;
+  // Tables of the other format are not in use. Pointers are read when CR3 is loaded: their page has no shadow.
+  if (((flags & PageFlag.PAE) !== 0) !== (format === PAE) || !isRam(guest, pfn)) return undefined;
+  if ((flags & PageFlag.PDP) !== 0 || (flags & (PageFlag.PD | PageFlag.PT)) === 0) return undefined;
   const isDirectory = (flags & PageFlag.PD) !== 0;
   if (!isDirectory || (flags & PageFlag.CLONE) === 0) {
     vcpu.shadow.announce(pfn as Ppn, isDirectory ? 'directory' : 'table');
@@ -258,11 +258,14 @@ function allocatePage(guest: VmiGuest): HypercallResult {
   if (isFault(first)) return first;
   const count = stackArgument(guest, 2);
   if (isFault(count)) return count;
+  // Linux after 2.6.31 says this of the page of the four pointers, which is no directory.
+  if (format === PAE && first === 3 && count === 1) return undefined;
   vcpu.shadow.announce(pfn as Ppn, 'directory');
-  const end = Math.min(first + count, ENTRIES_PER_TABLE);
+  const end = Math.min(first + count, format.entries);
   for (let index = first; index < end; index++) {
-    if (index % ENTRIES_PER_LINE === 0) vcpu.thread.charge(vcpu.costs.guestMemoryAccess);
-    vcpu.shadow.entryChanged(((pfn << 12) | (index << 2)) >>> 0);
+    const offset = index << format.entryShift;
+    if (offset % LINE_BYTES === 0) vcpu.thread.charge(vcpu.costs.guestMemoryAccess);
+    vcpu.shadow.entryChanged(((pfn << 12) | offset) >>> 0);
   }
   return undefined;
 }

@@ -8,7 +8,7 @@
  * Page tables that are live now were never announced, and some never will be: they stay traced, as under BT.
  */
 import { assert } from '../../base/assert.js';
-import { Attr, Cr0, Cr4, S, Seg } from '../../machine/cpu/state.js';
+import { Attr, Cr0, S, Seg } from '../../machine/cpu/state.js';
 import { isFault } from '../guest-fault.js';
 import { walk } from '../guest-walk.js';
 import { VMI_VIRTUAL_TOP } from '../hole.js';
@@ -38,7 +38,6 @@ export function initRomBase(vcpu: VirtualCpu): number | undefined {
 export function initRefusal(vcpu: VirtualCpu): string | undefined {
   if (vcpu.cpl !== 0) return `called at CPL ${vcpu.cpl}`;
   if ((vcpu.cr0 & Cr0.PE) === 0 || (vcpu.cr0 & Cr0.PG) === 0) return 'paging is off';
-  if ((vcpu.cr4 & Cr4.PAE) !== 0) return 'PAE paging';
   for (const [name, seg] of [
     ['CS', Seg.CS],
     ['SS', Seg.SS],

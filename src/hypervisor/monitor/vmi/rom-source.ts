@@ -172,6 +172,27 @@ const FAST: Partial<Record<CallName, string>> = {
     mov ecx, edx
     mov edx, eax
     jmp note_entry`,
+  // Both words at once: nobody ever finds half of a present entry.
+  SetPxELong: `
+    push ebx
+    push edi
+    mov edi, ecx
+    mov ebx, eax
+    mov ecx, edx
+    mov eax, [edi]
+    mov edx, [edi+4]
+  store_long:
+    lock cmpxchg8b [edi]
+    jnz store_long
+    mov edx, edi
+    pop edi
+    pop ebx
+    mov ecx, [esp+4]
+    jmp note_entry`,
+  UpdatePxELong: `
+    mov ecx, edx
+    mov edx, eax
+    jmp note_entry`,
   SetIOPLMask: `
     and eax, 0x3000
     mov ecx, ${VFLAGS}
