@@ -24,6 +24,13 @@ test('the microcode revision may be cleared; what could not be kept is refused',
   expect(msrs.write(0x17, 0, 0)).toBe(false);
 });
 
+test('there are no banks of machine checks, and their status can be cleared alone', () => {
+  const msrs = new Msrs();
+  expect(msrs.read(0x179)).toEqual([0, 0]);
+  expect([msrs.write(0x17a, 0, 0), msrs.write(0x17a, 4, 0), msrs.write(0x179, 0, 0)]).toEqual([true, false, false]);
+  expect(msrs.read(0x400)).toBeUndefined();
+});
+
 test('what does not exist is not there', () => {
   const msrs = new Msrs();
   expect(msrs.read(0x251)).toBeUndefined();

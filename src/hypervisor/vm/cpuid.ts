@@ -1,6 +1,6 @@
 /**
- * CPUID of the virtual processor: one of a few of Intel's, reduced to what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3
- * or machine checks, no execute-disable bit). It is the same natively and under every monitor.
+ * CPUID of the virtual processor: one of a few of Intel's, reduced to what the simulated hardware really has (SDM vol. 2, CPUID; no SSE3,
+ * no execute-disable bit; machine checks never come). It is the same natively and under every monitor.
  *
  * A model changes what the guest is told, not what the processor does: an instruction that an older one did not have is not refused, and
  * prices are those of the host's processor.
@@ -20,11 +20,13 @@ const Feature = {
   TSC: 1 << 4,
   MSR: 1 << 5,
   PAE: 1 << 6,
+  MCE: 1 << 7,
   CX8: 1 << 8,
   APIC: 1 << 9,
   SEP: 1 << 11,
   MTRR: 1 << 12,
   PGE: 1 << 13,
+  MCA: 1 << 14,
   CMOV: 1 << 15,
   PAT: 1 << 16,
   MMX: 1 << 23,
@@ -39,10 +41,12 @@ const SINCE_PENTIUM_2 =
   Feature.TSC |
   Feature.MSR |
   Feature.PAE |
+  Feature.MCE |
   Feature.CX8 |
   Feature.SEP |
   Feature.MTRR |
   Feature.PGE |
+  Feature.MCA |
   Feature.CMOV |
   Feature.PAT |
   Feature.MMX |

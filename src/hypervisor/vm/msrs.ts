@@ -1,6 +1,6 @@
 /**
  * Model-specific registers that the simulated processor does not act on, but kernels of its family touch (SDM vol. 4): memory types,
- * since there are no caches, and registers that are touched without asking. What is not listed raises #GP, as on a processor that lacks
+ * since there are no caches, machine checks, of which none come and no bank reports, and registers that are touched without asking. What is not listed raises #GP, as on a processor that lacks
  * it. The processor itself knows the time-stamp counter and SYSENTER's.
  *
  * Memory types are as a PC's firmware leaves them (SDM vol. 3, 12.11): write-back, but for the adapters below 1 MiB and the gigabyte
@@ -10,9 +10,14 @@
 type Value = readonly [low: number, high: number];
 
 const Msr = {
+  P5_MACHINE_CHECK_ADDRESS: 0x00,
+  P5_MACHINE_CHECK_TYPE: 0x01,
   PLATFORM_ID: 0x17,
   MICROCODE: 0x8b,
   MTRR_CAP: 0xfe,
+  /** Capabilities: no banks, no control register. */
+  MACHINE_CHECK_CAP: 0x179,
+  MACHINE_CHECK_STATUS: 0x17a,
   MISC_ENABLE: 0x1a0,
   MTRR_VARIABLE: 0x200,
   PAT: 0x277,
@@ -55,6 +60,10 @@ const hasTypes = (value: Value, known: ReadonlySet<number>): boolean => typesOf(
 /** One virtual processor's, from power-on to power-off. */
 export class Msrs {
   readonly #values = new Map<number, Value>([
+    [Msr.P5_MACHINE_CHECK_ADDRESS, ZERO],
+    [Msr.P5_MACHINE_CHECK_TYPE, ZERO],
+    [Msr.MACHINE_CHECK_CAP, ZERO],
+    [Msr.MACHINE_CHECK_STATUS, ZERO],
     [Msr.PLATFORM_ID, ZERO],
     [Msr.MICROCODE, ZERO],
     [Msr.MISC_ENABLE, MISC_ENABLE],
@@ -91,6 +100,8 @@ export class Msrs {
 
 function isAllowed(index: number, value: Value): boolean {
   const [low, high] = value;
+  // Clearing the status is what software does after a machine check.
+  if (index === Msr.MACHINE_CHECK_STATUS) return low === 0 && high === 0;
   if (index === Msr.PAT) return hasTypes(value, PAT_TYPES);
   if (index === Msr.MTRR_DEFAULT) return (low & DEFAULT_RESERVED) === 0 && high === 0 && MTRR_TYPES.has(low & 0xff);
   if ((FIXED as readonly number[]).includes(index)) return hasTypes(value, MTRR_TYPES);

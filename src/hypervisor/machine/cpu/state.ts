@@ -153,7 +153,8 @@ export const Cr4 = {
 } as const;
 
 /** What CR4 may hold: features that CPUID shows (TSD and PCE have no bit there). */
-export const CR4_BUILT = Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
+export const CR4_BUILT =
+  Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PAE | Cr4.MCE | Cr4.PGE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
 
 /** Exception vectors (SDM vol. 3, table 6-1). */
 export const Vector = {
