@@ -14,6 +14,7 @@ import type { MpnAllocator } from '../vmkernel/mpn-allocator.js';
 import type { Adapter, Board } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
 import type { GuestProcessor } from './guest-processor.js';
+import { FIRMWARE_SEGMENT } from './smbios.js';
 
 /** What all VMs of a host share. */
 export interface HostHardware {
@@ -118,3 +119,10 @@ export const unimplementedLine = ({ eip, bytes, text }: UnimplementedReport): st
 /** First page of the range between conventional memory and 1 MiB, which belongs to adapters and firmware, and its end. */
 export const ADAPTER_FIRST_PAGE = 0xa0;
 export const ADAPTER_END_PAGE = 0x100;
+
+/**
+ * The end of what no memory answers for, for a kernel that is loaded directly: Linux reads the firmware's segment behind it for what the
+ * machine is, as on a PC, where firmware has copied itself there. Multiboot kernels find nothing.
+ */
+export const adapterEndPage = (image: BootImage): number =>
+  image.kind === 'linux' ? FIRMWARE_SEGMENT / 4096 : ADAPTER_END_PAGE;

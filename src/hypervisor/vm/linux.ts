@@ -11,6 +11,7 @@ import { UsageError } from '../base/assert.js';
 import type { BootOptions, LoadTarget, StartState } from './boot-image.js';
 import { HIGH_MEMORY_START, LOW_MEMORY_END, memoryMap } from './memory-map.js';
 import { mpTable } from './mp-table.js';
+import { smbios } from './smbios.js';
 
 /** Offsets in the setup header, the same in the file and in the boot parameters. */
 const Header = {
@@ -168,6 +169,7 @@ export function loadLinux(
   target.write(COMMAND_LINE_AT, textBytes(commandLine));
   target.write(GDT_AT, words([0, 0, 0, 0, ...FLAT_CODE, ...FLAT_DATA]));
   target.write(BIOS_DATA_AT, biosDataArea());
+  for (const [at, bytes] of smbios()) target.write(at, bytes);
   if (processors !== undefined) for (const [at, bytes] of mpTable(processors)) target.write(at, bytes);
   target.write(PARAMETERS_AT, bootParameters(image, target.memoryBytes, initrdAt, initrd?.bytes.length ?? 0));
   return {

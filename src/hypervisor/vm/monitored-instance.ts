@@ -35,8 +35,8 @@ import { Board } from './board.js';
 import { loadKernel } from './boot-image.js';
 import { MappedMemory } from './bus-memory.js';
 import {
-  ADAPTER_END_PAGE,
   ADAPTER_FIRST_PAGE,
+  adapterEndPage,
   type HostHardware,
   type Instance,
   type InstanceMemory,
@@ -300,7 +300,8 @@ export class MonitoredInstance implements Instance, MonitoredVm {
 
   /** The page that holds no RAM before 1 MiB: device memory, or the VMI ROM where the VM offers it. */
   #mapAdapters(): void {
-    for (let page = ADAPTER_FIRST_PAGE; page < ADAPTER_END_PAGE; page++) this.pmap.setDevice(page as Ppn);
+    for (let page = ADAPTER_FIRST_PAGE; page < adapterEndPage(this.#wiring.image); page++)
+      this.pmap.setDevice(page as Ppn);
     if (!this.#wiring.vmi) return;
     const { bytes } = buildVmiRom();
     for (let offset = 0; offset < bytes.length; offset += 4096) {

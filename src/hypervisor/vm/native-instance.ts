@@ -43,13 +43,16 @@ export class NativeMachine implements PhysicalMap {
   readonly #adapterEnd: number;
   readonly #romFirst: number;
 
-  /** Throws `UsageError` when the host has no contiguous range of that size. */
-  constructor(hardware: HostHardware, memoryBytes: number, romBytes = 0) {
+  /**
+   * `adapterEnd`: the page behind those that belong to adapters, for a machine without a BIOS. Throws `UsageError` when the host has no
+   * contiguous range of that size.
+   */
+  constructor(hardware: HostHardware, memoryBytes: number, romBytes = 0, adapterEnd = ADAPTER_END_PAGE) {
     this.#hardware = hardware;
     this.pages = memoryBytes / 4096;
     this.romPages = romBytes / 4096;
     this.#romFirst = ROM_END_PAGE - this.romPages;
-    this.#adapterEnd = romBytes === 0 ? ADAPTER_END_PAGE : SHADOW_FIRST_PAGE;
+    this.#adapterEnd = romBytes === 0 ? adapterEnd : SHADOW_FIRST_PAGE;
     const first = hardware.allocator.allocateContiguous(this.pages + this.romPages);
     if (first === undefined)
       throw new UsageError(`the host has no ${memoryBytes / 1048576} MiB of contiguous memory left`);

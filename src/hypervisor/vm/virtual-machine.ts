@@ -25,7 +25,13 @@ import type { BootImage, BootOptions } from './boot-image.js';
 import { VmDisk, VmNic } from './cards.js';
 import { digestOf } from './digest.js';
 import { GuestProcessor } from './guest-processor.js';
-import type { HostHardware, Instance, InstanceMemory, InstanceWiring } from './instance.js';
+import {
+  adapterEndPage,
+  type HostHardware,
+  type Instance,
+  type InstanceMemory,
+  type InstanceWiring,
+} from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
 import { NativeInstance, NativeMachine } from './native-instance.js';
 
@@ -405,7 +411,7 @@ export class VirtualMachine implements Guest {
     const known = this.#nativeMachine;
     const { image, memoryBytes } = wiring;
     const romBytes = image.kind === 'rom' ? image.bytes.length : 0;
-    const machine = known ?? new NativeMachine(hardware, memoryBytes, romBytes);
+    const machine = known ?? new NativeMachine(hardware, memoryBytes, romBytes, adapterEndPage(wiring.image));
     this.#noteRings(machine.context.cyclesByRing);
     try {
       const instance = new NativeInstance(hardware, machine, wiring, known === undefined);
