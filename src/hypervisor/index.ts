@@ -10,6 +10,7 @@ import type { EngineOptions } from './machine/cpu/code-cache.js';
 import type { Workshop } from './machine/cpu/compile/workshop.js';
 import type { CodeAnswer } from './stats/code-listing.js';
 import type { Mode, Sample } from './stats/sample.js';
+import type { ScreenAnswer } from './stats/screen-text.js';
 import type { CpuModel } from './vm/cpuid.js';
 import { VmHost } from './vm/host.js';
 
@@ -35,6 +36,7 @@ export type { CodeAnswer, CodeLine } from './stats/code-listing.js';
 export { COUNTER_NAMES, COUNTERS, type CounterName, type Counters } from './stats/counters.js';
 export { POWER_ON_REASONS } from './stats/power-on.js';
 export type * from './stats/sample.js';
+export type { ScreenAnswer, ScreenText } from './stats/screen-text.js';
 export { CPU_MODELS, type CpuModel, DEFAULT_CPU } from './vm/cpuid.js';
 
 /** Length of a quantum of virtual time. */
@@ -164,6 +166,8 @@ export interface Host {
   guestDigest(vm: string): string;
   /** Runs the audits of a VM now; an empty list is a clean bill. */
   audit(vm: string): string[];
+  /** What a VM has on its text screen now. Changes nothing. */
+  screen(vm: string): ScreenAnswer;
   /** Guest code from a linear address on, beside what the translator made of it. Changes nothing. */
   disassemble(vm: string, linear: number): CodeAnswer;
   /** True when a VM is on. */

@@ -9,6 +9,7 @@ import {
   type HostEvent,
   MonitorBug,
   type Sample,
+  type ScreenAnswer,
   UsageError,
 } from '../hypervisor/index.js';
 import type { Session } from '../tui/session.js';
@@ -56,7 +57,7 @@ export class HostSession implements Session {
   readonly #listeners = new Set<() => void>();
   readonly #waiting = new Map<
     number,
-    { resolve(answer: CommandResult | CodeAnswer): void; reject(error: Error): void }
+    { resolve(answer: CommandResult | CodeAnswer | ScreenAnswer): void; reject(error: Error): void }
   >();
   readonly #console = new Map<string, string>();
   readonly #keep: SessionOptions['keep'];
@@ -111,6 +112,7 @@ export class HostSession implements Session {
           this.#waiting.delete(message.id);
           break;
         case 'code':
+        case 'screen':
           this.#waiting.get(message.id)?.resolve(message.answer);
           this.#waiting.delete(message.id);
           break;
@@ -180,8 +182,13 @@ export class HostSession implements Session {
     return this.#ask(id => ({ kind: 'disassemble', id, vm, linear }));
   }
 
+  /** Rejects when the host is gone. */
+  screen(vm: string): Promise<ScreenAnswer> {
+    return this.#ask(id => ({ kind: 'screen', id, vm }));
+  }
+
   /** Sends a message that is answered under its `id`, by the kind of answer that it asks for. */
-  #ask<T extends CommandResult | CodeAnswer>(message: (id: number) => ToWorker): Promise<T> {
+  #ask<T extends CommandResult | CodeAnswer | ScreenAnswer>(message: (id: number) => ToWorker): Promise<T> {
     if (this.#gone) return Promise.reject(this.#error ?? new Error('the host has been closed'));
     const id = this.#nextId++;
     return new Promise<T>((resolve, reject) => {

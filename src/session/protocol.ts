@@ -11,6 +11,7 @@ import type {
   HostEvent,
   LoggedCommand,
   Sample,
+  ScreenAnswer,
 } from '../hypervisor/index.js';
 
 /** Virtual seconds per real second at most, or as fast as the computer can. */
@@ -28,6 +29,8 @@ export type ToWorker =
   | { readonly kind: 'execute'; readonly id: number; readonly command: Command }
   /** Wants a `code` about a linear address of a VM. Changes nothing, so it is no command. */
   | { readonly kind: 'disassemble'; readonly id: number; readonly vm: string; readonly linear: number }
+  /** Wants a `screen` of a VM. */
+  | { readonly kind: 'screen'; readonly id: number; readonly vm: string }
   /** Wants a `snapshot` of the current state. */
   | { readonly kind: 'refresh' }
   /** Stop between two quanta, hand over what is left, answer `closed`. */
@@ -57,6 +60,7 @@ export type FromWorker =
   | { readonly kind: 'ready'; readonly cyclesPerSecond: number }
   | { readonly kind: 'result'; readonly id: number; readonly result: CommandResult }
   | { readonly kind: 'code'; readonly id: number; readonly answer: CodeAnswer }
+  | { readonly kind: 'screen'; readonly id: number; readonly answer: ScreenAnswer }
   /** Outside the sampling interval, at the user's wish: not part of the series, so not part of a recording. */
   | { readonly kind: 'snapshot'; readonly sample: Sample }
   | Progress

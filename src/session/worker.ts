@@ -1,7 +1,7 @@
 /** The host's thread: runs a host at its pace, takes commands between quanta, posts what happened. */
 import { performance } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type CodeAnswer, createHost, type Host, type HostEvent, UsageError } from '../hypervisor/index.js';
+import { createHost, type Host, type HostEvent, UsageError } from '../hypervisor/index.js';
 import type { Failed, FromWorker, ToWorker, WorkerStart } from './protocol.js';
 import { Runner } from './runner.js';
 import { WhenIdle } from './when-idle.js';
@@ -51,7 +51,14 @@ class HostThread {
         this.#take(this.#host.drainEvents());
         break;
       case 'disassemble':
-        this.#post({ kind: 'code', id: message.id, answer: this.#disassemble(message.vm, message.linear) });
+        this.#post({
+          kind: 'code',
+          id: message.id,
+          answer: this.#aboutVm(() => this.#host.disassemble(message.vm, message.linear)),
+        });
+        break;
+      case 'screen':
+        this.#post({ kind: 'screen', id: message.id, answer: this.#aboutVm(() => this.#host.screen(message.vm)) });
         break;
       case 'refresh':
         // Samples that are due go first: the receiver sees time move forward only.
@@ -65,9 +72,9 @@ class HostThread {
   }
 
   /** The VM may have been removed since somebody looked at it. */
-  #disassemble(vm: string, linear: number): CodeAnswer {
+  #aboutVm<T>(look: () => T): T | { readonly ok: false; readonly reason: string } {
     try {
-      return this.#host.disassemble(vm, linear);
+      return look();
     } catch (error) {
       if (error instanceof UsageError) return { ok: false, reason: error.message };
       throw error;

@@ -5,12 +5,12 @@
 import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
 import { type Desk, killVm, openPowerMenu, openRunMenu, toggleVmi } from './actions.js';
 import { untranslated } from './code.js';
-import { CodeWatch } from './code-watch.js';
 import { modeText } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { fieldsOf, moveField, toggleField } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
+import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
 import { type Asker, askCount, askDelay, askGroup, askPlace, askSave } from './prompts.js';
@@ -55,7 +55,8 @@ export class ConsoleController implements Desk, Asker {
   readonly #options: ControllerOptions;
   readonly #listeners = new Set<() => void>();
   readonly #unsubscribe: () => void;
-  readonly #code: CodeWatch;
+  readonly #code: ReturnType<typeof askForCode>;
+  readonly #textScreen: ReturnType<typeof askForScreen>;
   #state: ConsoleState;
   #size: { columns: number; rows: number };
   #frame: Frame | undefined;
@@ -68,7 +69,8 @@ export class ConsoleController implements Desk, Asker {
     this.#session = session;
     this.#options = options;
     this.#state = initialState(options.config, firstPlace(options.symbols));
-    this.#code = new CodeWatch(session, () => this.#changed());
+    this.#code = askForCode(session, () => this.#changed());
+    this.#textScreen = askForScreen(session, () => this.#changed());
     this.#size = { columns: options.columns, rows: options.rows };
     this.#lastEvent = session.events().at(-1);
     this.#unsubscribe = session.subscribe(() => this.#hostChanged());
@@ -113,7 +115,8 @@ export class ConsoleController implements Desk, Asker {
       engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
       consoleText: vm => this.#session.consoleText(vm),
-      code: vm => this.#code.answer(vm, this.#state.place),
+      code: vm => this.#code.answer({ vm, address: this.#state.place }),
+      screenText: vm => this.#textScreen.answer(vm),
       symbols: this.#options.symbols,
       theme: this.#options.theme,
       ...this.#size,
@@ -149,6 +152,7 @@ export class ConsoleController implements Desk, Asker {
         this.#drawn = this.#sources();
         this.#announce();
         if (!same) this.#followCode();
+        this.#followScreen();
         this.#changed();
       },
       same ? SPEED_UPDATE_MIN_MS : UPDATE_MIN_MS,
@@ -260,7 +264,10 @@ export class ConsoleController implements Desk, Asker {
         break;
       case 'attach':
         if (key.name === DETACH_KEY) this.#dialog(undefined);
-        else this.#dialog({ ...dialog, scroll: this.#scrolled(key.name === 'pageup' ? PAGE : -PAGE) });
+        else if (key.name === SCREEN_KEY) {
+          this.#dialog({ ...dialog, shows: dialog.shows === 'screen' ? 'serial' : 'screen' });
+          this.#followScreen();
+        } else this.#dialog({ ...dialog, scroll: this.#scrolled(key.name === 'pageup' ? PAGE : -PAGE) });
         break;
     }
   }
@@ -339,11 +346,17 @@ export class ConsoleController implements Desk, Asker {
   }
 
   /** Translation screen: asks for what it shows. */
+  /** The text screen that is shown is asked for anew. */
+  #followScreen(): void {
+    const { dialog } = this.#state;
+    if (dialog?.kind === 'attach' && dialog.shows === 'screen') this.#textScreen.ask(dialog.vm);
+  }
+
   #followCode(): void {
     const { screen, place, held } = this.#state;
     if (screen !== 'code' || held !== undefined) return;
     const vm = selectedVm(this.#rows(), this.#state.selected);
-    if (vm !== undefined && untranslated(vm) === undefined) this.#code.ask(vm.name, place);
+    if (vm !== undefined && untranslated(vm) === undefined) this.#code.ask({ vm: vm.name, address: place });
   }
 
   #setDelay(ms: number): void {
@@ -399,7 +412,7 @@ export class ConsoleController implements Desk, Asker {
     'vm.power': () => this.#withVm(vm => openPowerMenu(this, vm)),
     'vm.kill': () => this.#withVm(vm => killVm(this, vm)),
     'vm.run': () => this.#withVm(vm => openRunMenu(this, vm, this.#options.programs)),
-    'vm.attach': () => this.#withVm(vm => this.#dialog({ kind: 'attach', vm: vm.name, scroll: 0 })),
+    'vm.attach': () => this.#withVm(vm => this.#dialog({ kind: 'attach', vm: vm.name, scroll: 0, shows: 'serial' })),
     'row.expand': () => this.#withVm(vm => this.#expand(vm.name)),
     'row.drop': () => this.#dropRow(),
     'rows.group': () =>
@@ -482,8 +495,9 @@ const isVmScreen = (screen: ConsoleState['screen']): boolean => screen in SCREEN
 
 /** As telnet and virsh do: Ctrl-] leaves the guest's console. */
 const DETACH_KEY = 'ctrl-]';
+const SCREEN_KEY = 'ctrl-t';
 /** Keys that an attached console keeps for itself. */
-const ATTACH_KEYS: ReadonlySet<string> = new Set([DETACH_KEY, 'pageup', 'pagedown']);
+const ATTACH_KEYS: ReadonlySet<string> = new Set([DETACH_KEY, SCREEN_KEY, 'pageup', 'pagedown']);
 
 /** What the translation screen shows first: the way of every system call, where the kernel is ours. */
 const firstPlace = (symbols: readonly CodeSymbol[]): number =>

@@ -2,7 +2,7 @@
  * One frame of the console as lines of text, from a state and two samples. Pure: the same input gives the same frame, which is
  * how the tests look at it. A menu is not text yet: ink-table draws it between `above` and `below`.
  */
-import type { CodeAnswer, EngineState, Sample, VmSample } from '../hypervisor/index.js';
+import type { CodeAnswer, EngineState, Sample, ScreenAnswer, VmSample } from '../hypervisor/index.js';
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
@@ -38,6 +38,8 @@ export interface FrameInput {
   readonly consoleText: (vm: string) => string;
   /** What the host said about the code at `state.place`. */
   readonly code: (vm: string) => CodeAnswer | undefined;
+  /** What the host said is on a VM's text screen. */
+  readonly screenText: (vm: string) => ScreenAnswer | undefined;
   readonly symbols: readonly CodeSymbol[];
   readonly theme: Theme;
   /** Size of the terminal; a frame has one line less, since Ink clears the whole terminal for a frame as high as it. */
@@ -89,7 +91,9 @@ export function buildFrame(input: FrameInput): Frame {
     case 'fields':
       return fieldsFrame(input, state.dialog.what);
     case 'attach':
-      return attachFrame(input, now, state.dialog.vm, state.dialog.scroll);
+      return state.dialog.shows === 'screen'
+        ? screenFrame(input, now, state.dialog.vm)
+        : attachFrame(input, now, state.dialog.vm, state.dialog.scroll);
     case 'menu':
       return menuFrame(input, now, state.dialog);
     default:
@@ -286,14 +290,39 @@ function fieldsFrame(input: FrameInput, what: 'toggle' | 'move'): Frame {
   });
 }
 
+function aboutVm(now: Sample, name: string): string {
+  const row = vmGroups(now, undefined, new Set()).find(group => group.row.vm.name === name)?.row;
+  return row ? `${modeText(row)}, ${printable(row.vm.guestState)}` : 'removed';
+}
+
+/** The VGA's text: its last lines, where the terminal has not room for all. */
+function screenFrame(input: FrameInput, now: Sample, name: string): Frame {
+  const { columns: width, theme } = input;
+  const answer = input.screenText(name);
+  const height = input.rows - 1 - 3;
+  const title = ` Text screen of ${printable(name)} (${aboutVm(now, name)})`;
+  let shown: string[] = ['Asking ...'];
+  if (answer?.ok === false) shown = [printable(answer.reason)];
+  else if (answer !== undefined) {
+    const { lines, cursor } = answer;
+    const from = Math.max(0, Math.min(lines.length, (cursor?.row ?? lines.length - 1) + 1) - height);
+    shown = lines.slice(from, from + height).map((line, index) => {
+      if (cursor === undefined || from + index !== cursor.row) return cut(line, width);
+      const text = left(line, width);
+      return text.slice(0, cursor.column) + theme.cursor(text[cursor.column] ?? ' ') + text.slice(cursor.column + 1);
+    });
+  }
+  const above = [firstLine(now, input.speed, width), theme.heading(left(title, width)), ...shown];
+  const keys = `${theme.key('Ctrl-]')}:detach  ${theme.key('Ctrl-T')}:serial console  other keys go to the guest`;
+  return frameOf(input, above, [input.state.message ? messageLine(input) : keys]);
+}
+
 function attachFrame(input: FrameInput, now: Sample, name: string, scroll: number): Frame {
   const { columns: width, theme } = input;
-  const row = vmGroups(now, undefined, new Set()).find(group => group.row.vm.name === name)?.row;
   const height = input.rows - 1 - 3;
   const { lines, cursor } = consoleLines(input.consoleText(name), width);
   const view = visibleLines(lines, height, scroll);
-  const about = row ? `${modeText(row)}, ${printable(row.vm.guestState)}` : 'removed';
-  const title = ` Console of ${printable(name)} (${about})${view.scroll > 0 ? `, ${view.scroll} lines back` : ''}`;
+  const title = ` Console of ${printable(name)} (${aboutVm(now, name)})${view.scroll > 0 ? `, ${view.scroll} lines back` : ''}`;
   const shown = lines.slice(view.from, view.from + height);
   if (view.scroll === 0) {
     const line = shown.length - 1;
@@ -301,6 +330,6 @@ function attachFrame(input: FrameInput, now: Sample, name: string, scroll: numbe
     shown[line] = text.slice(0, cursor) + theme.cursor(text[cursor] ?? ' ') + text.slice(cursor + 1);
   }
   const above = [firstLine(now, input.speed, width), theme.heading(left(title, width)), ...shown];
-  const keys = `${theme.key('Ctrl-]')}:detach  ${theme.key('PgUp PgDn')}:scroll  all other keys go to the guest`;
+  const keys = `${theme.key('Ctrl-]')}:detach  ${theme.key('Ctrl-T')}:screen  ${theme.key('PgUp PgDn')}:scroll  other keys go to the guest`;
   return frameOf(input, above, [input.state.message ? messageLine(input) : keys], { scroll: view.scroll });
 }

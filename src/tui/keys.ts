@@ -50,7 +50,7 @@ export const KEYS = [
     show: 'a',
     command: 'vm.attach',
     group: 'vm',
-    help: 'attach to the guest’s console (Ctrl-] detaches)',
+    help: 'attach to the guest’s console (Ctrl-] detaches, Ctrl-T: its text screen)',
     footer: 'attach',
   },
   { keys: ['k'], show: 'k', command: 'vm.kill', group: 'vm', help: 'kill the VM: power off, after a question' },

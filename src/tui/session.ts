@@ -2,7 +2,15 @@
  * What the console knows of a running host: the newest samples, the events, and a way to send commands. The console never
  * touches a `Host`; whoever runs one (in a worker thread, or a script in a test) implements this interface.
  */
-import type { CodeAnswer, Command, CommandResult, EngineState, HostEvent, Sample } from '../hypervisor/index.js';
+import type {
+  CodeAnswer,
+  Command,
+  CommandResult,
+  EngineState,
+  HostEvent,
+  Sample,
+  ScreenAnswer,
+} from '../hypervisor/index.js';
 import type { ConsoleConfig } from './state.js';
 
 export interface Session {
@@ -29,6 +37,8 @@ export interface Session {
   refresh(): void;
   /** Guest code with its translation, from a linear address on; the answer says why when there is none. Changes nothing. */
   disassemble(vm: string, linear: number): Promise<CodeAnswer>;
+  /** What a VM has on its text screen now. Changes nothing. */
+  screen(vm: string): Promise<ScreenAnswer>;
   /** Ends the host. Resolves when nothing runs any more. */
   close(): Promise<void>;
   /** Why the host stopped by itself (one readable line), or undefined while it runs. */

@@ -32,7 +32,13 @@ export type Dialog =
   | MenuDialog
   | { readonly kind: 'help'; readonly top: number }
   | { readonly kind: 'fields'; readonly what: 'toggle' | 'move' }
-  | { readonly kind: 'attach'; readonly vm: string; readonly scroll: number };
+  /** `shows`: the serial line, or the text screen of the VGA. */
+  | {
+      readonly kind: 'attach';
+      readonly vm: string;
+      readonly scroll: number;
+      readonly shows: 'serial' | 'screen';
+    };
 
 /** What the configuration file keeps. */
 export interface ConsoleConfig {

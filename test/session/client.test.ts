@@ -152,6 +152,13 @@ describe('a session', () => {
     expect(nobody).toEqual({ ok: false, reason: 'no VM is called "b"' });
   });
 
+  test('is asked for text screens', async () => {
+    const subject = await open({ config: config(vm('a', 'spin')) });
+    const [screen, nobody] = await Promise.all([subject.screen('a'), subject.screen('b')]);
+    expect(screen).toMatchObject({ ok: true, cursor: { row: 1, column: 0 } });
+    expect(nobody).toEqual({ ok: false, reason: 'no VM is called "b"' });
+  });
+
   test('after close nothing runs, and commands are refused', async () => {
     const subject = await open({ config: config(vm('a', 'spin')) });
     await subject.close();

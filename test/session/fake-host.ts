@@ -79,6 +79,10 @@ export class FakeHost implements Host {
     return '';
   }
 
+  screen(): never {
+    throw new Error('not asked for');
+  }
+
   disassemble(): never {
     throw new Error('not asked for');
   }

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { CodeAnswer, CodeLine } from '../../src/hypervisor/index.js';
 import { parsePlace, symbolic } from '../../src/tui/code.js';
-import { CodeWatch } from '../../src/tui/code-watch.js';
+import { askForCode } from '../../src/tui/host-question.js';
 import { closeConsoles, consoleOn, shape } from './console-on.js';
 import { FakeSession } from './fake-session.js';
 
@@ -189,28 +189,31 @@ describe('questions', () => {
       });
     };
     let changes = 0;
-    const watch = new CodeWatch(fake, () => {
+    const watch = askForCode(fake, () => {
       changes += 1;
     });
-    for (const linear of [1, 2, 3]) watch.ask('a', linear);
+    for (const linear of [1, 2, 3]) watch.ask({ vm: 'a', address: linear });
     expect(asked).toEqual([1]);
     answer({ ok: true, lines: [] });
     await new Promise(resolve => setImmediate(resolve));
     expect(asked).toEqual([1, 3]);
     expect(changes).toBe(1);
-    expect(watch.answer('a', 3)).toBeUndefined();
+    expect(watch.answer({ vm: 'a', address: 3 })).toBeUndefined();
     answer({ ok: true, lines: [] });
     await new Promise(resolve => setImmediate(resolve));
-    expect(watch.answer('a', 3)).toEqual({ ok: true, lines: [] });
-    expect(watch.answer('b', 3)).toBeUndefined();
+    expect(watch.answer({ vm: 'a', address: 3 })).toEqual({ ok: true, lines: [] });
+    expect(watch.answer({ vm: 'b', address: 3 })).toBeUndefined();
   });
 
   test('of a host that is gone are answered with that', async () => {
     const fake = new FakeSession();
     fake.disassemble = () => Promise.reject(new Error('the host has been closed'));
-    const watch = new CodeWatch(fake, () => {});
-    watch.ask('a', 1);
+    const watch = askForCode(fake, () => {});
+    watch.ask({ vm: 'a', address: 1 });
     await new Promise(resolve => setImmediate(resolve));
-    expect(watch.answer('a', 1)).toEqual({ ok: false, reason: 'the host does not answer: the host has been closed' });
+    expect(watch.answer({ vm: 'a', address: 1 })).toEqual({
+      ok: false,
+      reason: 'the host does not answer: the host has been closed',
+    });
   });
 });

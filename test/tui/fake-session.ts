@@ -1,5 +1,13 @@
 /** A session without a host: takes commands as a host would, advances by hand or by a timer, and remembers what it was asked. */
-import type { CodeAnswer, Command, CommandResult, HostEvent, Sample, VmSample } from '../../src/hypervisor/index.js';
+import type {
+  CodeAnswer,
+  Command,
+  CommandResult,
+  HostEvent,
+  Sample,
+  ScreenAnswer,
+  VmSample,
+} from '../../src/hypervisor/index.js';
 import type { Session } from '../../src/tui/session.js';
 import { inventory, withDevices } from './fixtures.js';
 
@@ -9,6 +17,8 @@ export class FakeSession implements Session {
   readonly asked: { readonly vm: string; readonly linear: number }[] = [];
   /** What `disassemble` answers about a place. */
   code: (linear: number) => CodeAnswer = linear => ({ ok: false, reason: `nothing at ${linear.toString(16)}` });
+  /** What `screen` answers about a VM. */
+  textScreen: (vm: string) => ScreenAnswer = vm => ({ ok: false, reason: `${vm} is off` });
   closed = false;
   failed: string | undefined;
   /** When set, the next command is refused with it. */
@@ -123,6 +133,10 @@ export class FakeSession implements Session {
   async disassemble(vm: string, linear: number): Promise<CodeAnswer> {
     this.asked.push({ vm, linear });
     return this.code(linear);
+  }
+
+  async screen(vm: string): Promise<ScreenAnswer> {
+    return this.textScreen(vm);
   }
 
   refresh(): void {

@@ -315,6 +315,33 @@ describe('a attaches to the guest’s console', () => {
     expect(session.commands.at(-1)).toEqual({ kind: 'type', vm: 'web-vmi', text: 'x' });
   });
 
+  test('Ctrl-T shows its text screen, with the cursor, and the serial line again', async () => {
+    const { press, session } = consoleOn();
+    session.textScreen = vm => ({
+      ok: true,
+      lines: [`VGA of ${vm}`, '', 'third line'],
+      cursor: { row: 2, column: 10 },
+    });
+    await press('a');
+    await press('\u0014');
+    const screen = await press('x');
+    expect(screen).toContain(' Text screen of web-vmi (VMI, idle)');
+    expect(screen).toContain('VGA of web-vmi');
+    expect(screen).toContain('third line');
+    expect(screen).not.toContain('VMI: Found VMware ROM');
+    // Other keys still go to the guest.
+    expect(session.commands).toEqual([{ kind: 'type', vm: 'web-vmi', text: 'x' }]);
+    expect(await press('\u0014')).toContain('VMI: Found VMware ROM');
+    expect(await press('\u001d')).toContain('PCPU');
+  });
+
+  test('a text screen that cannot be had says why', async () => {
+    const { press } = consoleOn();
+    await press('a');
+    await press('\u0014');
+    expect(await press('\u001b[6~')).toContain('web-vmi is off');
+  });
+
   test('and scrolls back', async () => {
     const { press, session } = consoleOn();
     session.print('web-vmi', Array.from({ length: 100 }, (_, index) => `line ${index}\n`).join(''));

@@ -21,8 +21,9 @@ import {
 } from '../devices/system-control.js';
 import { Uart } from '../devices/uart.js';
 import { VGA_PORT, VGA_PORTS, VgaRegisters } from '../devices/vga-registers.js';
-import { VGA_TEXT_BASE, VGA_TEXT_BYTES, VgaText } from '../devices/vga-text.js';
+import { VGA_COLUMNS, VGA_ROWS, VGA_TEXT_BASE, VGA_TEXT_BYTES, VgaText } from '../devices/vga-text.js';
 import type { InterruptSample, VmTimerSample } from '../stats/sample.js';
+import type { ScreenText } from '../stats/screen-text.js';
 import type { ProcessorTable } from './mp-table.js';
 
 export interface BoardWiring {
@@ -70,6 +71,7 @@ export class Board {
   readonly pit: Pit;
   readonly uart: Uart;
   readonly vga = new VgaText();
+  readonly #vgaRegisters: VgaRegisters;
   readonly pci: PciHost;
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
@@ -125,7 +127,8 @@ export class Board {
     ports.claim(0xb004, 1, power, 4);
     const mhz = Math.round(wiring.cyclesPerSecond / 1e6);
     ports.claim(0x5658, 1, new Backdoor(wiring.registers, mhz, text => wiring.onGuestLog(text)), 4);
-    ports.claim(VGA_PORT, VGA_PORTS, new VgaRegisters(clock));
+    this.#vgaRegisters = new VgaRegisters(clock);
+    ports.claim(VGA_PORT, VGA_PORTS, this.#vgaRegisters);
     this.mmio.claim(VGA_TEXT_BASE, VGA_TEXT_BYTES, this.vga);
   }
 
@@ -171,6 +174,15 @@ export class Board {
   get #isTimerMasked(): boolean {
     const byPic = this.pic.isMasked(0) || this.apic?.passesExternal === false;
     return byPic && this.ioApic?.isMasked(0) !== false;
+  }
+
+  /** What is on the text screen now. */
+  screen(): ScreenText {
+    const { start, cursor } = this.#vgaRegisters;
+    const at = cursor - start;
+    const isShown = at >= 0 && at < VGA_COLUMNS * VGA_ROWS;
+    const place = { row: Math.floor(at / VGA_COLUMNS), column: at % VGA_COLUMNS };
+    return { ok: true, lines: this.vga.text(start), cursor: isShown ? place : undefined };
   }
 
   /** What firmware tells a kernel of processors and interrupts; undefined without a local APIC. */

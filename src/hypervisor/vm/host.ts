@@ -25,6 +25,7 @@ import type { Workshop } from '../machine/cpu/compile/workshop.js';
 import { MachineMemory, RESERVED_BYTES } from '../machine/memory.js';
 import type { CodeAnswer } from '../stats/code-listing.js';
 import type { Sample } from '../stats/sample.js';
+import type { ScreenAnswer } from '../stats/screen-text.js';
 import { hostMemorySample } from '../vmkernel/host-memory.js';
 import { LoadAverage } from '../vmkernel/load-average.js';
 import { MpnAllocator } from '../vmkernel/mpn-allocator.js';
@@ -183,6 +184,10 @@ export class VmHost implements Host {
 
   audit(vm: string): string[] {
     return this.#find(vm).audit();
+  }
+
+  screen(vm: string): ScreenAnswer {
+    return this.#find(vm).screen();
   }
 
   disassemble(vm: string, linear: number): CodeAnswer {

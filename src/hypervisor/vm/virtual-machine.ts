@@ -17,6 +17,7 @@ import type { CodeAnswer } from '../stats/code-listing.js';
 import { type Counters, zeroCounters } from '../stats/counters.js';
 import { POWER_ON_REASONS } from '../stats/power-on.js';
 import type { InterruptSample, Mode, PowerState, VmSample } from '../stats/sample.js';
+import type { ScreenAnswer } from '../stats/screen-text.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
 import type { VirtualSwitch } from '../vmkernel/virtual-switch.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
@@ -289,6 +290,11 @@ export class VirtualMachine implements Guest {
   }
 
   /** Guest code from a linear address on beside its translation. Changes nothing. */
+  screen(): ScreenAnswer {
+    if (this.#instance === undefined) return { ok: false, reason: `${this.config.name} is off` };
+    return this.#instance.board.screen();
+  }
+
   disassemble(linear: number): CodeAnswer {
     const { name } = this.config;
     if (this.#instance === undefined) return { ok: false, reason: `${name} is off: nothing is translated` };
