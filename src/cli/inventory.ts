@@ -5,7 +5,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
-import { COST_PROFILES, CPU_MODELS, type CpuModel, type HostConfig, UsageError } from '../hypervisor/index.js';
+import { COST_PROFILES, CPU_MODELS, type HostConfig, UsageError } from '../hypervisor/index.js';
 import { loadImages, OWN_GUEST, readText } from './files.js';
 import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
 import { DISKS_MAX, disksOf, NICS_MAX, nicsOf } from './vmx/settings.js';
@@ -24,7 +24,7 @@ const vmSchema = z.strictObject({
   nics: z.int().min(0).max(NICS_MAX).optional(),
   append: z.string().max(1024).default(''),
   /** What CPUID says. */
-  cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
+  cpu: z.enum(CPU_MODELS).optional(),
   countExecutions: z.boolean().optional(),
   cpuShares: z.int().min(1).max(1_000_000).optional(),
   powerOn: z.boolean().default(true),

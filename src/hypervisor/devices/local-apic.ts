@@ -125,7 +125,7 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     const vector = this.#deliverable();
     if (vector < 0) {
       // The 8259 has a spurious vector of its own.
-      if (this.#passesExternal && (this.#external.output || this.#requested.highest < 0))
+      if (this.passesExternal && (this.#external.output || this.#requested.highest < 0))
         return this.#external.acknowledge();
       return this.#read(R.SVR) & 0xff;
     }
@@ -176,11 +176,6 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     if (!this.#enabled || !this.#isSoftwareEnabled || !this.#isAddressed(destination, logical)) return;
     this.#request(vector, level, message.onAcknowledged);
     this.#update();
-  }
-
-  /** Requests of the 8259 reach the processor. */
-  get passesExternal(): boolean {
-    return this.#passesExternal;
   }
 
   /** The timer will interrupt. */
@@ -346,7 +341,8 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     return (this.#read(R.SVR) & SPURIOUS_ENABLE) !== 0;
   }
 
-  get #passesExternal(): boolean {
+  /** Requests of the 8259 reach the processor. */
+  get passesExternal(): boolean {
     if (!this.#enabled) return true;
     return (this.#read(R.LVT_LINT0) & (LVT_MASKED | MODE_MASK)) === ApicMode.EXT_INT;
   }
@@ -451,7 +447,7 @@ export class LocalApic implements MmioDevice, InterruptOutput {
   }
 
   #update(): void {
-    const output = this.#deliverable() >= 0 || (this.#passesExternal && this.#external.output);
+    const output = this.#deliverable() >= 0 || (this.passesExternal && this.#external.output);
     if (output === this.#output) return;
     this.#output = output;
     this.onOutput(output);

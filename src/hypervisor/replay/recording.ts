@@ -19,7 +19,7 @@ import { overrideCosts } from '../machine/costs/define.js';
 import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import type { Sample } from '../stats/sample.js';
-import { CPU_MODELS, type CpuModel } from '../vm/cpuid.js';
+import { CPU_MODELS } from '../vm/cpuid.js';
 import { Digest } from '../vm/digest.js';
 import { VmHost } from '../vm/host.js';
 
@@ -39,7 +39,7 @@ const vmConfigSchema = z.strictObject({
   disks: z.array(z.string()).optional(),
   nics: z.number().optional(),
   append: z.string(),
-  cpu: z.enum(CPU_MODELS as [CpuModel, ...CpuModel[]]).optional(),
+  cpu: z.enum(CPU_MODELS).optional(),
   apic: z.boolean().optional(),
   cpuShares: z.number().optional(),
   powerOn: z.boolean().optional(),

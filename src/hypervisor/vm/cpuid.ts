@@ -84,7 +84,7 @@ const MODELS = {
 } as const satisfies Record<string, Model>;
 
 export type CpuModel = keyof typeof MODELS;
-export const CPU_MODELS = Object.keys(MODELS) as readonly CpuModel[];
+export const CPU_MODELS = Object.keys(MODELS) as [CpuModel, ...CpuModel[]];
 export const DEFAULT_CPU: CpuModel = 'xeon-5160';
 
 /** Leaf 1, EBX. */

@@ -7,6 +7,7 @@ import { APIC_VERSION } from '../devices/apic-registers.js';
 import { IO_APIC_BASE, IO_APIC_VERSION, pinOf } from '../devices/io-apic.js';
 import { APIC_BASE } from '../devices/local-apic.js';
 import { LOW_MEMORY_END } from './memory-map.js';
+import { checksum, text, word16, word32 } from './table-bytes.js';
 
 export interface ProcessorTable {
   readonly apicId: number;
@@ -33,14 +34,10 @@ const Bus = { PCI: 0, ISA: 1 } as const;
 const LINES = 16;
 const CASCADE = 2;
 
-const text = (word: string, length: number): number[] => [...word.padEnd(length)].map(letter => letter.charCodeAt(0));
-const word32 = (value: number): number[] => [0, 8, 16, 24].map(shift => (value >>> shift) & 0xff);
-const word16 = (value: number): number[] => [value & 0xff, value >>> 8];
-
 /** Makes the bytes sum to zero by the one at `at`. */
 function withChecksum(bytes: readonly number[], at: number): Uint8Array {
   const summed = Uint8Array.from(bytes);
-  summed[at] = -summed.reduce((sum, byte) => sum + byte, 0);
+  summed[at] = checksum(bytes);
   return summed;
 }
 

@@ -2,6 +2,7 @@
  * What the machine calls itself (DMTF, System Management BIOS 2.4, DSP0134): BIOS and system information in the firmware's segment, where
  * kernels look for it.
  */
+import { checksum, text, word16, word32 } from './table-bytes.js';
 
 /** The last 64 KiB before 1 MiB: memory that firmware has copied itself into. */
 export const FIRMWARE_SEGMENT = 0xf0000;
@@ -14,11 +15,6 @@ const NO_CHARACTERISTICS = 0x08;
 const UNKNOWN = 0xff;
 const WAKE_UP_POWER_SWITCH = 6;
 const UUID_BYTES = 16;
-
-const text = (word: string): number[] => [...word].map(letter => letter.charCodeAt(0));
-const word16 = (value: number): number[] => [value & 0xff, value >>> 8];
-const word32 = (value: number): number[] => [...word16(value & 0xffff), ...word16(value >>> 16)];
-const checksum = (bytes: readonly number[]): number => -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
 
 /** A structure: formatted part, then strings, which it names by number from 1 on. */
 function structure(type: number, handle: number, fields: readonly number[], strings: readonly string[]): number[] {

@@ -37,6 +37,12 @@ const SITE = field(VmiPage.RETURN_SITE);
 const hypercall = (name: CallName, what = ''): string =>
   `int 0x${HYPERCALL_VECTOR.toString(16)}\n site_${CALL[name]}${what === '' ? '' : `_${what}`}:`;
 
+/** The guest has stored the entry itself, of whatever width: its address and the flags go where SetPxE has them. */
+const ENTRY_STORED = `
+    mov ecx, edx
+    mov edx, eax
+    jmp note_entry`;
+
 /** Code of the calls marked `fast`; entry labels are `call_<index>`, written here as names. */
 const FAST: Partial<Record<CallName, string>> = {
   // Lazy CPU mode: a context switch hands over its directory and its stack with one hypercall, when the mode is left.
@@ -168,10 +174,7 @@ const FAST: Partial<Record<CallName, string>> = {
   queue_full:
     ${hypercall('SetPxE', 'full')}
     jmp note_entry`,
-  UpdatePxE: `
-    mov ecx, edx
-    mov edx, eax
-    jmp note_entry`,
+  UpdatePxE: ENTRY_STORED,
   // Both words at once: nobody ever finds half of a present entry.
   SetPxELong: `
     push ebx
@@ -189,10 +192,7 @@ const FAST: Partial<Record<CallName, string>> = {
     pop ebx
     mov ecx, [esp+4]
     jmp note_entry`,
-  UpdatePxELong: `
-    mov ecx, edx
-    mov edx, eax
-    jmp note_entry`,
+  UpdatePxELong: ENTRY_STORED,
   SetIOPLMask: `
     and eax, 0x3000
     mov ecx, ${VFLAGS}
