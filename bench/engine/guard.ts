@@ -3,7 +3,10 @@ import type { ChildProcess } from 'node:child_process';
 import type { RunOptions } from './emulator.js';
 
 /** Kills `child` when the signal fires or the time is up; `why` tells which. */
-export function guard(child: ChildProcess, { signal, timeoutMs }: RunOptions): { why?: string; release(): void } {
+export function guard(
+  child: ChildProcess,
+  { signal, timeoutMs }: Pick<RunOptions, 'signal' | 'timeoutMs'>,
+): { why?: string; release(): void } {
   const state: { why?: string; release(): void } = { release: () => {} };
   const end = (why: string): void => {
     state.why ??= why;

@@ -1,9 +1,8 @@
 /** What boots the kernel: `vmitop boot` in its modes, and v86. Each boot is a process of its own, timed from its start to the shell's prompt. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { guard } from '../engine/guard.js';
 
 export interface Guest {
   readonly kernel: string;
@@ -50,11 +49,6 @@ export const v86: Machine = {
   ],
 };
 
-export const v86Version = (): string => {
-  const manifest = join(dirname(createRequire(import.meta.url).resolve('v86')), '../package.json');
-  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
-};
-
 function peakMib(pid: number): number {
   const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kib) / 1024;
@@ -71,14 +65,8 @@ function processorMs(pid: number): number {
 export function bootOnce(machine: Machine, guest: Guest, timeoutMs: number, signal: AbortSignal): Promise<Boot> {
   const start = performance.now();
   const child = spawn(process.execPath, machine.command(guest), { stdio: ['ignore', 'pipe', 'pipe'] });
-  let why: string | undefined;
-  const end = (reason: string): void => {
-    why ??= reason;
-    child.kill('SIGKILL');
-  };
-  const onAbort = (): void => end('interrupted');
-  const timer = setTimeout(() => end(`no prompt after ${timeoutMs / 1000} s`), timeoutMs);
-  signal.addEventListener('abort', onAbort);
+  const guarded = guard(child, { signal, timeoutMs });
+  let through = false;
   return new Promise((resolve, reject) => {
     let [text, errors]: [string, string] = ['', ''];
     child.stderr.on('data', (bytes: Buffer) => {
@@ -86,16 +74,16 @@ export function bootOnce(machine: Machine, guest: Guest, timeoutMs: number, sign
     });
     child.stdout.on('data', (bytes: Buffer) => {
       text = (text + bytes.toString('latin1').replaceAll('\r', '')).slice(-4000);
-      if (why !== undefined || !text.includes(PROMPT)) return;
+      if (through || !text.includes(PROMPT)) return;
+      through = true;
       const wallMs = performance.now() - start;
       resolve({ wallMs, processorMs: processorMs(child.pid!), peakMib: peakMib(child.pid!) });
-      end('through');
+      child.kill('SIGKILL');
     });
     child.on('error', reject);
     child.on('close', code => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      reject(new Error(why ?? `ended with code ${code}: ${(errors || text).trim().slice(-500)}`));
+      guarded.release();
+      reject(new Error(guarded.why ?? `ended with code ${code}: ${(errors || text).trim().slice(-500)}`));
     });
   });
 }

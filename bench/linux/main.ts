@@ -6,10 +6,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { alignedLines } from '../../src/cli/aligned.js';
 import { selftestInitrd } from '../../test/linux/guest.js';
 import { FLAVOURS, type Flavour, kernelPath, seaBios } from '../../test/linux/packages.js';
+import { v86 as engine } from '../engine/node-emulators.js';
 import { median } from '../engine/report.js';
-import { type Boot, bootOnce, type Guest, type Machine, ours, v86, v86Version } from './machines.js';
+import { type Boot, bootOnce, type Guest, type Machine, ours, v86 } from './machines.js';
 
 const HELP = `bench:linux [options]
 
@@ -69,9 +71,8 @@ function table(series: readonly Series[], memoryMib: number): string {
     (Math.max(...each.boots.map(({ peakMib }) => peakMib)) - memoryMib).toFixed(0),
     each.boots.map(({ wallMs }) => seconds(wallMs)).join(' '),
   ]);
-  const all = [head, ...lines];
-  const widths = head.map((_, column) => Math.max(...all.map(line => line[column]!.length)));
-  return all.map(line => line.map((cell, column) => cell.padStart(widths[column]!)).join('  ')).join('\n');
+  const columns = head.map(title => ({ title, align: 'right' as const }));
+  return alignedLines(columns, lines).join('\n');
 }
 
 function wholeNumber(text: string | undefined, name: string, otherwise: number): number {
@@ -127,7 +128,7 @@ async function main(): Promise<number> {
     const guest: Guest = { kernel, initrd, memoryMib, commandLine: 'console=ttyS0', ...seaBios() };
     const { series, failures } = await collect(machines, guest, options, abort.signal);
     const load = (values: readonly number[]): string => values.map(value => value.toFixed(2)).join(' ');
-    const versions = `Node ${process.version} (V8 ${process.versions.v8}), v86 ${v86Version()}`;
+    const versions = `Node ${process.version} (V8 ${process.versions.v8}), ${engine.version()}`;
     console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} processors, ${versions}`);
     console.log(`load average before: ${load(before)}, after: ${load(loadavg())}`);
     console.log(`${basename(kernel)}, ${memoryMib} MiB, from the start of the process to the shell's prompt\n`);
