@@ -23,14 +23,6 @@ static void apic_write(u32 where, u32 value) { VMI(APICWrite, where, value); }
 
 static int in_set(u32 first, u32 vector) { return (apic_read(first + (vector >> 5) * 16) >> (vector & 31)) & 1; }
 
-/* Lets through what waits, and ends it. */
-static u32 deliver(void)
-{
-	VMI(EnableInterrupts);
-	VMI(DisableInterrupts);
-	return interrupts;
-}
-
 static void check_registers(void)
 {
 	u32 lint0 = apic_read(APIC_LINT0);

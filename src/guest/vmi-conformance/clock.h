@@ -45,4 +45,12 @@ static inline void wait(u64 cycles)
 		;
 }
 
+/* Lets through what waits. */
+static inline u32 deliver(void)
+{
+	VMI(EnableInterrupts);
+	VMI(DisableInterrupts);
+	return interrupts;
+}
+
 #endif

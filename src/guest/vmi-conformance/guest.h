@@ -105,9 +105,9 @@ struct trap { u32 taken, vector, code, eip, cs, eflags, cr2, eax, edx, stack; };
 void expect_trap(void);
 void forget_trap(void);
 extern volatile struct trap trapped;
-/* Interrupts by IRQ 0 since `interrupts_reset`, and the lowest stack pointer that one found. */
 /* Of IRQ 0, and of whatever else asks for the time. */
 #define TIMER_VECTOR 0x20u
+/* Interrupts by it since `interrupts_reset`, and the lowest stack pointer that one found. */
 extern volatile u32 interrupts, interrupt_stack;
 void interrupts_reset(void);
 void traps_init(void);

@@ -1,19 +1,5 @@
 /* Page tables, flushes, lazy modes: calls 17, 38..48, 62, 73. */
-#include "guest.h"
-
-extern u8 code_load[];
-
-#define PAGE_FAULT 14
-/* SetPxE and UpdatePxE; AllocatePage and ReleasePage: the same bits mean other things (pitfall 8). */
-#define PT 0x01u
-#define PD 0x02u
-#define CURRENT_AS 0x10u
-#define DEFER 0x20u
-#define PAE 0x10u
-#define CLONE 0x20u
-#define ZEROED 0x40u
-#define MMU 1
-#define CPU 2
+#include "pages.h"
 
 /* Everything here happens in these four MiB, in the four behind them, and in those where the table itself is seen. */
 #define WINDOW 0xd0000000u
@@ -34,22 +20,11 @@ static u32 view_table[ENTRIES] __attribute__((aligned(4096)));
 static u32 other_directory[ENTRIES] __attribute__((aligned(4096)));
 static u32 plain_page[1024] __attribute__((aligned(4096)));
 
-#define FIRST 0xf1f1f1f1u
-#define SECOND 0x52525252u
-
 static u32 entry_for(const u32 *page) { return physical(page) | PTE_KERNEL; }
 static u32 linear_of(u32 index) { return WINDOW + 4096 * index; }
 static u32 at(u32 index) { return *(volatile u32 *)linear_of(index); }
 static void set_pte(u32 index, const u32 *page, u32 flags) { VMI(SetPxE, page ? entry_for(page) : 0, (u32)&table[index], PT | flags); }
 static u32 here(u32 index) { return CURRENT_AS | linear_of(index); }
-
-/* The vector of the fault on reading, or 0. */
-static u32 fault_at(u32 linear)
-{
-	expect_trap();
-	run_code(code_load, 0, linear, 0, 0);
-	return trapped.taken ? trapped.vector : 0;
-}
 
 static void check_fault(u32 call, const char *what, u32 linear)
 {

@@ -5,18 +5,8 @@
  *     first and fourth gigabyte   `low_directory`: the first 8 MiB by large pages, and the window
  *     second gigabyte             `other_directory`, once its pointer is set
  */
-#include "guest.h"
+#include "pages.h"
 
-#define PAGE_FAULT 14
-#define PT 0x01u
-#define PD 0x02u
-#define PDP 0x04u
-#define PAE 0x10u
-#define CURRENT_AS 0x10u
-#define DEFER 0x20u
-#define CLONE 0x20u
-#define ZEROED 0x40u
-#define MMU 1
 #define WINDOW 0xd0000000u
 #define LARGE 0xd0200000u
 #define SECOND_GIGABYTE 0x40000000u
@@ -24,8 +14,6 @@
 #define LARGE_BYTES 0x200000u
 /* More than any queue holds at once. */
 #define BURST 400
-#define FIRST 0xf1f1f1f1u
-#define SECOND 0x52525252u
 
 static u64 pointers[4] __attribute__((aligned(32)));
 static u64 low_directory[ENTRIES] __attribute__((aligned(4096)));
@@ -33,8 +21,6 @@ static u64 other_directory[ENTRIES] __attribute__((aligned(4096)));
 static u64 table[ENTRIES] __attribute__((aligned(4096)));
 static u32 first_page[1024] __attribute__((aligned(4096)));
 static u32 second_page[1024] __attribute__((aligned(4096)));
-
-extern u8 code_load[];
 
 static u64 *directory_entry(u32 linear) { return &low_directory[(linear >> 21) & (ENTRIES - 1)]; }
 static u32 entry_for(const void *page) { return physical(page) | PTE_KERNEL; }
@@ -68,14 +54,6 @@ u32 enter_pae(void)
 			 : "a"(physical(pointers))
 			 : "ecx", "edx", "cc", "memory");
 	return physical(pointers);
-}
-
-/* The vector of the fault on reading, or 0. */
-static u32 fault_at(u32 linear)
-{
-	expect_trap();
-	run_code(code_load, 0, linear, 0, 0);
-	return trapped.taken ? trapped.vector : 0;
 }
 
 static void check_allocation(void)

@@ -29,14 +29,6 @@ static void check_counters(void)
 	check(GetCycleCounter, "of an unknown counter is 0 in its high word", 0, io.edx);
 }
 
-/* Lets through what waits. */
-static u32 deliver(void)
-{
-	VMI(EnableInterrupts);
-	VMI(DisableInterrupts);
-	return interrupts;
-}
-
 static void check_alarm(u32 which, const char *now, const char *later)
 {
 	u64 pause = part_of_second(2000);
