@@ -7,7 +7,8 @@ import { type Desk, killVm, openPowerMenu, openRunMenu, toggleVmi } from './acti
 import { untranslated } from './code.js';
 import { modeText } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
-import { fieldsOf, moveField, toggleField } from './fields.js';
+import { ATTACH_KEYS, type DialogHolder, dialogKey, PAGE } from './dialog-keys.js';
+import { fieldsOf } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import { askForCode, askForScreen } from './host-question.js';
@@ -36,7 +37,6 @@ const UPDATE_MIN_MS = 40;
 const SPEED_UPDATE_MIN_MS = 500;
 /** Samples that the console asks for by itself are at least this far apart in real time. */
 const OWN_SAMPLE_MIN_MS = 500;
-const PAGE = 10;
 
 export interface ControllerOptions {
   readonly config: ConsoleConfig;
@@ -61,6 +61,7 @@ export class ConsoleController implements Desk, Asker {
   #size: { columns: number; rows: number };
   #frame: Frame | undefined;
   #timer: { readonly handle: NodeJS.Timeout; readonly soon: boolean } | undefined;
+  readonly #holder = this.#dialogHolder();
   #drawn: readonly unknown[] = [];
   #pace: NodeJS.Timeout | undefined;
   #lastEvent: HostEvent | undefined;
@@ -239,80 +240,30 @@ export class ConsoleController implements Desk, Asker {
     const dialog = this.#state.dialog;
     // A message stays until the next key; what is behind a question stays until the key after the answer.
     if (dialog?.kind !== 'confirm') this.#state = { ...this.#state, message: undefined };
-    if (dialog) this.#dialogKey(dialog, key);
+    if (dialog) dialogKey(this.#holder, dialog, key);
     else this.#tableKey(key);
     this.#changed();
   }
 
-  #dialogKey(dialog: Dialog, key: Key): void {
-    switch (dialog.kind) {
-      case 'confirm':
-        this.#dialog(undefined);
-        if (key.name === 'y' || key.name === 'Y') dialog.yes();
-        break;
-      case 'prompt':
-        this.#promptKey(dialog, key);
-        break;
-      case 'menu':
-        this.#menuKey(dialog, key);
-        break;
-      case 'help':
-        this.#helpKey(key);
-        break;
-      case 'fields':
-        this.#fieldKey(dialog.what, key);
-        break;
-      case 'attach':
-        if (key.name === DETACH_KEY) this.#dialog(undefined);
-        else if (key.name === SCREEN_KEY) {
-          this.#dialog({ ...dialog, shows: dialog.shows === 'screen' ? 'serial' : 'screen' });
-          this.#followScreen();
-        } else this.#dialog({ ...dialog, scroll: this.#scrolled(key.name === 'pageup' ? PAGE : -PAGE) });
-        break;
-    }
-  }
-
-  /** The scroll position that is on the screen (limited to what there is), moved. */
   #scrolled(step: number): number {
     return Math.max(0, this.frame().scroll + step);
   }
 
-  #helpKey({ name }: Key): void {
-    const steps: Readonly<Record<string, number>> = { space: PAGE, pagedown: PAGE, down: 1, pageup: -PAGE, up: -1 };
-    const step = steps[name];
-    this.#dialog(step === undefined ? undefined : { kind: 'help', top: this.#scrolled(step) });
-  }
-
-  #fieldKey(what: 'toggle' | 'move', { name }: Key): void {
-    const { screen, fields } = this.#state;
-    const order = what === 'toggle' ? toggleField(screen, name, fields[screen]) : moveField(name, fields[screen]);
-    if (order === undefined) this.#dialog(undefined);
-    else this.#set({ fields: { ...fields, [screen]: order } });
+  #dialogHolder(): DialogHolder {
+    const controller = this;
+    return {
+      get state() {
+        return controller.#state;
+      },
+      set: change => this.#set(change),
+      scrolled: step => this.#scrolled(step),
+      followScreen: () => this.#followScreen(),
+    };
   }
 
   #askFields(what: 'toggle' | 'move'): void {
     if (fieldsOf(this.#state.screen).length > 0) this.#dialog({ kind: 'fields', what });
     else this.say('the columns of this screen are not to be chosen');
-  }
-
-  #promptKey(dialog: Extract<Dialog, { kind: 'prompt' }>, { name, raw }: Key): void {
-    if (name === 'enter') {
-      this.#dialog(undefined);
-      dialog.accept(dialog.text);
-    } else if (name === 'escape' || name === 'ctrl-c') this.#dialog(undefined);
-    else if (name === 'backspace') this.#dialog({ ...dialog, text: dialog.text.slice(0, -1) });
-    else if (raw.length === 1 && raw >= ' ') this.#dialog({ ...dialog, text: dialog.text + raw });
-  }
-
-  #menuKey(menu: Extract<Dialog, { kind: 'menu' }>, { name }: Key): void {
-    const last = menu.items.length - 1;
-    const number = /^[1-9]$/.test(name) ? Number(name) - 1 : -1;
-    if (name === 'up') this.#dialog({ ...menu, index: Math.max(0, menu.index - 1) });
-    else if (name === 'down') this.#dialog({ ...menu, index: Math.min(last, menu.index + 1) });
-    else if (name === 'enter' || (number >= 0 && number <= last)) {
-      this.#dialog(undefined);
-      menu.items[number >= 0 ? number : menu.index]?.choose();
-    } else if (name === 'escape' || name === 'q' || name === 'ctrl-c') this.#dialog(undefined);
   }
 
   #tableKey(key: Key): void {
@@ -345,13 +296,13 @@ export class ConsoleController implements Desk, Asker {
     else this.#select(direction * Infinity);
   }
 
-  /** Translation screen: asks for what it shows. */
   /** The text screen that is shown is asked for anew. */
   #followScreen(): void {
     const { dialog } = this.#state;
     if (dialog?.kind === 'attach' && dialog.shows === 'screen') this.#textScreen.ask(dialog.vm);
   }
 
+  /** Translation screen: asks for what it shows. */
   #followCode(): void {
     const { screen, place, held } = this.#state;
     if (screen !== 'code' || held !== undefined) return;
@@ -492,12 +443,6 @@ export class ConsoleController implements Desk, Asker {
 }
 
 const isVmScreen = (screen: ConsoleState['screen']): boolean => screen in SCREENS;
-
-/** As telnet and virsh do: Ctrl-] leaves the guest's console. */
-const DETACH_KEY = 'ctrl-]';
-const SCREEN_KEY = 'ctrl-t';
-/** Keys that an attached console keeps for itself. */
-const ATTACH_KEYS: ReadonlySet<string> = new Set([DETACH_KEY, SCREEN_KEY, 'pageup', 'pagedown']);
 
 /** What the translation screen shows first: the way of every system call, where the kernel is ours. */
 const firstPlace = (symbols: readonly CodeSymbol[]): number =>
