@@ -11,6 +11,11 @@ import { type Theme, themeFor } from './theme.js';
 const ESCAPE_WAIT_MS = 30;
 /** Sizes of one drag of a window's corner arrive in a burst. */
 const RESIZE_SETTLE_MS = 20;
+/**
+ * Ink holds a frame back that follows another one too soon. The controller spares the terminal by itself; a key's answer that comes while a sample
+ * was drawn must not wait for the thirtieth of a second that Ink takes by default.
+ */
+const FRAMES_PER_SECOND_MAX = 250;
 const CLEAR_AND_HOME = '\u001b[2J\u001b[H';
 
 interface AppProps {
@@ -85,6 +90,7 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
     interactive: Boolean(stdout.isTTY),
     alternateScreen: true,
     incrementalRendering: true,
+    maxFps: FRAMES_PER_SECOND_MAX,
     exitOnCtrlC: false,
   });
 
