@@ -8,6 +8,7 @@ import { benchCommand } from './commands/bench.js';
 import { bootCommand } from './commands/boot.js';
 import { disasmCommand } from './commands/disasm.js';
 import { recordCommand } from './commands/record.js';
+import { snapshotCommand } from './commands/snapshot.js';
 import { topCommand } from './commands/top.js';
 import { verifyCommand } from './commands/verify.js';
 import { vmCommand } from './commands/vm.js';
@@ -23,6 +24,17 @@ function complaint(message: string, command: string | undefined): string {
   return first!.startsWith('Not enough non-option') ? `an argument is missing, see: vmitop ${command} --help` : first!;
 }
 
+/** yargs makes a list of an option that is given twice. `lists` are those that may be. */
+function onlyOnce(argv: Readonly<Record<string, unknown>>, words: readonly string[], lists: readonly string[]): true {
+  for (const [name, value] of Object.entries(argv)) {
+    const option = name.length === 1 ? `-${name}` : `--${name}`;
+    const given = words.some(word => word === option || word.startsWith(`${option}=`));
+    if (given && Array.isArray(value) && !lists.includes(name))
+      throw new UsageError(`${option}: is given more than once`);
+  }
+  return true;
+}
+
 /**
  * The words with what they may mean. A command that they name is parsed alone, as the default command of a program of that name: of
  * any other command yargs writes the help before the command runs, whether anybody asks for it or not, for 60 ms.
@@ -34,6 +46,7 @@ function parserOf(words: readonly string[], streams: Streams): Argv {
     bench: benchCommand(streams),
     disasm: disasmCommand(streams),
     record: recordCommand(streams),
+    snapshot: snapshotCommand(streams),
     verify: verifyCommand(streams),
     vm: vmCommand(streams),
     // What each takes is its own business.
@@ -63,6 +76,8 @@ async function main(words: readonly string[], streams: Streams): Promise<void> {
   try {
     await parserOf(words, streams)
       .strict()
+      // The types call what yargs hands over aliases: it is its options.
+      .check((argv, options) => onlyOnce(argv, words, (options as unknown as { array: string[] }).array))
       .recommendCommands()
       .version(packageVersion())
       .help()

@@ -15,11 +15,7 @@ import {
 import type { Session } from '../tui/session.js';
 import type { Failed, FromWorker, Pace, Progress, ToWorker, WorkerStart } from './protocol.js';
 import { startWorker } from './start-worker.js';
-
-/** Newest events that are kept. */
-const EVENTS_MAX = 500;
-/** Console text that is kept of each VM, characters. */
-const CONSOLE_CHARS_MAX = 256 * 1024;
+import { SessionView } from './view.js';
 
 export interface SessionOptions {
   readonly config: HostConfig;
@@ -59,12 +55,9 @@ export class HostSession implements Session {
     number,
     { resolve(answer: CommandResult | CodeAnswer | ScreenAnswer): void; reject(error: Error): void }
   >();
-  readonly #console = new Map<string, string>();
+  readonly #view = new SessionView();
   readonly #keep: SessionOptions['keep'];
   readonly #onProgress: ((progress: Progress) => void) | undefined;
-  #latest: Sample | undefined;
-  #previous: Sample | undefined;
-  #events: readonly HostEvent[] = [];
   #speed = 0;
   #engine: EngineState | undefined;
   #nowCycles = 0;
@@ -117,7 +110,7 @@ export class HostSession implements Session {
           this.#waiting.delete(message.id);
           break;
         case 'snapshot':
-          this.#show(message.sample);
+          this.#view.show(message.sample);
           this.#tell();
           break;
         case 'progress':
@@ -135,11 +128,11 @@ export class HostSession implements Session {
   }
 
   latest(): Sample | undefined {
-    return this.#latest;
+    return this.#view.latest;
   }
 
   previous(): Sample | undefined {
-    return this.#previous;
+    return this.#view.previous;
   }
 
   subscribe(listener: () => void): () => void {
@@ -150,11 +143,11 @@ export class HostSession implements Session {
   }
 
   events(): readonly HostEvent[] {
-    return this.#events;
+    return this.#view.events;
   }
 
   consoleText(vm: string): string {
-    return this.#console.get(vm) ?? '';
+    return this.#view.consoleText(vm);
   }
 
   speed(): number {
@@ -224,27 +217,12 @@ export class HostSession implements Session {
 
   #progress(progress: Progress): void {
     this.#onProgress?.(progress);
-    for (const sample of progress.samples) this.#show(sample);
-    const kept: HostEvent[] = [];
-    for (const event of progress.events) {
-      if (event.kind === 'console') {
-        const text = this.consoleText(event.vm) + event.text;
-        this.#console.set(event.vm, text.length > CONSOLE_CHARS_MAX ? text.slice(-CONSOLE_CHARS_MAX / 2) : text);
-      } else {
-        kept.push(event);
-      }
-    }
-    if (kept.length > 0) this.#events = [...this.#events, ...kept].slice(-EVENTS_MAX);
+    for (const sample of progress.samples) this.#view.show(sample);
+    this.#view.take(progress.events);
     this.#speed = progress.speed;
     this.#engine = progress.engine;
     this.#nowCycles = progress.nowCycles;
     this.#tell();
-  }
-
-  #show(sample: Sample): void {
-    // A snapshot replaces what is shown, but rates over no time at all would be noise.
-    if (this.#latest && sample.atCycles > this.#latest.atCycles) this.#previous = this.#latest;
-    this.#latest = sample;
   }
 
   #fail(error: Error): void {

@@ -76,6 +76,7 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
   const controller = new ConsoleController(session, {
     config: options.config,
     configFile: options.configFile,
+    snapshotFile: options.snapshotFile,
     programs: options.programs,
     symbols: options.symbols,
     theme,

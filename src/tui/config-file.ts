@@ -23,7 +23,7 @@ import { DELAY_MAX_S, DELAY_MIN_S } from './actions.js';
 import type { ScreenId } from './columns.js';
 import { CAUSE_ORDER, EXITS_COLUMNS } from './exits.js';
 import { defaultOrder, isOrder } from './fields.js';
-import { KEYS, type KeyBinding } from './keys.js';
+import { screenKey } from './keys.js';
 import { columnsOf } from './screens.js';
 import { type ConsoleConfig, defaultConfig, SCREEN_IDS } from './state.js';
 
@@ -55,9 +55,6 @@ const RELEASES: Readonly<Partial<Record<ScreenId, Readonly<Record<number, string
 
 export const NAME_LENGTH_MAX = 64;
 export const ROWS_MAX = 1000;
-
-const screenKey = (screen: ScreenId): string =>
-  (KEYS as readonly KeyBinding[]).find(({ command }) => command === `screen.${screen}`)!.keys[0]!;
 
 /** The file's text. */
 export function formatConfig(config: ConsoleConfig): string {

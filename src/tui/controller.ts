@@ -13,11 +13,12 @@ import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
-import { bindingFor, type CommandId, type KeyBinding } from './keys.js';
-import { type Asker, askCount, askDelay, askGroup, askPlace, askSave } from './prompts.js';
+import { bindingFor, type CommandId, type KeyBinding, screenName } from './keys.js';
+import type { Screen } from './picture/picture.js';
+import { type Asker, askCount, askDelay, askGroup, askPlace, askSave, askSnapshot } from './prompts.js';
 import type { Row } from './rows.js';
 import { hasRows, SCREENS } from './screens.js';
-import type { CodeSymbol, ConfigFile, GuestProgram, Session } from './session.js';
+import type { CodeSymbol, ConfigFile, GuestProgram, Session, SnapshotFile } from './session.js';
 import {
   type ConsoleConfig,
   type ConsoleState,
@@ -41,6 +42,7 @@ const OWN_SAMPLE_MIN_MS = 500;
 export interface ControllerOptions {
   readonly config: ConsoleConfig;
   readonly configFile: ConfigFile;
+  readonly snapshotFile: SnapshotFile;
   readonly programs: readonly GuestProgram[];
   readonly symbols: readonly CodeSymbol[];
   readonly theme: Theme;
@@ -124,6 +126,13 @@ export class ConsoleController implements Desk, Asker {
     });
     return this.#frame;
   };
+
+  /** What is on the screen, for a picture of it. */
+  picture(): Screen {
+    const { theme } = this.#options;
+    const title = `vmitop: ${screenName(this.#state.screen)} screen`;
+    return { frame: this.frame(), theme, columns: this.#size.columns, title };
+  }
 
   resize(columns: number, rows: number): void {
     this.#size = { columns, rows };
@@ -388,6 +397,7 @@ export class ConsoleController implements Desk, Asker {
     fields: () => this.#askFields('toggle'),
     order: () => this.#askFields('move'),
     'config.save': () => askSave(this, this.#options.configFile, () => formatConfig(this.#state)),
+    snapshot: () => askSnapshot(this, this.#options.snapshotFile, screenName(this.#state.screen), this.picture()),
     refresh: () => this.#session.refresh(),
     redraw: () => this.#options.redraw(),
     help: () => this.#dialog({ kind: 'help', top: 0 }),

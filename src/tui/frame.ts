@@ -31,7 +31,7 @@ export interface FrameInput {
   readonly state: ConsoleState;
   readonly now: Sample | undefined;
   readonly before: Sample | undefined;
-  readonly speed: number;
+  readonly speed: number | undefined;
   readonly engine: EngineState | undefined;
   /** Why the host stopped by itself. */
   readonly failure: string | undefined;

@@ -162,6 +162,13 @@ export const KEYS = [
   { keys: ['f', 'F'], show: 'f F', command: 'fields', group: 'general', help: 'choose the columns of the screen' },
   { keys: ['o', 'O'], show: 'o O', command: 'order', group: 'general', help: 'change the order of the columns' },
   { keys: ['W'], show: 'W', command: 'config.save', group: 'general', help: 'write the configuration to a file' },
+  {
+    keys: ['S'],
+    show: 'S',
+    command: 'snapshot',
+    group: 'general',
+    help: 'write a picture of the screen: text, SVG or PNG',
+  },
   { keys: ['space', 'enter'], show: 'space', command: 'refresh', group: 'general', help: 'update now' },
   {
     keys: ['P'],
@@ -202,6 +209,13 @@ export function bindingFor(key: string, screen: ScreenId): (KeyBinding & { comma
   const own = bindings.find(binding => binding.screen === screen && binding.keys.includes(key));
   return own ?? bindings.find(binding => binding.screen === undefined && binding.keys.includes(key));
 }
+
+const screenBinding = (screen: ScreenId): KeyBinding =>
+  (KEYS as readonly KeyBinding[]).find(({ command }) => command === `screen.${screen}`)!;
+
+export const screenKey = (screen: ScreenId): string => screenBinding(screen).keys[0]!;
+/** What the footer calls a screen. */
+export const screenName = (screen: ScreenId): string => screenBinding(screen).help;
 
 /** The bindings that can be reached on a screen, in the order of the table. */
 export const bindingsOn = (screen: ScreenId): readonly KeyBinding[] =>

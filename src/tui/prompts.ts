@@ -2,8 +2,9 @@
 import { parseCount, parseDelay } from './actions.js';
 import { parsePlace } from './code.js';
 import { printable } from './format.js';
+import type { Screen } from './picture/picture.js';
 import { EVERY_ROW, type RowFilter } from './rows.js';
-import type { CodeSymbol, ConfigFile } from './session.js';
+import type { CodeSymbol, ConfigFile, SnapshotFile } from './session.js';
 
 /** What asking needs of the console; the controller implements it. */
 export interface Asker {
@@ -69,3 +70,15 @@ export const askSave = (asker: Asker, { defaultPath, save }: ConfigFile, text: (
     if (reason === undefined) asker.say(`configuration written to ${printable(path)}`);
     else asker.say(`${printable(path)}: ${reason}`, true);
   });
+
+/** Where to write a picture of the screen as it was before the question; Enter alone is the default file. */
+export function askSnapshot(asker: Asker, file: SnapshotFile, name: string, screen: Screen): void {
+  const path = file.defaultPath(name.toLowerCase().replaceAll(' ', '-'));
+  asker.prompt(`Save picture to (.svg, .png or .txt; Enter: ${path}): `, typed => {
+    const chosen = typed.trim() === '' ? path : typed.trim();
+    void file.save(chosen, screen).then(reason => {
+      if (reason === undefined) asker.say(`picture written to ${printable(chosen)}`);
+      else asker.say(printable(reason), true);
+    });
+  });
+}

@@ -2,6 +2,7 @@
  * What the console knows of a running host: the newest samples, the events, and a way to send commands. The console never
  * touches a `Host`; whoever runs one (in a worker thread, or a script in a test) implements this interface.
  */
+
 import type {
   CodeAnswer,
   Command,
@@ -11,6 +12,7 @@ import type {
   Sample,
   ScreenAnswer,
 } from '../hypervisor/index.js';
+import type { Screen } from './picture/picture.js';
 import type { ConsoleConfig } from './state.js';
 
 export interface Session {
@@ -27,8 +29,8 @@ export interface Session {
   events(): readonly HostEvent[];
   /** COM1 output of a VM since it was added, bounded by dropping the oldest; '' for an unknown name. */
   consoleText(vm: string): string;
-  /** Virtual seconds per real second, measured over the last moments; 0 while nothing moves. */
-  speed(): number;
+  /** Virtual seconds per real second, measured over the last moments; 0 while nothing moves; undefined where no time passes. */
+  speed(): number | undefined;
   /** What simulating the host takes; undefined before the first message, or where nobody knows. */
   engine?(): EngineState | undefined;
   /** Sends a command; resolves when it took effect or was refused. Rejects only when the host itself is gone. */
@@ -63,11 +65,19 @@ export interface ConfigFile {
   save(path: string, text: string): string | undefined;
 }
 
+/** Where `S` writes pictures of the screen. */
+export interface SnapshotFile {
+  defaultPath(screen: string): string;
+  /** Resolves with why the file could not be written (a line that names it), or with undefined when it was. */
+  save(path: string, screen: Screen): Promise<string | undefined>;
+}
+
 /** Contract of `runConsole(session, options)`, exported by `src/tui/app.tsx`. Resolves when the user quits. */
 export interface ConsoleOptions {
   /** As it begins. `s` changes the sampling interval with a `setSampleInterval` command. */
   readonly config: ConsoleConfig;
   readonly configFile: ConfigFile;
+  readonly snapshotFile: SnapshotFile;
   readonly programs: readonly GuestProgram[];
   /** Symbols of the guest kernel, ascending by address; those of another kernel are not known. */
   readonly symbols: readonly CodeSymbol[];

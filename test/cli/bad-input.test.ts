@@ -80,6 +80,7 @@ const CASES: readonly [words: string, ...says: string[]][] = [
   ['top --inventory @no-json.json', '@no-json.json', 'JSON'],
   ['top --inventory @no-vms.json', '@no-vms.json', 'vms'],
   ['top --inventory @unknown-field.json', '@unknown-field.json', 'colour'],
+  ['batch -d 1 -n 1 -d 2', '-d', 'is given more than once'],
   ['top --inventory @twice.json', '@twice.json', 'twice'],
   ['top --inventory @native-vmi.json', '@native-vmi.json', 'vmi'],
   ['top --inventory @monitor.json', '@monitor.json', 'monitor'],

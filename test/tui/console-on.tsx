@@ -3,9 +3,10 @@ import { renderToString } from 'ink';
 import { App } from '../../src/tui/app.js';
 import { ConsoleController } from '../../src/tui/controller.js';
 import { splitKeys } from '../../src/tui/input.js';
+import type { Screen } from '../../src/tui/picture/picture.js';
 import type { CodeSymbol, GuestProgram } from '../../src/tui/session.js';
 import { type ConsoleConfig, defaultConfig } from '../../src/tui/state.js';
-import { PLAIN_THEME } from '../../src/tui/theme.js';
+import { PLAIN_THEME, type Theme } from '../../src/tui/theme.js';
 import { FakeSession } from './fake-session.js';
 
 const PROGRAMS: readonly GuestProgram[] = [
@@ -32,10 +33,12 @@ export function consoleOn(
   session = new FakeSession(),
   programs = PROGRAMS,
   config: ConsoleConfig = defaultConfig(),
+  theme: Theme = PLAIN_THEME,
 ) {
   const calls: string[] = [];
   /** Configuration files that were written, and why the next one cannot be. */
   const files = new Map<string, string>();
+  const pictures = new Map<string, Screen>();
   const trouble: { reason?: string } = {};
   const controller = new ConsoleController(session, {
     config,
@@ -46,16 +49,23 @@ export function consoleOn(
         return trouble.reason;
       },
     },
+    snapshotFile: {
+      defaultPath: name => `vmitop-${name}-1.svg`,
+      save: (path, picture) => {
+        if (trouble.reason === undefined) pictures.set(path, picture);
+        return Promise.resolve(trouble.reason);
+      },
+    },
     programs,
     symbols: SYMBOLS,
-    theme: PLAIN_THEME,
+    theme,
     columns,
     rows,
     quit: () => calls.push('quit'),
     redraw: () => calls.push('redraw'),
   });
   open.push(controller);
-  const screen = () => renderToString(<App controller={controller} theme={PLAIN_THEME} />, { columns });
+  const screen = () => renderToString(<App controller={controller} theme={theme} />, { columns });
   /** Presses keys, lets commands be answered, and looks. */
   const press = async (keys: string) => {
     const { keys: split, rest } = splitKeys(keys);
@@ -63,7 +73,7 @@ export function consoleOn(
     await new Promise(resolve => setImmediate(resolve));
     return screen();
   };
-  return { session, controller, screen, press, calls, files, trouble };
+  return { session, controller, screen, press, calls, files, pictures, trouble };
 }
 
 /** A frame as it is compared: no blanks at line ends. */

@@ -21,6 +21,10 @@ try {
   await runConsole(session, {
     config: defaultConfig(),
     configFile: { defaultPath: '/tmp/none', save: () => 'nothing is written here' },
+    snapshotFile: {
+      defaultPath: name => `${name}.svg`,
+      save: path => Promise.resolve(`${path}: no picture is written here`),
+    },
     programs: [
       { name: 'getppid', help: 'system calls' },
       { name: 'spin', help: 'user mode only' },

@@ -99,6 +99,7 @@ const EVERYWHERE: readonly (readonly [string, RegExp, string?])[] = [
   ['L', /Length of NAME/, key.esc],
   ['V', /every group of this host is a VM/],
   ['W', /Save config file to/, key.esc],
+  ['S', /Save picture to .*Enter: cpu.svg/, key.esc],
   ['s', /Change delay from 1 to:/, key.esc],
   ['f', /Toggle fields with a-j/, ' '],
   ['F', /Toggle fields with a-j/, ' '],

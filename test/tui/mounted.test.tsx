@@ -16,6 +16,7 @@ function mount() {
   const controller = new ConsoleController(session, {
     config: defaultConfig(),
     configFile: { defaultPath: '/tmp/none', save: () => 'nothing is written here' },
+    snapshotFile: { defaultPath: name => name, save: () => Promise.resolve('no picture is written here') },
     programs: [],
     symbols: [],
     theme: PLAIN_THEME,

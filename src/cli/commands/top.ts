@@ -20,6 +20,7 @@ import {
   SPEED_OPTION,
   wholeNumber,
 } from '../options.js';
+import { snapshotFile } from '../picture-file.js';
 import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
 import type { InventoryFolder } from '../vmx/folder.js';
@@ -135,6 +136,7 @@ export async function runConsoleSession(
     await runConsole(session, {
       config: setup.console,
       configFile: configFileAt(setup.configPath),
+      snapshotFile,
       programs: GUEST_PROGRAMS,
       symbols: loadGuestSymbols().filter(({ code }) => code),
       hostStands: session.ready,
