@@ -5,7 +5,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
-import { COST_PROFILES, CPU_MODELS, type HostConfig, UsageError } from '../hypervisor/index.js';
+import { COST_PROFILES, CPU_MODELS, type HostConfig, UsageError, type VmConfig } from '../hypervisor/index.js';
 import { loadImages, OWN_GUEST, readText } from './files.js';
 import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
 import { DISKS_MAX, disksOf, NICS_MAX, nicsOf } from './vmx/settings.js';
@@ -26,7 +26,9 @@ const vmSchema = z.strictObject({
   /** What CPUID says. */
   cpu: z.enum(CPU_MODELS).optional(),
   countExecutions: z.boolean().optional(),
-  cpuShares: z.int().min(1).max(1_000_000).optional(),
+  cpuShares: z.int().min(1).max(100_000).optional(),
+  cpuReservationMhz: z.int().min(0).optional(),
+  cpuLimitMhz: z.int().min(1).optional(),
   powerOn: z.boolean().default(true),
   /** Typed on the console, with a newline, when the guest is idle for the first time after power-on. */
   start: z.string().max(256).optional(),
@@ -138,7 +140,20 @@ export function inventoryOf({ path, vms }: InventoryFolder): Inventory {
 }
 
 function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
-  const { memoryMib, vmi, append, cpu, cpuShares, countExecutions, powerOn, image, initrd, start } = settings;
+  const {
+    memoryMib,
+    vmi,
+    append,
+    cpu,
+    cpuShares,
+    cpuReservationMhz,
+    cpuLimitMhz,
+    countExecutions,
+    powerOn,
+    image,
+    initrd,
+    start,
+  } = settings;
   const place = (word: string): string => (isAbsolute(word) ? word : join(dirname(path), word));
   const assisted = settings.virtualExec === 'hardware' ? 'hv' : 'bt';
   return {
@@ -153,6 +168,8 @@ function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
     append,
     cpu,
     cpuShares,
+    cpuReservationMhz,
+    ...(cpuLimitMhz !== 'unlimited' && { cpuLimitMhz }),
     countExecutions,
     powerOn,
     ...(start !== '' && { start }),
@@ -175,18 +192,22 @@ export function hostConfig(
       inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd])),
       inventory.vms.flatMap(vm => vm.disks ?? []),
     ),
-    vms: inventory.vms.map(({ start: _start, countExecutions, cpu, cpuShares, initrd, disks, nics, ...vm }) => ({
-      ...vm,
-      ...(cpu === undefined ? {} : { cpu }),
-      ...(countExecutions === undefined ? {} : { countExecutions }),
-      ...(cpuShares === undefined ? {} : { cpuShares }),
-      ...(initrd === undefined ? {} : { initrd }),
-      ...(disks === undefined || disks.length === 0 ? {} : { disks }),
-      ...(nics === undefined || nics === 0 ? {} : { nics }),
-    })),
+    vms: inventory.vms.map(vmConfig),
     sampleIntervalMs,
     ...(inventory.codeCacheMib === undefined ? {} : { engine: { codeBytesMax: inventory.codeCacheMib << 20 } }),
   };
+}
+
+/** Without what is not said, and what says nothing. */
+function vmConfig({ start: _start, disks, nics, cpuReservationMhz, ...vm }: Inventory['vms'][number]): VmConfig {
+  const config = {
+    ...vm,
+    ...(disks !== undefined && disks.length > 0 && { disks }),
+    ...(nics !== undefined && nics > 0 && { nics }),
+    ...(cpuReservationMhz !== undefined && cpuReservationMhz > 0 && { cpuReservationMhz }),
+  };
+  // Without the fields that are undefined, it is one.
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)) as unknown as VmConfig;
 }
 
 /** What the session types by itself, by VM. */

@@ -36,6 +36,23 @@ const vmOnly =
   (rest: string): Command | undefined =>
     /^\S+$/.test(rest) ? { kind, vm: rest } : undefined;
 
+/** Figures of a VM's CPU resources, each at most once and one at least. */
+function parseCpu(rest: string): Command | undefined {
+  const [vm, ...settings] = rest.split(/\s+/);
+  const command: { kind: 'setCpu'; vm: string; shares?: number; reservationMhz?: number; limitMhz?: number | null } = {
+    kind: 'setCpu',
+    vm: vm!,
+  };
+  for (const setting of settings) {
+    const [, name, value] = /^(shares|reservation|limit)=(\d{1,9}|none)$/.exec(setting) ?? [];
+    if (name === undefined || (value === 'none' && name !== 'limit')) return undefined;
+    if (name === 'shares') command.shares = Number(value);
+    else if (name === 'reservation') command.reservationMhz = Number(value);
+    else command.limitMhz = value === 'none' ? null : Number(value);
+  }
+  return settings.length === 0 ? undefined : command;
+}
+
 const VERBS: Readonly<Record<string, Verb>> = {
   'power-on': { words: 'power-on VM', stirs: true, parse: vmOnly('powerOn') },
   'power-off': { words: 'power-off VM', parse: vmOnly('powerOff') },
@@ -54,6 +71,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
       return match ? { kind: 'setMonitor', vm: match[1]!, monitor: match[2] as 'bt' | 'hv' } : undefined;
     },
   },
+  cpu: { words: 'cpu VM [shares=N] [reservation=MHZ] [limit=MHZ|none]', parse: parseCpu },
   run: {
     words: 'run VM PROGRAM...',
     stirs: true,

@@ -73,7 +73,11 @@ export interface VmConfig {
   readonly cpu?: CpuModel;
   /** The processor has a local APIC, and the board an I/O APIC. If nothing is said: for Linux kernels. */
   readonly apic?: boolean;
+  /** Share of the processors when they are contended, 1 to 100000; 1000 if nothing is said. */
   readonly cpuShares?: number;
+  /** What the VM gets whatever the others claim, and what it does not exceed although a processor is free; in MHz of the host's processors. */
+  readonly cpuReservationMhz?: number;
+  readonly cpuLimitMhz?: number;
   readonly powerOn?: boolean;
 }
 
@@ -117,6 +121,14 @@ export type Command =
   | { readonly kind: 'setVmi'; readonly vm: string; readonly enabled: boolean }
   /** At the next power-on; a native VM has no monitor to choose. */
   | { readonly kind: 'setMonitor'; readonly vm: string; readonly monitor: 'bt' | 'hv' }
+  /** In force at once, whether the VM is on or not. What is not given stays; a limit of null is none. */
+  | {
+      readonly kind: 'setCpu';
+      readonly vm: string;
+      readonly shares?: number | undefined;
+      readonly reservationMhz?: number | undefined;
+      readonly limitMhz?: number | null | undefined;
+    }
   /** Bytes for the guest's serial console, as typed. */
   | { readonly kind: 'type'; readonly vm: string; readonly text: string }
   | { readonly kind: 'setSampleInterval'; readonly ms: number };

@@ -3,7 +3,9 @@
  * guest's state is lost, and otherwise leaves the judgement to the host: a refusal's reason is shown as it came.
  */
 import type { Command, VmSample } from '../hypervisor/index.js';
+import { openCpuMenu } from './cpu-resources.js';
 import { printable } from './format.js';
+import type { Asker } from './prompts.js';
 import type { GuestProgram } from './session.js';
 import type { MenuItem } from './state.js';
 
@@ -104,7 +106,7 @@ async function changeMonitor(desk: Desk, vm: VmSample, { other, name }: (typeof 
   desk.say(`${printable(vm.name)}: ${name}${when}${unless}`);
 }
 
-export function openPowerMenu(desk: Desk, vm: VmSample): void {
+export function openPowerMenu(desk: Desk & Asker, vm: VmSample): void {
   const name = printable(vm.name);
   const monitor = vm.monitor === 'native' ? undefined : MONITORS[vm.monitor];
   const items = POWER_ACTIONS.filter(action => (action.states as readonly string[]).includes(vm.power)).map(
@@ -120,6 +122,10 @@ export function openPowerMenu(desk: Desk, vm: VmSample): void {
   if (monitor) {
     items.push({ cells: [monitor.name, monitor.help], choose: () => void changeMonitor(desk, vm, monitor) });
   }
+  items.push({
+    cells: ['CPU resources', 'change shares, reservation and limit'],
+    choose: () => openCpuMenu(desk, vm),
+  });
   desk.openMenu(`Power of ${name} (${vm.power})`, ['action', 'meaning'], items);
 }
 

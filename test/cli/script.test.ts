@@ -50,15 +50,22 @@ describe('runScript', () => {
 
   test('commands take effect at their instants of virtual time, in order', async () => {
     const host = new FakeHost();
-    expect(await run(host, 'at 5 vmi vm on\nat 5 monitor vm hv\nat 5 interval 10\nat 20 reset vm\nat 30 end')).toEqual({
+    expect(
+      await run(
+        host,
+        'at 5 vmi vm on\nat 5 monitor vm hv\nat 5 interval 10\nat 7 cpu vm shares=10 limit=none\nat 20 reset vm\nat 30 end',
+      ),
+    ).toEqual({
       kind: 'done',
     });
     expect(host.commandLog.map(({ atCycles, command }) => [atCycles / 1000, command.kind])).toEqual([
       [5, 'setVmi'],
       [5, 'setMonitor'],
       [5, 'setSampleInterval'],
+      [7, 'setCpu'],
       [20, 'reset'],
     ]);
+    expect(host.commandLog[3]!.command).toEqual({ kind: 'setCpu', vm: 'vm', shares: 10, limitMhz: null });
     expect(host.nowMs).toBe(30);
   });
 

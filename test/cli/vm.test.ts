@@ -32,20 +32,20 @@ test('create, list, set and delete, as somebody would use them', async () => {
 
   const path = `${lab}/db01/db01.vmx`;
   const before = readFileSync(path, 'utf8');
-  expect(await vm('set', 'db01', 'MONITOR.virtual_exec=hardware', 'sched.cpu.max=1000')).toBe(
-    `${path}: monitor.virtual_exec = "hardware"\n${path}: sched.cpu.max = "1000"\n`,
+  expect(await vm('set', 'db01', 'MONITOR.virtual_exec=hardware', 'sched.mem.max=1000')).toBe(
+    `${path}: monitor.virtual_exec = "hardware"\n${path}: sched.mem.max = "1000"\n`,
   );
   expect(readFileSync(path, 'utf8')).toBe(
-    `${before.replace('virtual_exec = "automatic"', 'virtual_exec = "hardware"')}sched.cpu.max = "1000"\n`,
+    `${before.replace('virtual_exec = "automatic"', 'virtual_exec = "hardware"')}sched.mem.max = "1000"\n`,
   );
   expect((await vm('list', '--verbose')).split('\n').slice(3)).toEqual([
     '',
     'File           Ignored key    Value   Reason',
-    'db01/db01.vmx  sched.cpu.max  "1000"  the scheduler has neither reservations nor limits',
+    'db01/db01.vmx  sched.mem.max  "1000"  the host has memory for all its VMs: nothing is reclaimed',
     '',
   ]);
   expect(JSON.parse(await vm('list', '--json'))).toMatchObject([
-    { vmid: 1, name: 'db01', mode: 'hv', memoryMib: 128, ignored: [{ key: 'sched.cpu.max', value: '1000' }] },
+    { vmid: 1, name: 'db01', mode: 'hv', memoryMib: 128, ignored: [{ key: 'sched.mem.max', value: '1000' }] },
     { vmid: 2, name: 'web01', mode: 'vmi', ignored: [] },
   ]);
 

@@ -119,6 +119,12 @@ export class FakeSession implements Session {
         case 'setVmi':
           this.change(vm.name, { vmiConfigured: command.enabled });
           break;
+        case 'setCpu': {
+          const { shares = vm.cpu.shares, reservationMhz = vm.cpu.minMhz, limitMhz } = command;
+          const maxMhz = limitMhz === undefined ? vm.cpu.maxMhz : (limitMhz ?? undefined);
+          this.change(vm.name, { cpu: { shares, minMhz: reservationMhz, maxMhz } });
+          break;
+        }
         case 'setMonitor':
           this.change(vm.name, { monitor: command.monitor });
           break;

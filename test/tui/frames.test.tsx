@@ -258,6 +258,26 @@ describe('p opens the power menu', () => {
     expect(menu).not.toMatch(/hardware assist|binary translation/);
   });
 
+  test('and changes CPU resources, which the host has the last word on', async () => {
+    const { press, session } = consoleOn();
+    const menu = await press('p\u001b[B\u001b[B\u001b[B\r');
+    expect(menu).toContain('CPU resources of web-vmi');
+    expect(menu).toMatch(/shares +1000 /);
+    expect(menu).toMatch(/limit +none /);
+    expect(await press('3')).toContain('CPU limit (MHz) of web-vmi:');
+    expect(await press('1500\r')).toContain('web-vmi: CPU limit (MHz) 1500');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\r1high\r')).toContain('web-vmi: CPU shares 2000');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\r3none\r')).toContain('web-vmi: CPU limit (MHz) none');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\r2much\r')).toContain('CPU reservation (MHz) cannot be "much"');
+    expect(session.commands).toEqual([
+      { kind: 'setCpu', vm: 'web-vmi', limitMhz: 1500 },
+      { kind: 'setCpu', vm: 'web-vmi', shares: 2000 },
+      { kind: 'setCpu', vm: 'web-vmi', limitMhz: null },
+    ]);
+    session.refuse = 'web-vmi reserves 9 MHz, and 5 MHz of the host are unreserved';
+    expect(await press('p\u001b[B\u001b[B\u001b[B\r29\r')).toContain('and 5 MHz of the host are unreserved');
+  });
+
   test('but not before switching on', async () => {
     const { press, session } = consoleOn();
     expect(await press('222p1')).toMatch(/spare .* booting/);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/hypervisor/base/prng.js';
+import type { CpuAllocation } from '../../src/hypervisor/vmkernel/allocation.js';
 import { Scheduler, TIME_SLICE_MS } from '../../src/hypervisor/vmkernel/scheduler.js';
 import { type Guest, type GuestResult, World } from '../../src/hypervisor/vmkernel/world.js';
 
@@ -45,7 +46,9 @@ class ScriptedGuest implements Guest {
   }
 }
 
-const worldOf = (id: number, guest: Guest, shares = 1000) => new World(id, `vmm0:${id}`, 'vmm', shares, 0, guest);
+const allocation = (shares = 1000, reservation = 0, limit = 1): CpuAllocation => ({ shares, reservation, limit });
+const worldOf = (id: number, guest: Guest, shares = 1000, reservation = 0, limit = 1) =>
+  new World(id, `vmm0:${id}`, 'vmm', allocation(shares, reservation, limit), 0, guest);
 
 const runTo = (scheduler: Scheduler, quanta: number, after: (now: number) => void = () => {}, from = 0) => {
   for (let i = 1; i <= quanta; i++) {
@@ -66,6 +69,9 @@ describe('the times of a world sum to the time that passed', () => {
           prng.below(20),
           prng.below(40),
         ),
+        1 + prng.below(3000),
+        prng.below(3) / 10,
+        prng.below(2) === 0 ? 1 : 0.3 + prng.below(7) / 10,
       ),
     );
     for (const world of worlds) scheduler.add(world, 0);
@@ -151,6 +157,119 @@ describe('sharing', () => {
     for (const world of worlds) {
       expect(world.sample(1_000_000)).toMatchObject({ readyCycles: 7, migrations: 0, switches: 1, quantumExpiries: 0 });
     }
+  });
+});
+
+describe('limits', () => {
+  test.each([0.1, 0.25, 0.5, 0.9])('a world alone on its pCPU gets %d of it, and is limited the rest', limit => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const world = worldOf(0, new ScriptedGuest(() => 'forever'), 1000, 0, limit);
+    scheduler.add(world, 0);
+    let most = 0;
+    let before = 0;
+    runTo(scheduler, 20_000, now => {
+      const { runCycles, readyCycles, maxLimitedCycles } = world.sample(now);
+      // Never more than the limit and a slice of credit (which is used at the rate 1 - limit) beyond it.
+      most = Math.max(most, runCycles - limit * now);
+      expect(readyCycles - maxLimitedCycles).toBeLessThanOrEqual(7 * world.switches);
+      expect(maxLimitedCycles).toBeGreaterThanOrEqual(before);
+      before = maxLimitedCycles;
+    });
+    const { runCycles } = world.sample(20 * HZ);
+    expect(most).toBeLessThanOrEqual(limit * SLICE + 2);
+    expect(runCycles / (20 * HZ)).toBeGreaterThan(limit - 0.01);
+    expect(runCycles / (20 * HZ)).toBeLessThan(limit + 0.01);
+  });
+
+  test('what a limit leaves goes to the others, whatever their shares', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const limited = worldOf(0, new ScriptedGuest(() => 'forever'), 100_000, 0, 0.2);
+    const poor = worldOf(1, new ScriptedGuest(() => 'forever'), 1);
+    for (const world of [limited, poor]) scheduler.add(world, 0);
+    runTo(scheduler, 10_000);
+    expect(limited.sample(10 * HZ).runCycles / (10 * HZ)).toBeCloseTo(0.2, 1);
+    expect(poor.sample(10 * HZ).runCycles / (10 * HZ)).toBeCloseTo(0.8, 1);
+    // Nobody waits for a pCPU that a limited world does not use.
+    expect(poor.sample(10 * HZ).maxLimitedCycles).toBe(0);
+  });
+
+  test('a world that wants less than its limit is never limited', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const world = worldOf(0, new ScriptedGuest(() => ({ run: 3_000, halt: 7_000 })), 1000, 0, 0.4);
+    scheduler.add(world, 0);
+    runTo(scheduler, 5_000);
+    expect(world.sample(5 * HZ)).toMatchObject({ maxLimitedCycles: 0 });
+  });
+
+  test('a limit that is lifted lets a limited world go at once', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const world = worldOf(0, new ScriptedGuest(() => 'forever'), 1000, 0, 0.01);
+    scheduler.add(world, 0);
+    runTo(scheduler, 1_000);
+    expect(world.state).toBe('ready');
+    const before = world.sample(HZ);
+    scheduler.allocate(world, allocation(), HZ);
+    runTo(scheduler, 1_000, undefined, HZ);
+    const after = world.sample(2 * HZ);
+    expect(after.runCycles - before.runCycles).toBe(HZ - 7);
+    expect(after.maxLimitedCycles).toBe(before.maxLimitedCycles);
+  });
+});
+
+describe('reservations', () => {
+  test('a poor world gets what is reserved for it, and its shares of the rest are the others’', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const poor = worldOf(0, new ScriptedGuest(() => 'forever'), 10, 0.6);
+    const rich = worldOf(1, new ScriptedGuest(() => 'forever'), 10_000);
+    for (const world of [poor, rich]) scheduler.add(world, 0);
+    runTo(scheduler, 20_000);
+    expect(poor.sample(20 * HZ).runCycles / (20 * HZ)).toBeGreaterThan(0.59);
+    expect(poor.sample(20 * HZ).runCycles / (20 * HZ)).toBeLessThan(0.62);
+  });
+
+  test('two reservations that fill a pCPU are both kept', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const worlds = [
+      worldOf(0, new ScriptedGuest(() => 'forever'), 1, 0.3),
+      worldOf(1, new ScriptedGuest(() => 'forever'), 1000, 0.68),
+      worldOf(2, new ScriptedGuest(() => 'forever'), 100_000),
+    ];
+    for (const world of worlds) scheduler.add(world, 0);
+    runTo(scheduler, 20_000);
+    const [a, b] = worlds.map(world => world.sample(20 * HZ).runCycles / (20 * HZ));
+    expect(a).toBeGreaterThan(0.295);
+    expect(b).toBeGreaterThan(0.675);
+  });
+
+  test('idle time is not reserved: who wakes does not get it back', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    let first = true;
+    const sleeper = worldOf(
+      0,
+      new ScriptedGuest(() => {
+        if (!first) return 'forever';
+        first = false;
+        return { run: 1, halt: 10 * HZ };
+      }),
+      1000,
+      0.5,
+    );
+    const rival = worldOf(1, new ScriptedGuest(() => 'forever'), 1000);
+    for (const world of [sleeper, rival]) scheduler.add(world, 0);
+    runTo(scheduler, 20_000);
+    expect(sleeper.sample(20 * HZ).runCycles / (10 * HZ)).toBeLessThan(0.53);
+  });
+
+  test('a reservation that is given up leaves no debt', () => {
+    const scheduler = new Scheduler(1, HZ, 0);
+    const once = worldOf(0, new ScriptedGuest(() => 'forever'), 1000, 0.9);
+    const rival = worldOf(1, new ScriptedGuest(() => 'forever'), 1000);
+    for (const world of [once, rival]) scheduler.add(world, 0);
+    runTo(scheduler, 10_000);
+    const before = once.sample(10 * HZ).runCycles;
+    scheduler.allocate(once, allocation(), 10 * HZ);
+    runTo(scheduler, 4_000, undefined, 10 * HZ);
+    expect((once.sample(14 * HZ).runCycles - before) / (4 * HZ)).toBeCloseTo(0.5, 1);
   });
 });
 

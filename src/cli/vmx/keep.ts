@@ -3,15 +3,25 @@ import { type Command, type CommandResult, UsageError } from '../../hypervisor/i
 import { type InventoryFolder, setInVm } from './folder.js';
 import { VMX_KEYS } from './keys.js';
 
+type Setting = readonly [key: string, value: string];
+
 /** What a command changes of a file. */
-function settingOf(command: Command): readonly [key: string, value: string] | undefined {
+function settingsOf(command: Command): readonly Setting[] {
   switch (command.kind) {
     case 'setVmi':
-      return [VMX_KEYS.vmi.key, command.enabled ? 'TRUE' : 'FALSE'];
+      return [[VMX_KEYS.vmi.key, command.enabled ? 'TRUE' : 'FALSE']];
     case 'setMonitor':
-      return [VMX_KEYS.virtualExec.key, command.monitor === 'hv' ? 'hardware' : 'software'];
+      return [[VMX_KEYS.virtualExec.key, command.monitor === 'hv' ? 'hardware' : 'software']];
+    case 'setCpu': {
+      const { shares, reservationMhz, limitMhz } = command;
+      return [
+        ...(shares === undefined ? [] : [[VMX_KEYS.cpuShares.key, String(shares)] as const]),
+        ...(reservationMhz === undefined ? [] : [[VMX_KEYS.cpuReservationMhz.key, String(reservationMhz)] as const]),
+        ...(limitMhz === undefined ? [] : [[VMX_KEYS.cpuLimitMhz.key, String(limitMhz ?? 'unlimited')] as const]),
+      ];
+    }
     default:
-      return undefined;
+      return [];
   }
 }
 
@@ -21,13 +31,13 @@ function settingOf(command: Command): readonly [key: string, value: string] | un
  */
 export function keepIn({ path, vms }: InventoryFolder): (command: Command) => CommandResult {
   return command => {
-    const setting = settingOf(command);
+    const settings = settingsOf(command);
     const file = 'vm' in command ? vms.find(({ name }) => name === command.vm) : undefined;
     // A native VM has no monitor: the host refuses to choose one.
     const refused = command.kind === 'setMonitor' && file?.settings.native === true;
-    if (setting === undefined || file === undefined || refused) return { ok: true };
+    if (settings.length === 0 || file === undefined || refused) return { ok: true };
     try {
-      setInVm(path, file, [setting]);
+      setInVm(path, file, settings);
       return { ok: true };
     } catch (error) {
       if (error instanceof UsageError) return { ok: false, reason: error.message };

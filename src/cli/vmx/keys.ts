@@ -92,6 +92,23 @@ const SHARES: Kind<number> = {
   },
 };
 
+const RESERVATION: Kind<number> = {
+  values: 'MHz',
+  read(written) {
+    const value = wholeNumber(written);
+    return Number.isNaN(value) ? { reason: 'must be a whole number of MHz' } : { value };
+  },
+};
+
+const LIMIT: Kind<number | 'unlimited'> = {
+  values: 'MHz, or `unlimited`',
+  read(written) {
+    if (/^(?:unlimited|-1)$/i.test(written)) return { value: 'unlimited' };
+    const value = wholeNumber(written);
+    return value >= 1 ? { value } : { reason: 'must be unlimited or a whole number of MHz from 1' };
+  },
+};
+
 const DISPLAY_NAME: Kind<string> = {
   values: '1 to 32 letters, digits, blanks or `_ . - ( )`',
   read: value =>
@@ -160,6 +177,19 @@ export const VMX_KEYS = {
   nic2: nicPresent(2),
   nic3: nicPresent(3),
   cpuShares: meaning('sched.cpu.shares', SHARES, 'normal', 'share of the processors when they are contended'),
+  cpuReservationMhz: meaning(
+    'sched.cpu.min',
+    RESERVATION,
+    '0',
+    'reservation: what the VM gets of a processor, whatever the others claim',
+  ),
+  cpuLimitMhz: meaning(
+    'sched.cpu.max',
+    LIMIT,
+    'unlimited',
+    'limit: what it does not exceed although a processor is free',
+  ),
+  cpuUnits: meaning('sched.cpu.units', word(['mhz']), 'mhz', 'unit of the two'),
   image: meaning(
     'vmitop.image',
     file(`\`${OWN_GUEST}\` or a file`),
@@ -192,15 +222,11 @@ export type VmSettings = {
 /** Keys of ours, with a meaning or not: a slip in one of them is worth a word. */
 export const OWN_PREFIX = 'vmitop.';
 
-const NO_LIMITS = 'the scheduler has neither reservations nor limits';
 const ONE_SWITCH = 'there is one virtual switch, and every card is on it';
 const NO_RECLAIMING = 'the host has memory for all its VMs: nothing is reclaimed';
 
 /** Keys that ESX knows and a host of ours keeps without following them, and why. */
 export const IGNORED_KEYS: readonly { readonly key: string; readonly reason: string }[] = [
-  { key: 'sched.cpu.min', reason: NO_LIMITS },
-  { key: 'sched.cpu.max', reason: NO_LIMITS },
-  { key: 'sched.cpu.units', reason: NO_LIMITS },
   { key: 'sched.cpu.affinity', reason: 'every VM may run on every processor' },
   { key: 'sched.mem.shares', reason: NO_RECLAIMING },
   { key: 'sched.mem.min', reason: NO_RECLAIMING },

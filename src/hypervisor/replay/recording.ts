@@ -42,6 +42,8 @@ const vmConfigSchema = z.strictObject({
   cpu: z.enum(CPU_MODELS).optional(),
   apic: z.boolean().optional(),
   cpuShares: z.number().optional(),
+  cpuReservationMhz: z.number().optional(),
+  cpuLimitMhz: z.number().optional(),
   powerOn: z.boolean().optional(),
 });
 
@@ -65,6 +67,13 @@ const commandSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('reset'), vm }),
   z.strictObject({ kind: z.literal('setVmi'), vm, enabled: z.boolean() }),
   z.strictObject({ kind: z.literal('setMonitor'), vm, monitor: z.enum(['bt', 'hv']) }),
+  z.strictObject({
+    kind: z.literal('setCpu'),
+    vm,
+    shares: z.number().optional(),
+    reservationMhz: z.number().optional(),
+    limitMhz: z.number().nullable().optional(),
+  }),
   z.strictObject({ kind: z.literal('type'), vm, text: z.string() }),
   z.strictObject({ kind: z.literal('setSampleInterval'), ms: z.number() }),
 ]);

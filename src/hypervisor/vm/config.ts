@@ -3,6 +3,7 @@ import { UsageError } from '../base/assert.js';
 import type { HostConfig, VmConfig } from '../index.js';
 import { Tiering } from '../machine/cpu/compile/compiler.js';
 import { TC_BYTES } from '../monitor/hole.js';
+import { checkCpuAllocation, cpuAllocationOf } from './cpu-allocation.js';
 import { CPU_MODELS } from './cpuid.js';
 
 const PCPUS_MAX = 64;
@@ -10,7 +11,6 @@ const PCPUS_MAX = 64;
 const VM_MEMORY_MIB_MIN = 4;
 /** A native VM is one range of machine addresses; a monitored one could be larger, but no larger than the host's backing. */
 const VM_MEMORY_MIB_MAX = 1024;
-const SHARES_MAX = 100_000;
 /** In KiB: room for the lookup code and one unit, and the place that a translation cache has in the monitor's hole. */
 const TC_KIB_MIN = 4;
 const TC_KIB_MAX = TC_BYTES / 1024;
@@ -79,7 +79,5 @@ export function checkVmConfig(vm: VmConfig, hostMemoryMib: number): void {
     throw new UsageError(`VM "${vm.name}": has ${vm.disks.length} disks, and ${DISKS_MAX} are the most`);
   if (vm.nics !== undefined && !wholeBetween(vm.nics, 0, NICS_MAX))
     throw new UsageError(`VM "${vm.name}": nics must be a whole number from 0 to ${NICS_MAX}: ${vm.nics}`);
-  if (vm.cpuShares !== undefined && !wholeBetween(vm.cpuShares, 1, SHARES_MAX)) {
-    throw new UsageError(`VM "${vm.name}": cpuShares must be a whole number from 1 to ${SHARES_MAX}: ${vm.cpuShares}`);
-  }
+  checkCpuAllocation(vm.name, cpuAllocationOf(vm));
 }

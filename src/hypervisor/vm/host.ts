@@ -34,6 +34,7 @@ import { VirtualSwitch } from '../vmkernel/virtual-switch.js';
 import type { Adapter } from './board.js';
 import { type BootImage, type BootOptions, parseKernel } from './boot-image.js';
 import { checkHostConfig, checkVmConfig } from './config.js';
+import { admitReservation, checkCpuAllocation } from './cpu-allocation.js';
 import type { HostHardware } from './instance.js';
 import { parseRom } from './rom.js';
 import { VirtualMachine } from './virtual-machine.js';
@@ -242,6 +243,7 @@ export class VmHost implements Host {
       case 'powerOn': {
         const vm = this.#find(command.vm);
         if (vm.power === 'on') throw new UsageError(`${command.vm} is on already`);
+        this.#admit(vm, vm.cpuAllocation.minMhz);
         vm.powerOn(this.#now);
         return;
       }
@@ -267,6 +269,9 @@ export class VmHost implements Host {
         vm.monitor = command.monitor;
         return;
       }
+      case 'setCpu':
+        this.#setCpu(command);
+        return;
       case 'type':
         this.#findOn(command.vm).type(command.text, this.#now);
         return;
@@ -279,6 +284,27 @@ export class VmHost implements Host {
         throw new UsageError(`unknown command "${String(unknown.kind)}"`);
       }
     }
+  }
+
+  #setCpu({ vm: name, shares, reservationMhz, limitMhz }: Extract<Command, { kind: 'setCpu' }>): void {
+    const vm = this.#find(name);
+    const before = vm.cpuAllocation;
+    const cpu = {
+      shares: shares ?? before.shares,
+      minMhz: reservationMhz ?? before.minMhz,
+      maxMhz: limitMhz === undefined ? before.maxMhz : (limitMhz ?? undefined),
+    };
+    checkCpuAllocation(name, cpu);
+    if (vm.power === 'on') this.#admit(vm, cpu.minMhz);
+    vm.allocateCpu(cpu, this.#now);
+  }
+
+  /** Throws `UsageError` when the host cannot promise a VM so much beside the others that are on. */
+  #admit(vm: VirtualMachine, minMhz: number): void {
+    const others = this.#vms.filter(other => other !== vm && other.power === 'on');
+    const reservedMhz = others.reduce((sum, { cpuAllocation }) => sum + cpuAllocation.minMhz, 0);
+    const { pcpus } = this.config;
+    admitReservation(vm.config.name, minMhz, { pcpus, cyclesPerSecond: this.cyclesPerSecond, reservedMhz });
   }
 
   /** Throws `UsageError`; the VM does not exist then. */
@@ -300,10 +326,21 @@ export class VmHost implements Host {
       nowCycles: this.#now,
       emit: event => this.#events.push(event),
     });
-    if (config.powerOn === true) powerOnOrRemove(vm, this.#now);
+    if (config.powerOn === true) this.#powerOnOrRemove(vm);
     this.#vms.push(vm);
     this.#nextWorldId += WORLDS_PER_VM;
     this.#nextGid += 1;
+  }
+
+  /** A VM that cannot be powered on leaves nothing behind. */
+  #powerOnOrRemove(vm: VirtualMachine): void {
+    try {
+      this.#admit(vm, vm.cpuAllocation.minMhz);
+      vm.powerOn(this.#now);
+    } catch (error) {
+      vm.remove();
+      throw error;
+    }
   }
 
   #imageOf({ name, image, rom }: VmConfig): BootImage {
@@ -353,15 +390,5 @@ export class VmHost implements Host {
   #quantaOf(ms: number): number {
     if (!Number.isFinite(ms) || ms <= 0) throw new UsageError(`sampling interval must be more than 0 ms: ${ms}`);
     return Math.max(1, Math.round((ms * QUANTA_PER_SECOND) / 1000));
-  }
-}
-
-/** A VM that cannot be powered on leaves nothing behind. */
-function powerOnOrRemove(vm: VirtualMachine, nowCycles: number): void {
-  try {
-    vm.powerOn(nowCycles);
-  } catch (error) {
-    vm.remove();
-    throw error;
   }
 }

@@ -16,14 +16,16 @@ import { CAUSE_NAMES, type CauseCycles, zeroCauses } from '../stats/causes.js';
 import type { CodeAnswer } from '../stats/code-listing.js';
 import { type Counters, zeroCounters } from '../stats/counters.js';
 import { POWER_ON_REASONS } from '../stats/power-on.js';
-import type { InterruptSample, Mode, PowerState, VmSample } from '../stats/sample.js';
+import type { InterruptSample, Mode, PowerState, VmCpuAllocation, VmSample } from '../stats/sample.js';
 import type { ScreenAnswer } from '../stats/screen-text.js';
+import type { CpuAllocation } from '../vmkernel/allocation.js';
 import type { Scheduler } from '../vmkernel/scheduler.js';
 import type { VirtualSwitch } from '../vmkernel/virtual-switch.js';
 import { type Guest, type GuestResult, World } from '../vmkernel/world.js';
 import type { Adapter } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
 import { VmDisk, VmNic } from './cards.js';
+import { cpuAllocationOf } from './cpu-allocation.js';
 import { digestOf } from './digest.js';
 import { GuestProcessor } from './guest-processor.js';
 import {
@@ -35,8 +37,6 @@ import {
 } from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
 import { NativeInstance, NativeMachine } from './native-instance.js';
-
-export const DEFAULT_SHARES = 1000;
 
 /** What a VM needs of its host. */
 export interface VmWiring {
@@ -79,6 +79,7 @@ export class VirtualMachine implements Guest {
   readonly #waitingWorlds: readonly World[];
   readonly #disks: readonly VmDisk[];
   readonly #nics: readonly VmNic[];
+  #cpu: VmCpuAllocation;
   #power: PowerState = 'off';
   #crashReason: string | undefined;
   #monitor: VmConfig['monitor'];
@@ -121,11 +122,12 @@ export class VirtualMachine implements Guest {
     this.#vmiEnabled = config.vmi;
     this.#mode = config.monitor;
     const { firstWorldId: id, nowCycles } = wiring;
-    const shares = config.cpuShares ?? DEFAULT_SHARES;
-    this.#world = new World(id, `vmm0:${config.name}`, 'vmm', shares, nowCycles, this);
+    this.#cpu = cpuAllocationOf(config);
+    const allocation = this.#allocation();
+    this.#world = new World(id, `vmm0:${config.name}`, 'vmm', allocation, nowCycles, this);
     this.#waitingWorlds = [
-      new World(id + 1, `vcpu0:${config.name}`, 'vcpu', shares, nowCycles),
-      new World(id + 2, `vmx:${config.name}`, 'vmx', shares, nowCycles),
+      new World(id + 1, `vcpu0:${config.name}`, 'vcpu', allocation, nowCycles),
+      new World(id + 2, `vmx:${config.name}`, 'vmx', allocation, nowCycles),
     ];
     this.#disks = wiring.disks.map(({ name, bytes }, index) => new VmDisk(index, name, bytes));
     const { scheduler, network, gid } = wiring;
@@ -149,6 +151,25 @@ export class VirtualMachine implements Guest {
   /** In force at the next power-on. A native VM stays one. */
   set monitor(monitor: 'bt' | 'hv') {
     this.#monitor = monitor;
+  }
+
+  /** In MHz of the host's processors. */
+  get cpuAllocation(): VmCpuAllocation {
+    return this.#cpu;
+  }
+
+  /** In force at once. What it says must have been checked. */
+  allocateCpu(cpu: VmCpuAllocation, nowCycles: number): void {
+    this.#cpu = cpu;
+    this.#wiring.scheduler.allocate(this.#world, this.#allocation(), nowCycles);
+    const limit = cpu.maxMhz === undefined ? 'no limit' : `limit ${cpu.maxMhz} MHz`;
+    this.#log(`CPU: ${cpu.shares} shares, reservation ${cpu.minMhz} MHz, ${limit}`, nowCycles);
+  }
+
+  #allocation(): CpuAllocation {
+    const mhz = this.#wiring.hardware.costs.cyclesPerSecond / 1e6;
+    const { shares, minMhz, maxMhz } = this.#cpu;
+    return { shares, reservation: Math.min(1, minMhz / mhz), limit: Math.min(1, (maxMhz ?? mhz) / mhz) };
   }
 
   // Power.
@@ -353,7 +374,7 @@ export class VirtualMachine implements Guest {
         wakeups: this.#counters.wakeups,
       },
       interrupts: instance?.board.interruptSample() ?? this.#interruptsAtEnd,
-      cpu: { shares: this.#world.shares, minMhz: 0, maxMhz: undefined },
+      cpu: this.#cpu,
       disks: this.#disks.map(disk => disk.sample()),
       nics: this.#nics.map(nic => nic.sample()),
     };

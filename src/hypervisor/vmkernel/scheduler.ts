@@ -1,5 +1,5 @@
 /**
- * Worlds on physical CPUs: proportional share by charged time, with a time slice.
+ * Worlds on physical CPUs: proportional share by charged time, with a time slice, within reservations and limits (`allocation.ts`).
  *
  * Each pCPU has its own clock. Whatever happens next in time is done next: a halted world wakes, a ready world gets an idle
  * pCPU, or the busy pCPU that is furthest behind runs on. The guest may overrun the end of a quantum by the distance to its
@@ -12,6 +12,7 @@
  * A pCPU without work costs nothing, and neither does an idle world.
  */
 import type { PcpuSample } from '../stats/sample.js';
+import type { CpuAllocation } from './allocation.js';
 import type { GuestResult, World } from './world.js';
 
 /** ESX's default CPU quantum is 50 ms (Resource Management Guide, "Cpu.Quantum"). */
@@ -63,10 +64,14 @@ export class Scheduler {
   readonly #sleepers: World[] = [];
   /** Ready worlds that are on no pCPU yet, in no order. */
   readonly #waiting: World[] = [];
+  /** Ready worlds that have used what their limits permit, in no order; each may run again at its `readyAtCycles`. */
+  readonly #limited: World[] = [];
   readonly #sliceCycles: number;
   readonly #startCycles: number;
   /** Smallest pass of the worlds that want to run, only rising: where worlds that come back from idling queue up. */
   #virtualTime = 0;
+  /** Time of what was done last. */
+  #now = 0;
   #added = 0;
 
   constructor(pcpuCount: number, cyclesPerSecond: number, nowCycles: number) {
@@ -88,9 +93,18 @@ export class Scheduler {
     if (!this.#worlds.delete(world)) return;
     take(this.#sleepers, world);
     take(this.#waiting, world);
+    take(this.#limited, world);
     const pcpu = this.#pcpus.find(candidate => candidate.world === world);
     if (pcpu !== undefined) pcpu.release(nowCycles);
     world.enter('off', nowCycles);
+  }
+
+  /** Other shares, reservation or limit from now on. */
+  allocate(world: World, allocation: CpuAllocation, nowCycles: number): void {
+    world.clocks.change(allocation, nowCycles);
+    // What a reservation gave it beyond its shares is not held against it when that is gone.
+    world.pass = Math.min(world.pass, this.#smallestPass(world));
+    if (this.#limited.includes(world)) this.#permit(world, nowCycles);
   }
 
   /** Some input has arrived for a world: if it is halted, it becomes ready now. */
@@ -117,14 +131,20 @@ export class Scheduler {
     for (;;) {
       const sleeper = this.#sleepers[0];
       const wakeAt = sleeper === undefined ? Infinity : Math.max(sleeper.wakeAtCycles, sleeper.sinceCycles);
+      const limited = this.#firstPermitted();
+      const permitAt = limited?.readyAtCycles ?? Infinity;
       const busy = this.#furthestBehind();
       const runAt = busy?.nowCycles ?? Infinity;
       const next = this.#nextReady(Infinity);
       const idle = next === undefined ? undefined : this.#idlePcpuFor(next);
-      const assignAt = next === undefined || idle === undefined ? Infinity : Math.max(next.sinceCycles, idle.nowCycles);
-      if (Math.min(wakeAt, runAt, assignAt) >= endCycles) return;
-      if (wakeAt <= assignAt && wakeAt <= runAt) this.#wakeUp(sleeper!, wakeAt);
-      else if (assignAt <= runAt) this.#assign(idle!, next!, assignAt);
+      const assignAt =
+        next === undefined || idle === undefined ? Infinity : Math.max(next.readyAtCycles, idle.nowCycles);
+      const at = Math.min(wakeAt, permitAt, runAt, assignAt);
+      if (at >= endCycles) return;
+      this.#now = Math.max(this.#now, at);
+      if (wakeAt === at) this.#wakeUp(sleeper!, wakeAt);
+      else if (permitAt === at) this.#permit(limited!, permitAt);
+      else if (assignAt === at) this.#assign(idle!, next!, assignAt);
       else this.#step(busy!, endCycles);
     }
   }
@@ -148,12 +168,18 @@ export class Scheduler {
       this.#settle(pcpu, world, pcpu.result);
       return;
     }
+    if (pcpu.started && world.clocks.isExhausted(pcpu.nowCycles, this.#sliceCycles)) {
+      this.#limit(world, pcpu.nowCycles);
+      pcpu.release(pcpu.nowCycles);
+      return;
+    }
     const sliceOver = pcpu.nowCycles >= pcpu.sliceEndCycles;
     const waiting = this.#nextReady(pcpu.nowCycles);
-    const displaced = waiting !== undefined && waiting.pass <= world.pass && (sliceOver || waiting.justWoken);
+    const displaced = waiting !== undefined && this.#claims(waiting, world) && (sliceOver || waiting.justWoken);
     if (displaced && pcpu.started) {
       if (sliceOver) world.quantumExpiries += 1;
       world.enter('ready', pcpu.nowCycles);
+      world.readyAtCycles = pcpu.nowCycles;
       this.#waiting.push(world);
       pcpu.release(pcpu.nowCycles);
       return;
@@ -163,8 +189,12 @@ export class Scheduler {
     world.inputPending = false;
     world.inputAtCycles = Infinity;
     world.justWoken = false;
-    const result = guest.run(pcpu.nowCycles, Math.min(endCycles, pcpu.sliceEndCycles));
-    world.pass += (result.atCycles - pcpu.nowCycles) / world.shares;
+    const { clocks } = world;
+    const exhaustedAt = clocks.exhaustedAt(pcpu.nowCycles, this.#sliceCycles);
+    const result = guest.run(pcpu.nowCycles, Math.min(endCycles, pcpu.sliceEndCycles, exhaustedAt));
+    const used = result.atCycles - pcpu.nowCycles;
+    world.pass += used / clocks.allocation.shares;
+    clocks.used(pcpu.nowCycles, used);
     pcpu.nowCycles = result.atCycles;
     if (result.kind !== 'deadline') pcpu.result = result;
   }
@@ -181,6 +211,31 @@ export class Scheduler {
       world.enter('wait', pcpu.nowCycles);
       world.guest!.onStopped(pcpu.nowCycles);
     }
+  }
+
+  /** A world that ran has used what its limit permits: it stays ready, and off the pCPUs. */
+  #limit(world: World, atCycles: number): void {
+    world.enter('ready', atCycles);
+    world.readyAtCycles = Math.max(world.clocks.permittedAtCycles, atCycles);
+    world.limitUntil(world.readyAtCycles);
+    this.#limited.push(world);
+  }
+
+  /** A limited world may run again. */
+  #permit(world: World, atCycles: number): void {
+    take(this.#limited, world);
+    world.limitUntil(atCycles);
+    this.#queueUp(world);
+    world.readyAtCycles = atCycles;
+    this.#waiting.push(world);
+  }
+
+  #firstPermitted(): World | undefined {
+    let first: World | undefined;
+    for (const world of this.#limited) {
+      if (first === undefined || permittedBefore(world, first)) first = world;
+    }
+    return first;
   }
 
   #sleep(world: World): void {
@@ -209,17 +264,31 @@ export class Scheduler {
     this.#ready(world, Math.max(atCycles, world.sinceCycles));
   }
 
-  /** Time that a world spent idle or off gives it no claim on the others' time. */
   #ready(world: World, atCycles: number): void {
     take(this.#sleepers, world);
-    let floor = Infinity;
-    for (const { pass } of this.#waiting) floor = Math.min(floor, pass);
-    for (const pcpu of this.#pcpus) floor = Math.min(floor, pcpu.world?.pass ?? Infinity);
-    if (floor !== Infinity) this.#virtualTime = Math.max(this.#virtualTime, floor);
-    world.pass = Math.max(world.pass, this.#virtualTime);
+    this.#queueUp(world);
     world.wakeAtCycles = Infinity;
     world.enter('ready', atCycles);
+    world.readyAtCycles = atCycles;
+    world.clocks.wanted(atCycles);
     this.#waiting.push(world);
+  }
+
+  /** Time that a world spent idle, off or over its limit gives it no claim on the others' time. */
+  #queueUp(world: World): void {
+    const floor = this.#smallestPass(world);
+    if (floor !== Infinity) this.#virtualTime = Math.max(this.#virtualTime, floor);
+    world.pass = Math.max(world.pass, this.#virtualTime);
+  }
+
+  /** Of the others that want to run; Infinity when there are none. */
+  #smallestPass(world: World): number {
+    let smallest = Infinity;
+    for (const other of this.#waiting) if (other !== world) smallest = Math.min(smallest, other.pass);
+    for (const { world: other } of this.#pcpus) {
+      if (other !== undefined && other !== world) smallest = Math.min(smallest, other.pass);
+    }
+    return smallest;
   }
 
   #furthestBehind(): Pcpu | undefined {
@@ -234,10 +303,26 @@ export class Scheduler {
   #nextReady(byCycles: number): World | undefined {
     let best: World | undefined;
     for (const world of this.#waiting) {
-      if (world.sinceCycles > byCycles) continue;
-      if (best === undefined || precedes(world, best)) best = world;
+      if (world.readyAtCycles > byCycles) continue;
+      if (best === undefined || this.#precedes(world, best)) best = world;
     }
     return best;
+  }
+
+  /** What is reserved goes first; then less used, who has just woken, who has waited longer, and who was there first. */
+  #precedes(a: World, b: World): boolean {
+    const owed = a.clocks.isOwed(this.#now);
+    if (owed !== b.clocks.isOwed(this.#now)) return owed;
+    if (a.pass !== b.pass) return a.pass < b.pass;
+    if (a.justWoken !== b.justWoken) return a.justWoken;
+    return a.readyAtCycles !== b.readyAtCycles ? a.readyAtCycles < b.readyAtCycles : a.id < b.id;
+  }
+
+  /** Whether a world that waits has at least the claim of one that runs. */
+  #claims(waiting: World, running: World): boolean {
+    const owed = waiting.clocks.isOwed(this.#now);
+    if (owed !== running.clocks.isOwed(this.#now)) return owed;
+    return waiting.pass <= running.pass;
   }
 
   /** The pCPU it ran on last, if that is idle: its caches may still know it. Otherwise the first idle one. */
@@ -257,9 +342,5 @@ function take(list: World[], world: World): void {
 const wakesBefore = (a: World, b: World): boolean =>
   a.wakeAtCycles !== b.wakeAtCycles ? a.wakeAtCycles < b.wakeAtCycles : a.order < b.order;
 
-/** Less used goes first; then who has just woken, who has waited longer, and who was there first. */
-function precedes(a: World, b: World): boolean {
-  if (a.pass !== b.pass) return a.pass < b.pass;
-  if (a.justWoken !== b.justWoken) return a.justWoken;
-  return a.sinceCycles !== b.sinceCycles ? a.sinceCycles < b.sinceCycles : a.id < b.id;
-}
+const permittedBefore = (a: World, b: World): boolean =>
+  a.readyAtCycles !== b.readyAtCycles ? a.readyAtCycles < b.readyAtCycles : a.order < b.order;

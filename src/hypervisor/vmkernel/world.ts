@@ -9,6 +9,7 @@
  */
 import { assert } from '../base/assert.js';
 import type { WorldSample } from '../stats/sample.js';
+import { AllocationClocks, type CpuAllocation } from './allocation.js';
 
 export type WorldKind = WorldSample['kind'];
 export type WorldState = WorldSample['state'];
@@ -38,11 +39,13 @@ export class World {
   readonly name: string;
   readonly kind: WorldKind;
   readonly guest: Guest | undefined;
-  readonly shares: number;
+  readonly clocks: AllocationClocks;
   /** Charged time over shares: the ready world with the smallest one is next. */
   pass = 0;
   /** Its place among the worlds of the host, by when they were added: decides between equals. */
   order = 0;
+  /** While ready: from when on it may be put on a pCPU. */
+  readyAtCycles = 0;
   /** While idle: when it becomes ready by itself. */
   wakeAtCycles = Infinity;
   /** It has woken from a halt and did not run since. */
@@ -63,11 +66,15 @@ export class World {
   #dispatch = 0;
   readonly #times: Record<WorldState, number> = { run: 0, ready: 0, wait: 0, idle: 0, off: 0 };
 
-  constructor(id: number, name: string, kind: WorldKind, shares: number, nowCycles: number, guest?: Guest) {
+  /** Ready, but over its limit: until when, and how long it was in all. */
+  #limitedUntil = 0;
+  #limited = 0;
+
+  constructor(id: number, name: string, kind: WorldKind, allocation: CpuAllocation, nowCycles: number, guest?: Guest) {
     this.id = id;
     this.name = name;
     this.kind = kind;
-    this.shares = shares;
+    this.clocks = new AllocationClocks(allocation);
     this.guest = guest;
     this.#since = nowCycles;
   }
@@ -84,9 +91,26 @@ export class World {
   /** Changes state at a time that is not before the last change. */
   enter(state: WorldState, atCycles: number): void {
     assert(atCycles >= this.#since, 'a world changes state in the past');
+    this.#limited += this.#limitedSince(atCycles);
     this.#times[this.#state] += atCycles - this.#since;
     this.#state = state;
     this.#since = atCycles;
+    this.#limitedUntil = atCycles;
+  }
+
+  /** It is ready and would run, but for its limit, from the beginning of the present state until then. */
+  limitUntil(cycles: number): void {
+    this.#limitedUntil = Math.max(this.#since, cycles);
+  }
+
+  /** Part of the present state up to a time. */
+  #limitedSince(nowCycles: number): number {
+    return Math.max(0, Math.min(nowCycles, this.#limitedUntil) - this.#since);
+  }
+
+  /** Cycles in which it was ready, and kept from running by its limit. */
+  limitedCycles(nowCycles: number): number {
+    return this.#limited + this.#limitedSince(nowCycles);
   }
 
   chargeDispatch(cycles: number): void {
@@ -123,7 +147,7 @@ export class World {
       readyCycles: this.cyclesIn('ready', nowCycles),
       overlapCycles,
       costopCycles: 0,
-      maxLimitedCycles: 0,
+      maxLimitedCycles: this.limitedCycles(nowCycles),
       switches: this.switches,
       migrations: this.migrations,
       quantumExpiries: this.quantumExpiries,

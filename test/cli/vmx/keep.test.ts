@@ -38,6 +38,15 @@ test.each<Command>([
   expect(readFileSync(path, 'utf8')).toBe(TEXT);
 });
 
+test('CPU resources: each figure that is given in its key, as it is read again', () => {
+  const keep = keepIn(openFolder(lab));
+  expect(keep({ kind: 'setCpu', vm: 'web', shares: 2000, limitMhz: 900 })).toEqual({ ok: true });
+  expect(readFileSync(path, 'utf8')).toContain('sched.cpu.shares = "2000"');
+  keep({ kind: 'setCpu', vm: 'web', reservationMhz: 100, limitMhz: null });
+  const { settings } = openFolder(lab).vms[0]!;
+  expect(settings).toMatchObject({ cpuShares: 2000, cpuReservationMhz: 100, cpuLimitMhz: 'unlimited' });
+});
+
 test('what was written since the folder was read stays', () => {
   const keep = keepIn(openFolder(lab));
   writeFileSync(path, TEXT.replace('"64"', '"128"'));

@@ -31,6 +31,9 @@ test('an empty file is a VM with the defaults', () => {
     nic2: false,
     nic3: false,
     cpuShares: 1000,
+    cpuReservationMhz: 0,
+    cpuLimitMhz: 'unlimited',
+    cpuUnits: 'mhz',
     image: 'guest',
     initrd: undefined,
     append: '',
@@ -62,6 +65,11 @@ test.each([
   ['sched.cpu.shares', 'low', { cpuShares: 500 }],
   ['sched.cpu.shares', 'HIGH', { cpuShares: 2000 }],
   ['sched.cpu.shares', '1234', { cpuShares: 1234 }],
+  ['sched.cpu.min', '500', { cpuReservationMhz: 500 }],
+  ['sched.cpu.max', '1500', { cpuLimitMhz: 1500 }],
+  ['sched.cpu.max', 'Unlimited', { cpuLimitMhz: 'unlimited' }],
+  ['sched.cpu.max', '-1', { cpuLimitMhz: 'unlimited' }],
+  ['sched.cpu.units', 'MHz', { cpuUnits: 'mhz' }],
   ['vmitop.image', '../bzImage', { image: '../bzImage' }],
   ['vmitop.initrd', 'initrd.gz', { initrd: 'initrd.gz' }],
   ['scsi0:0.filename', 'web.img', { disk0File: 'web.img' }],
@@ -93,6 +101,9 @@ const BAD = [
   ['monitor.virtual_mmu', '', 'must be one of automatic, software, hardware, not ""'],
   ['sched.cpu.shares', '0', 'must be low, normal, high or a whole number from 1 to 100000, not "0"'],
   ['sched.cpu.shares', '100001', 'must be low, normal, high or a whole number from 1 to 100000, not "100001"'],
+  ['sched.cpu.min', '-1', 'must be a whole number of MHz, not "-1"'],
+  ['sched.cpu.max', '0', 'must be unlimited or a whole number of MHz from 1, not "0"'],
+  ['sched.cpu.units', 'percent', 'must be one of mhz, not "percent"'],
   ['vmitop.image', '', 'must name a file, not ""'],
   ['vmitop.initrd', '', 'must name a file, not ""'],
   ...[0, 1, 2, 3].flatMap(index => [
@@ -139,10 +150,10 @@ describe('a bad value is refused with file, line, key and reason', () => {
 });
 
 test('keys without a meaning are kept and told, with the reason', () => {
-  const file = document('sched.CPU.max = "1000"\nmemsize = "32"\nfloppy0.present = "TRUE"\n');
+  const file = document('sched.CPU.affinity = "0"\nmemsize = "32"\nfloppy0.present = "TRUE"\n');
   expect(readSettings(file).memoryMib).toBe(32);
   expect(ignoredSettings(file)).toEqual([
-    { key: 'sched.CPU.max', value: '1000', reason: 'the scheduler has neither reservations nor limits' },
+    { key: 'sched.CPU.affinity', value: '0', reason: 'every VM may run on every processor' },
     { key: 'floppy0.present', value: 'TRUE', reason: 'not known' },
   ]);
 });
