@@ -135,7 +135,7 @@ export function runRefusal(vm: VmSample): string | undefined {
   if (vm.power !== 'on') return `${name} is ${vm.power}: power it on first (p)`;
   if (vm.guestState === 'booting') return `${name} is still booting: no shell yet`;
   if (vm.guestState !== 'idle')
-    return `${name} is running ${printable(vm.guestState)}: wait for its end, or attach (a)`;
+    return `${name} is running ${printable(vm.guestState)}: wait for its end, or attach (A)`;
   return undefined;
 }
 

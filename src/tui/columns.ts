@@ -8,7 +8,7 @@ import type { CpuRow, CpuShares, VmRow } from './rows.js';
 
 /** Screens with a row for each VM, or for each of its parts. */
 export type VmScreenId = 'cpu' | 'memory' | 'diskDevice' | 'diskVm' | 'network' | 'interrupt' | 'timer';
-export type ScreenId = VmScreenId | 'exits' | 'code';
+export type ScreenId = VmScreenId | 'exits' | 'code' | 'activity';
 
 /** A column of rows `R`, which are sorted by rows `S`: worlds stay below their VM. */
 export interface Column<R = CpuRow, S = VmRow> {

@@ -117,6 +117,7 @@ export class ConsoleController implements Desk, Asker {
       speed: this.#session.speed(),
       engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
+      events: this.#session.events(),
       consoleText: vm => this.#session.consoleText(vm),
       code: vm => this.#code.answer({ vm, address: this.#state.place }),
       screenText: vm => this.#textScreen.answer(vm),
@@ -301,7 +302,9 @@ export class ConsoleController implements Desk, Asker {
 
   /** To the first or last row; where the rows are not on the screen, a page of what is. */
   #far(direction: -1 | 1): void {
-    if (this.#state.screen === 'code') this.#set({ codeTop: this.#scrolled(direction * PAGE) });
+    const { screen } = this.#state;
+    if (screen === 'code') this.#set({ codeTop: this.#scrolled(direction * PAGE) });
+    else if (screen === 'activity') this.#set({ activityBack: this.#scrolled(-direction * PAGE) });
     else this.#select(direction * Infinity);
   }
 
@@ -363,6 +366,7 @@ export class ConsoleController implements Desk, Asker {
     'screen.timer': () => this.#screen('timer'),
     'screen.exits': () => this.#screen('exits'),
     'screen.code': () => this.#screen('code'),
+    'screen.activity': () => this.#screen('activity'),
     'code.place': () => askPlace(this, this.#options.symbols, place => this.#showPlace(place)),
     'exits.beside': () => this.#withVm(vm => this.#chooseBeside(vm)),
     'exits.alone': () => this.#set({ beside: undefined }),

@@ -17,6 +17,7 @@ export function fieldsOf(screen: ScreenId): readonly AnyField[] {
     case 'exits':
       return EXITS_FIELDS;
     case 'code':
+    case 'activity':
       return [];
     default:
       return SCREENS[screen].fields;

@@ -2,7 +2,8 @@
  * One frame of the console as lines of text, from a state and two samples. Pure: the same input gives the same frame, which is
  * how the tests look at it. A menu is not text yet: ink-table draws it between `above` and `below`.
  */
-import type { CodeAnswer, EngineState, Sample, ScreenAnswer, VmSample } from '../hypervisor/index.js';
+import type { CodeAnswer, EngineState, HostEvent, Sample, ScreenAnswer, VmSample } from '../hypervisor/index.js';
+import { activityHeading, activityLines } from './activity.js';
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
@@ -35,6 +36,7 @@ export interface FrameInput {
   readonly engine: EngineState | undefined;
   /** Why the host stopped by itself. */
   readonly failure: string | undefined;
+  readonly events: readonly HostEvent[];
   readonly consoleText: (vm: string) => string;
   /** What the host said about the code at `state.place`. */
   readonly code: (vm: string) => CodeAnswer | undefined;
@@ -104,6 +106,8 @@ export function buildFrame(input: FrameInput): Frame {
       return exitsFrame(input, now);
     case 'code':
       return codeFrame(input, now);
+    case 'activity':
+      return activityFrame(input, now);
     default:
       return tableFrame(input, now, state.screen);
   }
@@ -137,6 +141,8 @@ function upperLines(input: FrameInput, now: Sample): string[] {
         const view = codeView(input, now);
         return [firstLine(now, speed, width), ...(view ? [codeTitle(view, modeText(view), width)] : [])];
       }
+      case 'activity':
+        return [firstLine(now, speed, width)];
       default:
         return headerLines(state.screen, now, before, speed, width, input.engine);
     }
@@ -164,6 +170,21 @@ function codeFrame(input: FrameInput, now: Sample): Frame {
   const height = input.rows - 1 - above.length - below.length;
   const from = Math.max(0, Math.min(state.codeTop, lines.length - height));
   return frameOf(input, [...above, ...lines.slice(from, from + height)], below, { scroll: from });
+}
+
+function activityFrame(input: FrameInput, now: Sample): Frame {
+  const { state, before, columns: width, theme, events } = input;
+  const lines = activityLines(events, now.cyclesPerSecond, width);
+  const above = [...upperLines(input, now), theme.heading(activityHeading(width))];
+  const vm = subjectVm(input, now);
+  const below = [vm === undefined ? '' : detailLine(vm.name, now, before, width), footer(input)];
+  const height = input.rows - 1 - above.length - below.length;
+  const back = Math.max(0, Math.min(state.activityBack, lines.length - height));
+  const end = lines.length - back;
+  const shown = lines.slice(Math.max(0, end - height), end);
+  return frameOf(input, [...above, ...shown.map(({ text, alarm }) => (alarm ? theme.alarm(text) : text))], below, {
+    scroll: back,
+  });
 }
 
 /** The selected VM and the one beside it. */

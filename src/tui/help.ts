@@ -1,5 +1,6 @@
 /** The help text, made from the tables of keys and columns. */
 import { CAUSES, type CauseSpec, COUNTERS, type Sample } from '../hypervisor/index.js';
+import { ACTIVITY_COLUMNS } from './activity.js';
 import { CODE_COLUMNS } from './code.js';
 import type { ScreenId } from './columns.js';
 import { EXITS_COLUMNS } from './exits.js';
@@ -28,6 +29,8 @@ function columnsHelp(screen: ScreenId): { readonly title: string; readonly colum
       return { title: 'exits', columns: EXITS_COLUMNS };
     case 'code':
       return { title: 'translation', columns: CODE_COLUMNS };
+    case 'activity':
+      return { title: 'activity', columns: ACTIVITY_COLUMNS };
     default:
       return { title: SCREENS[screen].title, columns: columnsOf(screen) };
   }

@@ -28,6 +28,7 @@ export const KEYS = [
   { keys: ['t'], show: 't', command: 'screen.timer', group: 'display', help: 'timer' },
   { keys: ['x'], show: 'x', command: 'screen.exits', group: 'display', help: 'exits' },
   { keys: ['b'], show: 'b', command: 'screen.code', group: 'display', help: 'code' },
+  { keys: ['a'], show: 'a', command: 'screen.activity', group: 'display', help: 'activity' },
   {
     keys: ['v'],
     show: 'v',
@@ -46,8 +47,8 @@ export const KEYS = [
   },
   { keys: ['r'], show: 'r', command: 'vm.run', group: 'vm', help: 'run a program in the idle guest', footer: 'run' },
   {
-    keys: ['a'],
-    show: 'a',
+    keys: ['A'],
+    show: 'A',
     command: 'vm.attach',
     group: 'vm',
     help: 'attach to the guest’s console (Ctrl-] detaches, Ctrl-T: its text screen)',
@@ -68,14 +69,14 @@ export const KEYS = [
     show: 'PgUp',
     command: 'row.first',
     group: 'rows',
-    help: 'select the first row; code: scroll',
+    help: 'select the first row; code, activity: scroll',
   },
   {
     keys: ['pagedown', 'end'],
     show: 'PgDn',
     command: 'row.last',
     group: 'rows',
-    help: 'select the last row; code: scroll',
+    help: 'select the last row; code, activity: scroll',
   },
   {
     keys: ['4'],

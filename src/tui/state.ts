@@ -73,6 +73,8 @@ export interface ConsoleState extends ConsoleConfig {
   /** Translation screen: the linear address that is shown, and its first line on the screen. */
   readonly place: number;
   readonly codeTop: number;
+  /** Activity screen: lines that are newer than the last one on the screen; 0 follows what happens. */
+  readonly activityBack: number;
   /** What a paused screen shows. */
   readonly held: ShownSamples | undefined;
 }
@@ -93,13 +95,18 @@ export const SCREEN_IDS = [
   'timer',
   'exits',
   'code',
+  'activity',
 ] as const satisfies readonly ScreenId[];
 
 const perScreen = <T>(of: (screen: ScreenId) => T): Record<ScreenId, T> =>
   Object.fromEntries(SCREEN_IDS.map(screen => [screen, of(screen)])) as Record<ScreenId, T>;
 
 /** Where rows are in GID order, as in the manuals of ESX 3: they stand still while one controls VMs. */
-const FIRST_SORT: Readonly<Record<Exclude<ScreenId, VmScreenId>, string>> = { exits: CAUSE_ORDER, code: '' };
+const FIRST_SORT: Readonly<Record<Exclude<ScreenId, VmScreenId>, string>> = {
+  exits: CAUSE_ORDER,
+  code: '',
+  activity: '',
+};
 
 /** As the console is before anybody chooses. */
 export const defaultConfig = (): ConsoleConfig => ({
@@ -125,6 +132,7 @@ export function initialState(config: ConsoleConfig, place: number): ConsoleState
     zero: undefined,
     place,
     codeTop: 0,
+    activityBack: 0,
     held: undefined,
   };
 }

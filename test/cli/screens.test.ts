@@ -22,7 +22,7 @@ const PICTURES: Readonly<Record<string, readonly string[]>> = {
   // web02, which is under BT.
   'code.svg': ['--at', '0.1', '--keys', `${DOWN}b`, '--size', '112x30'],
   // web01's.
-  'guest.svg': ['--at', '0.1', '--keys', 'a', '--size', '112x30'],
+  'guest.svg': ['--at', '0.1', '--keys', 'A', '--size', '112x30'],
 };
 
 let folder = '';

@@ -56,6 +56,7 @@ test('whatever is chosen is read as it was written', () => {
       timer: order('abcdefghijk'),
       exits: order('abcdef'),
       code: fc.constant(''),
+      activity: fc.constant(''),
     }),
     sort: fc.record({
       cpu: fc.constantFrom('gid', 'used', 'ready', 'wakeups', 'ashrs'),
@@ -67,6 +68,7 @@ test('whatever is chosen is read as it was written', () => {
       timer: fc.constantFrom('gid', 'lag'),
       exits: fc.constantFrom('cause', 'share', 'cost'),
       code: fc.constant(''),
+      activity: fc.constant(''),
     }),
     rowsMax: fc.integer({ min: 0, max: 1000 }),
     nameLength: fc.integer({ min: 0, max: 64 }),

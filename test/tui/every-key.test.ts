@@ -34,6 +34,7 @@ const SIGN: Readonly<Record<ScreenId, RegExp>> = {
   timer: /^TIMER \/s:/m,
   exits: /^EXITS :/m,
   code: /^CODE {2}:/m,
+  activity: /^ TIME +NAME +EVENT/m,
 };
 
 /** The first row under the heading that has `heading` in it begins like this. */
@@ -109,7 +110,7 @@ const EVERYWHERE: readonly (readonly [string, RegExp, string?])[] = [
   ['p', /Power of web-vmi \(on\)/, key.esc],
   ['k', /kill web-vmi: .* Sure\? \(y\/n\)/, 'n'],
   ['r', /Run a program in web-vmi/, key.esc],
-  ['a', /Console of web-vmi/, '\u001d'],
+  ['A', /Console of web-vmi/, '\u001d'],
   ['v', /web-vmi: VMI: off at next power-on/, 'n'],
   ['h', /vmitop: these commands are there/, 'x'],
   ['?', /vmitop: these commands are there/, 'x'],

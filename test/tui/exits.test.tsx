@@ -117,7 +117,7 @@ EXITS : db-bt (BT, getppid); 36 exits (18/s) in 3.00 s since power-on
 
 
 db-bt: 18 exits/s; booted in 250.0 ms | guest user 40%, syscall forwarding 30%
-cmitxb:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
+cmitxba:screens  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit
 `);
   });
 

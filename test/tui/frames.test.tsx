@@ -20,7 +20,7 @@ PCPU(%):  50.00,   0.00 ;   used total:  25.00
    20 broken      0   0.00   0.00   0.00   0.00   0.00   0.00 (BT)  crashed
 ${'\n'.repeat(11)}
 web-vmi: 0 exits/s; booted in 250.0 ms
-cmitxb:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
+cmitxba:screens  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit
 `);
   });
 
@@ -33,7 +33,7 @@ cmitxb:screens  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit
       '    17   17 db-bt               3  60.00  60.00   6.00 225.00  15.00 125.00   0.00   0.00   0.00 BT       getppid',
     ]);
     expect(lines.at(-1)).toBe(
-      'c:CPU  m:memory  i:interrupt  t:timer  x:exits  b:code  v:toggle VMI  p:power  r:run  a:attach  s:delay  h:help  q:quit',
+      'c:CPU  m:memory  i:interrupt  t:timer  x:exits  b:code  a:activity  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit',
     );
   });
 
@@ -129,7 +129,7 @@ test('every frame has one line less than the terminal, and none is too wide', as
       '\u001b',
       's',
       '\r',
-      'a',
+      'A',
       '\u001d',
     ]) {
       const lines = (await press(keys)).split('\n');
@@ -321,7 +321,7 @@ describe('r runs a program', () => {
 describe('a attaches to the guest’s console', () => {
   test('all keys but two scroll keys and Ctrl-] go to the guest', async () => {
     const { press, session, calls } = consoleOn();
-    const frame = await press('a');
+    const frame = await press('A');
     expect(frame).toContain(' Console of web-vmi (VMI, idle)');
     expect(frame).toContain('VMI: Found VMware ROM');
     await press('q\u0003h\r');
@@ -342,7 +342,7 @@ describe('a attaches to the guest’s console', () => {
       lines: [`VGA of ${vm}`, '', 'third line'],
       cursor: { row: 2, column: 10 },
     });
-    await press('a');
+    await press('A');
     await press('\u0014');
     const screen = await press('x');
     expect(screen).toContain(' Text screen of web-vmi (VMI, idle)');
@@ -357,7 +357,7 @@ describe('a attaches to the guest’s console', () => {
 
   test('a text screen that cannot be had says why', async () => {
     const { press } = consoleOn();
-    await press('a');
+    await press('A');
     await press('\u0014');
     expect(await press('\u001b[6~')).toContain('web-vmi is off');
   });
@@ -365,7 +365,7 @@ describe('a attaches to the guest’s console', () => {
   test('and scrolls back', async () => {
     const { press, session } = consoleOn();
     session.print('web-vmi', Array.from({ length: 100 }, (_, index) => `line ${index}\n`).join(''));
-    expect(await press('a')).toContain('line 99');
+    expect(await press('A')).toContain('line 99');
     const back = await press('\u001b[5~');
     expect(back).toContain('10 lines back');
     expect(back).not.toContain('line 99');

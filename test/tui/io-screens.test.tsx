@@ -78,7 +78,7 @@ describe('without devices', () => {
     expect(await press('n')).toContain('no VM of this host has a network card');
     expect(await press(' ')).not.toContain('u:disk device');
     expect(await press('h')).toContain('u       disk device screen: no VM has such a device');
-    expect(consoleOn(160, 60, withDevices()).screen()).toContain('u:disk device  D:disk VM  n:network');
+    expect(consoleOn(180, 60, withDevices()).screen()).toContain('u:disk device  D:disk VM  n:network');
   });
 });
 

@@ -65,7 +65,7 @@ for (const [cols, rows] of [
       await t.until('>2  spin');
       t.send(key.enter);
       await t.until('spin typed at the shell of web-vmi');
-      t.send('a');
+      t.send('A');
       await t.until(s => s.includes('Console of web-vmi') && s.includes('# spin'));
       t.send('ls q\r');
       await t.until('ls q');

@@ -85,7 +85,7 @@ for (const [cols, rows] of [
     // The guest under BT says that it found bare hardware ...
     t.send(key.down);
     await t.until(/^plain: /m, { quietMs: 0 });
-    t.send('a');
+    t.send('A');
     await t.until('Console of plain', { quietMs: 0 });
     await findOnConsole(t, 'Booting paravirtualized kernel on bare hardware');
     t.send(DETACH);
@@ -99,7 +99,7 @@ for (const [cols, rows] of [
     // A boot may be over before the next frame.
     await t.until('plain restarted with VMI on', { ...GUEST, quietMs: 0 });
     await t.until(/ plain .* VMI +idle/, { ...GUEST, quietMs: 0 });
-    t.send('a');
+    t.send('A');
     await t.until('Console of plain', { quietMs: 0 });
     await findOnConsole(t, 'Booting paravirtualized kernel on vmi');
     t.send(DETACH);
@@ -110,7 +110,7 @@ for (const [cols, rows] of [
     const item = /([1-9]) {2}getppid/.exec(t.screen())?.[1];
     t.send(item!);
     await t.until('getppid typed at the shell of plain', { quietMs: 0 });
-    t.send('a');
+    t.send('A');
     await t.until(/getppid: 16 instances .*: ok/, { ...GUEST, quietMs: 0 });
     t.send(`help\r`);
     await t.until(/# help/, { ...GUEST, quietMs: 0 });
