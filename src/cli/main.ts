@@ -8,6 +8,7 @@ import { benchCommand } from './commands/bench.js';
 import { bootCommand } from './commands/boot.js';
 import { disasmCommand } from './commands/disasm.js';
 import { recordCommand } from './commands/record.js';
+import { replayCommand } from './commands/replay.js';
 import { snapshotCommand } from './commands/snapshot.js';
 import { topCommand } from './commands/top.js';
 import { verifyCommand } from './commands/verify.js';
@@ -46,6 +47,7 @@ function parserOf(words: readonly string[], streams: Streams): Argv {
     bench: benchCommand(streams),
     disasm: disasmCommand(streams),
     record: recordCommand(streams),
+    replay: replayCommand(streams),
     snapshot: snapshotCommand(streams),
     verify: verifyCommand(streams),
     vm: vmCommand(streams),

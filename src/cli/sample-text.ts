@@ -14,7 +14,7 @@ import { textTable, withNameLength } from '../tui/table.js';
 export function sampleText(
   now: Sample,
   before: Sample | undefined,
-  speed: number,
+  speed: number | undefined,
   width: number,
   { screen, fields, sort, nameLength, rowsMax }: ConsoleConfig,
 ): string {

@@ -16,9 +16,10 @@ import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding, screenName } from './keys.js';
 import type { Screen } from './picture/picture.js';
 import { type Asker, askCount, askDelay, askGroup, askPlace, askSave, askSnapshot } from './prompts.js';
+import { askTime, replayText } from './replay.js';
 import type { Row } from './rows.js';
 import { hasRows, SCREENS } from './screens.js';
-import type { CodeSymbol, ConfigFile, GuestProgram, Session, SnapshotFile } from './session.js';
+import type { CodeSymbol, ConfigFile, GuestProgram, Replay, Session, SnapshotFile } from './session.js';
 import {
   type ConsoleConfig,
   type ConsoleState,
@@ -114,7 +115,7 @@ export class ConsoleController implements Desk, Asker {
     this.#frame ??= buildFrame({
       state: this.#state,
       ...this.#shown(),
-      speed: this.#session.speed(),
+      speed: this.#session.replay === undefined ? this.#session.speed() : replayText(this.#session.replay.position),
       engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
       events: this.#session.events(),
@@ -341,6 +342,11 @@ export class ConsoleController implements Desk, Asker {
     else this.say('no VM is selected');
   }
 
+  #withReplay(act: (replay: Replay) => void): void {
+    if (this.#session.replay) act(this.#session.replay);
+    else this.say('that is for replays: this host goes on by itself');
+  }
+
   #screen(screen: ConsoleState['screen']): void {
     // A selected world is not on the other screens: its VM is.
     const vm = selectedVm(this.#rows(), this.#state.selected);
@@ -371,7 +377,17 @@ export class ConsoleController implements Desk, Asker {
     'exits.beside': () => this.#withVm(vm => this.#chooseBeside(vm)),
     'exits.alone': () => this.#set({ beside: undefined }),
     'exits.zero': () => this.#zero(),
-    pause: () => this.#set({ held: this.#state.held === undefined ? this.#shown() : undefined }),
+    pause: () => {
+      if (this.#session.replay) this.#session.replay.toggle();
+      else this.#set({ held: this.#state.held === undefined ? this.#shown() : undefined });
+    },
+    'replay.next': () => this.#withReplay(replay => replay.step(1)),
+    'replay.back': () => this.#withReplay(replay => replay.step(-1)),
+    'replay.nextTen': () => this.#withReplay(replay => replay.step(10)),
+    'replay.backTen': () => this.#withReplay(replay => replay.step(-10)),
+    'replay.jump': () => this.#withReplay(replay => askTime(this, replay)),
+    'replay.faster': () => this.#withReplay(replay => replay.faster(2)),
+    'replay.slower': () => this.#withReplay(replay => replay.faster(0.5)),
     'vm.vmi': () => this.#withVm(vm => void toggleVmi(this, vm)),
     'vm.power': () => this.#withVm(vm => openPowerMenu(this, vm)),
     'vm.kill': () => this.#withVm(vm => killVm(this, vm)),

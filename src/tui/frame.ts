@@ -32,7 +32,8 @@ export interface FrameInput {
   readonly state: ConsoleState;
   readonly now: Sample | undefined;
   readonly before: Sample | undefined;
-  readonly speed: number | undefined;
+  /** Virtual seconds per real second, or what stands in its place. */
+  readonly speed: number | string | undefined;
   readonly engine: EngineState | undefined;
   /** Why the host stopped by itself. */
   readonly failure: string | undefined;

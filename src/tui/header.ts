@@ -9,11 +9,12 @@ import { interruptRows, vmGroups } from './rows.js';
 /**
  * Line 1: virtual clock and uptime, worlds, load averages, virtual seconds per real second (where time passes). The first shape that fits.
  */
-export function firstLine(now: Sample, speed: number | undefined, width: number): string {
+export function firstLine(now: Sample, speed: number | string | undefined, width: number): string {
   const seconds = now.atCycles / now.cyclesPerSecond;
   const up = `${clock(seconds).padStart(8)} up ${uptime(seconds)}, ${now.host.worldCount} worlds`;
   const load = now.host.loadAverages.map(average => average.toFixed(2)).join(', ');
-  const pace = speed === undefined ? '' : `; speed ${speed.toFixed(speed < 0.1 ? 3 : 2)}x`;
+  const words = typeof speed === 'number' ? `speed ${speed.toFixed(speed < 0.1 ? 3 : 2)}x` : speed;
+  const pace = words === undefined ? '' : `; ${words}`;
   const shapes = [`${up}; CPU load average: ${load}${pace}`, `${up}; load: ${load}${pace}`, `${up}${pace}`, up];
   return left(shapes.find(shape => shape.length <= width) ?? up, width);
 }
@@ -122,7 +123,7 @@ export function headerLines(
   screen: VmScreenId,
   now: Sample,
   before: Sample | undefined,
-  speed: number | undefined,
+  speed: number | string | undefined,
   width: number,
   engine?: EngineState,
 ): string[] {

@@ -7,7 +7,7 @@ import { EXITS_COLUMNS } from './exits.js';
 import { bindingsOn, type KeyBinding } from './keys.js';
 import { columnsOf, hasRows, SCREENS } from './screens.js';
 
-const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General' } as const;
+const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General', replay: 'In a replay' } as const;
 const KEY_WIDTH = 8;
 
 /** Keys of esxtop that mean something else here, or nothing. */

@@ -176,8 +176,15 @@ export const KEYS = [
     show: 'P',
     command: 'pause',
     group: 'general',
-    help: 'pause: the screen stands still, the host goes on',
+    help: 'pause: the screen stands still, the host goes on; a replay pauses',
   },
+  { keys: [']'], show: ']', command: 'replay.next', group: 'replay', help: 'a sample forward, and pause' },
+  { keys: ['['], show: '[', command: 'replay.back', group: 'replay', help: 'a sample back, and pause' },
+  { keys: ['}'], show: '}', command: 'replay.nextTen', group: 'replay', help: 'ten samples forward, and pause' },
+  { keys: ['{'], show: '{', command: 'replay.backTen', group: 'replay', help: 'ten samples back, and pause' },
+  { keys: ['j'], show: 'j', command: 'replay.jump', group: 'replay', help: 'jump to a time: 90, 1:30, 50%' },
+  { keys: ['>'], show: '>', command: 'replay.faster', group: 'replay', help: 'twice as fast' },
+  { keys: ['<'], show: '<', command: 'replay.slower', group: 'replay', help: 'half as fast' },
   { keys: ['ctrl-l'], show: '^L', command: 'redraw', group: 'general', help: 'erase and draw again' },
   { keys: ['h', '?'], show: 'h ?', command: 'help', group: 'general', help: 'this help', footer: 'help' },
   { keys: ['q', 'ctrl-c'], show: 'q', command: 'quit', group: 'general', help: 'quit: the host ends', footer: 'quit' },
@@ -190,7 +197,7 @@ export interface KeyBinding {
   readonly show: string;
   readonly command: string;
   /** `absent`: esxtop's key, of which this host has nothing; it says so. */
-  readonly group: 'display' | 'vm' | 'rows' | 'sort' | 'general' | 'absent';
+  readonly group: 'display' | 'vm' | 'rows' | 'sort' | 'general' | 'replay' | 'absent';
   readonly help: string;
   /** Word in the footer; absent: not in the footer. */
   readonly footer?: string;

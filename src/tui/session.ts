@@ -45,6 +45,30 @@ export interface Session {
   close(): Promise<void>;
   /** Why the host stopped by itself (one readable line), or undefined while it runs. */
   failure?(): string | undefined;
+  /** Where the samples are those of a recording: its controls. */
+  readonly replay?: Replay;
+}
+
+export interface ReplayPosition {
+  /** Virtual time of the sample that is shown, and of the last one, seconds since the host's start. */
+  readonly seconds: number;
+  readonly endSeconds: number;
+  /** Seconds of the recording in a real one. */
+  readonly speed: number;
+  readonly state: 'plays' | 'paused' | 'ended';
+}
+
+/** What can be done with a recording that is played. */
+export interface Replay {
+  readonly position: ReplayPosition;
+  /** So many samples forward or, negative, back, as far as there are any; pauses. */
+  step(count: number): void;
+  /** To the sample at a virtual time, in seconds. */
+  jumpTo(seconds: number): void;
+  /** Times `factor`, within bounds. */
+  faster(factor: number): void;
+  /** Pauses, or goes on. */
+  toggle(): void;
 }
 
 export interface CodeSymbol {

@@ -107,6 +107,7 @@ const EVERYWHERE: readonly (readonly [string, RegExp, string?])[] = [
   ['o', /Upper case letter moves a field left/, ' '],
   ['O', /Upper case letter moves a field left/, ' '],
   ['P', /paused; P goes on/, 'P'],
+  ...[...'[]{}<>j'].map(each => [each, /that is for replays/] as const),
   ['p', /Power of web-vmi \(on\)/, key.esc],
   ['k', /kill web-vmi: .* Sure\? \(y\/n\)/, 'n'],
   ['r', /Run a program in web-vmi/, key.esc],

@@ -1,0 +1,85 @@
+/** `vmitop replay`: a recording in the console; without a terminal, its samples as text. */
+import type { CommandModule } from 'yargs';
+import { UsageError } from '../../hypervisor/index.js';
+import { ReplaySession, type Tape, tapeOf } from '../../session/replay.js';
+import { CONFIG_OPTION, configFileAt, loadConfig } from '../console-config.js';
+import { ExitCode } from '../exit.js';
+import { readText } from '../files.js';
+import { positive, wholeNumber } from '../options.js';
+import { snapshotFile } from '../picture-file.js';
+import { sampleText } from '../sample-text.js';
+import type { Streams } from '../streams.js';
+import { hasTerminal } from './top.js';
+
+interface ReplayArguments {
+  file: string;
+  speed: string;
+  config: string | undefined;
+  iterations: string | undefined;
+}
+
+export const replayCommand = (streams: Streams): CommandModule<object, ReplayArguments> => ({
+  command: 'replay <file>',
+  describe: 'a recording in the console: pause, step, jump, other speeds',
+  builder: yargs =>
+    yargs
+      .positional('file', { type: 'string', demandOption: true, describe: 'a recording' })
+      .option('speed', {
+        type: 'string',
+        requiresArg: true,
+        default: '1',
+        describe: 'seconds of the recording in a real second',
+      })
+      .option('config', CONFIG_OPTION)
+      .option('iterations', {
+        alias: 'n',
+        type: 'string',
+        requiresArg: true,
+        describe: 'without a terminal: samples to print; default: all',
+      })
+      .example('vmitop replay session.rec', 'P pauses, [ and ] step, j jumps, < and > change the speed')
+      .example('vmitop replay session.rec -n 3 | less', 'its first samples as text'),
+  handler: async argv => {
+    process.exitCode = await replay(argv, streams);
+  },
+});
+
+/** Throws `UsageError` for a file that is no recording, or is damaged or cut off. */
+async function loadTape(path: string): Promise<Tape> {
+  // Loaded late: it is the door to the whole hypervisor.
+  const { parseRecording } = await import('../../hypervisor/index.js');
+  const { samples, commands } = parseRecording(readText(path, 'recording'), path);
+  if (samples.length === 0) throw new UsageError(`recording ${path}: holds no sample`);
+  return tapeOf(samples, commands);
+}
+
+async function replay(argv: ReplayArguments, streams: Streams): Promise<number> {
+  const speed = positive(argv.speed, '--speed');
+  const { config, path } = loadConfig(argv.config);
+  const wanted = argv.iterations === undefined ? Infinity : wholeNumber(argv.iterations, '--iterations', 1, 1_000_000);
+  const tape = await loadTape(argv.file);
+  if (!hasTerminal(streams)) {
+    for (let index = 0; index < Math.min(wanted, tape.count); index++) {
+      const before = index === 0 ? undefined : tape.sample(index - 1);
+      const width = streams.stdout.columns ?? 132;
+      streams.stdout.write(sampleText(tape.sample(index), before, undefined, width, config));
+    }
+    return ExitCode.OK;
+  }
+  const { runConsole } = await import('../../tui/app.js');
+  const session = new ReplaySession(tape, speed);
+  try {
+    await runConsole(session, {
+      config,
+      configFile: configFileAt(path),
+      snapshotFile,
+      programs: [],
+      symbols: [],
+      stdout: streams.stdout,
+      stdin: streams.stdin,
+    });
+  } finally {
+    await session.close();
+  }
+  return Number(process.exitCode ?? ExitCode.OK);
+}

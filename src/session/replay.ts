@@ -1,0 +1,195 @@
+/**
+ * A session over a recording: its samples, one after the other, at the pace at which they were taken or another one. Nothing runs, so nothing can
+ * be changed; what was typed and switched then is told as events. What guests wrote on their consoles is not in recordings.
+ */
+import type {
+  CodeAnswer,
+  Command,
+  CommandResult,
+  HostEvent,
+  LoggedCommand,
+  Sample,
+  ScreenAnswer,
+} from '../hypervisor/index.js';
+import type { Replay, ReplayPosition, Session } from '../tui/session.js';
+
+const REFUSAL = 'this is a replay: nothing in it can be changed';
+const SPEED_MIN = 1 / 8;
+const SPEED_MAX = 64;
+/** Longest pause between two samples, ms: timers take no more. */
+const PAUSE_MS_MAX = 0x7fff_ffff;
+
+/** What can be played: samples by number, oldest first, at least one. */
+export interface Tape {
+  readonly count: number;
+  sample(index: number): Sample;
+  readonly commands: readonly LoggedCommand[];
+}
+
+/** Samples as JSON, parsed when they are looked at: of a long session few are. */
+export function tapeOf(samples: readonly string[], commands: readonly LoggedCommand[]): Tape {
+  return { count: samples.length, sample: index => JSON.parse(samples[index]!) as Sample, commands };
+}
+
+export class ReplaySession implements Session {
+  readonly replay: Replay;
+  readonly #tape: Tape;
+  readonly #listeners = new Set<() => void>();
+  #index = 0;
+  #latest: Sample;
+  #previous: Sample | undefined;
+  #events: readonly HostEvent[] = [];
+  #speed: number;
+  #paused = false;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #end: number;
+
+  /** `speed`: seconds of the recording in a real one. */
+  constructor(tape: Tape, speed = 1) {
+    this.#tape = tape;
+    this.#speed = speed;
+    this.#latest = tape.sample(0);
+    this.#end = this.#secondsOf(tape.sample(tape.count - 1));
+    const session = this;
+    this.replay = {
+      get position() {
+        return session.#position();
+      },
+      step: count => this.#step(count),
+      jumpTo: seconds => this.#jumpTo(seconds),
+      faster: factor => {
+        this.#speed = Math.max(SPEED_MIN, Math.min(SPEED_MAX, this.#speed * factor));
+        this.#play();
+        this.#tell();
+      },
+      toggle: () => {
+        this.#paused = !this.#paused;
+        this.#play();
+        this.#tell();
+      },
+    };
+    this.#show(0);
+    this.#play();
+  }
+
+  latest(): Sample {
+    return this.#latest;
+  }
+
+  previous(): Sample | undefined {
+    return this.#previous;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  events(): readonly HostEvent[] {
+    return this.#events;
+  }
+
+  consoleText(): string {
+    return 'A recording does not hold what guests write on their consoles.';
+  }
+
+  speed(): undefined {
+    return undefined;
+  }
+
+  execute(_command: Command): Promise<CommandResult> {
+    return Promise.resolve({ ok: false, reason: REFUSAL });
+  }
+
+  refresh(): void {}
+
+  disassemble(): Promise<CodeAnswer> {
+    return Promise.resolve({ ok: false, reason: 'a recording does not hold code' });
+  }
+
+  screen(): Promise<ScreenAnswer> {
+    return Promise.resolve({ ok: false, reason: 'a recording does not hold screens' });
+  }
+
+  close(): Promise<void> {
+    clearTimeout(this.#timer);
+    return Promise.resolve();
+  }
+
+  #secondsOf({ atCycles, cyclesPerSecond }: Sample): number {
+    return atCycles / cyclesPerSecond;
+  }
+
+  #position(): ReplayPosition {
+    const ended = this.#index === this.#tape.count - 1;
+    const { atCycles, cyclesPerSecond } = this.#latest;
+    return {
+      seconds: atCycles / cyclesPerSecond,
+      endSeconds: this.#end,
+      speed: this.#speed,
+      state: this.#paused ? 'paused' : ended ? 'ended' : 'plays',
+    };
+  }
+
+  /** A step takes the hand off the tape: it stands still afterwards. */
+  #step(count: number): void {
+    this.#paused = true;
+    this.#play();
+    this.#show(this.#index + count);
+    this.#tell();
+  }
+
+  /** To the last sample that is not after a time, or to the first one. */
+  #jumpTo(seconds: number): void {
+    let low = 0;
+    let high = this.#tape.count - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (this.#secondsOf(this.#tape.sample(middle)) <= seconds) low = middle;
+      else high = middle - 1;
+    }
+    this.#show(low);
+    this.#play();
+    this.#tell();
+  }
+
+  #show(index: number): void {
+    this.#index = Math.max(0, Math.min(this.#tape.count - 1, index));
+    this.#latest = this.#tape.sample(this.#index);
+    this.#previous = this.#index === 0 ? undefined : this.#tape.sample(this.#index - 1);
+    const { commands } = this.#tape;
+    const done = commands.filter(({ atCycles }) => atCycles <= this.#latest.atCycles);
+    if (done.length !== this.#events.length) this.#events = done.map(eventOf);
+  }
+
+  #play(): void {
+    clearTimeout(this.#timer);
+    if (this.#paused || this.#index === this.#tape.count - 1) return;
+    const next = this.#tape.sample(this.#index + 1);
+    const ms = ((this.#secondsOf(next) - this.#secondsOf(this.#latest)) * 1000) / this.#speed;
+    this.#timer = setTimeout(
+      () => {
+        this.#show(this.#index + 1);
+        this.#play();
+        this.#tell();
+      },
+      Math.min(PAUSE_MS_MAX, ms),
+    );
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** A command as a line of the log of its VM, or of the host. */
+function eventOf({ atCycles, command }: LoggedCommand): HostEvent {
+  const vm = 'vm' in command ? command.vm : command.kind === 'addVm' ? command.config.name : 'host';
+  const { kind, ...rest } = command;
+  const details = Object.entries(rest)
+    .filter(([name]) => name !== 'vm' && name !== 'config')
+    .map(([name, value]) => ` ${name} ${JSON.stringify(value)}`);
+  return { kind: 'log', atCycles, vm, line: `command ${kind}${details.join(',')}` };
+}
