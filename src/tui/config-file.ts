@@ -13,6 +13,7 @@
  *     ABCDEF              10 exits        ours
  *     sort cpu = used
  *     rows = 10
+ *     mark cpu = %RDY > 10 warn
  *     1c
  *
  * A file without options is esxtop's own. Its lines are read too, by release as the number of letters tells, and have no letters for the
@@ -26,6 +27,7 @@ import { defaultOrder, isOrder } from './fields.js';
 import { screenKey } from './keys.js';
 import { columnsOf } from './screens.js';
 import { type ConsoleConfig, defaultConfig, SCREEN_IDS } from './state.js';
+import { formatThreshold, parseThreshold, type Threshold } from './thresholds.js';
 
 /** What each line is about; null where the screen is esxtop's alone. */
 const LINES: readonly (ScreenId | null)[] = [
@@ -64,7 +66,8 @@ export function formatConfig(config: ConsoleConfig): string {
   const sorts = SCREEN_IDS.filter(screen => config.sort[screen] !== '').map(
     screen => `sort ${screen} = ${config.sort[screen]}`,
   );
-  const options = [...sorts, `rows = ${config.rowsMax}`, `name = ${config.nameLength}`];
+  const marks = config.thresholds.map(rule => `mark ${rule.screen} = ${formatThreshold(rule)}`);
+  const options = [...sorts, `rows = ${config.rowsMax}`, `name = ${config.nameLength}`, ...marks];
   const last = `${config.intervalMs / 1000}${screenKey(config.screen)}`;
   return `${[...letters, ...options, last].join('\n')}\n`;
 }
@@ -93,7 +96,12 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
   const ours = lines.some(line => line.includes('='));
   const base = defaultConfig();
   const fields: Record<ScreenId, string> = { ...base.fields };
-  const options = { sort: { ...base.sort }, rowsMax: base.rowsMax, nameLength: base.nameLength };
+  const options: Options = {
+    sort: { ...base.sort },
+    rowsMax: base.rowsMax,
+    nameLength: base.nameLength,
+    thresholds: [],
+  };
   const foreign: string[] = [];
   let place = 0;
   for (const [index, line] of lines.entries()) {
@@ -135,12 +143,24 @@ function translated(screen: ScreenId, line: string): string | undefined {
 }
 const LETTER_A = 'a'.charCodeAt(0);
 
+interface Options {
+  sort: Record<ScreenId, string>;
+  rowsMax: number;
+  nameLength: number;
+  thresholds: Threshold[];
+}
+
 /** Says what is wrong with an option, if anything is. */
-function takeOption(
-  options: { sort: Record<ScreenId, string>; rowsMax: number; nameLength: number },
-  line: string,
-): string | undefined {
-  const [name, value] = line.split('=').map(part => part.trim()) as [string, string];
+function takeOption(options: Options, line: string): string | undefined {
+  const sign = line.indexOf('=');
+  const [name, value] = [line.slice(0, sign).trim(), line.slice(sign + 1).trim()];
+  const marked = SCREEN_IDS.find(id => name === `mark ${id}`);
+  if (marked !== undefined) {
+    const threshold = parseThreshold(marked, value);
+    if (!threshold.ok) return `${name}: ${threshold.reason}`;
+    options.thresholds.push(threshold.value);
+    return undefined;
+  }
   const sorted = /^sort (\w+)$/.exec(name)?.[1];
   const screen = SCREEN_IDS.find(id => id === sorted);
   if (screen !== undefined) {

@@ -5,20 +5,32 @@
 import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
 import { type Desk, killVm, openPowerMenu, openRunMenu, toggleVmi } from './actions.js';
 import { untranslated } from './code.js';
-import { modeText } from './columns.js';
+import { modeText, type VmScreenId } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { ATTACH_KEYS, type DialogHolder, dialogKey, PAGE } from './dialog-keys.js';
 import { fieldsOf } from './fields.js';
+import { findRow } from './find.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding, screenName } from './keys.js';
 import type { Screen } from './picture/picture.js';
-import { type Asker, askCount, askDelay, askGroup, askPlace, askSave, askSnapshot } from './prompts.js';
+import {
+  type Asker,
+  askCount,
+  askDelay,
+  askExpression,
+  askGroup,
+  askPlace,
+  askSave,
+  askSnapshot,
+  askThreshold,
+  askWords,
+} from './prompts.js';
 import { askTime, replayText } from './replay.js';
 import type { Row } from './rows.js';
-import { hasRows, SCREENS } from './screens.js';
+import { columnsOf, hasRows, SCREENS } from './screens.js';
 import type { CodeSymbol, ConfigFile, GuestProgram, Replay, Session, SnapshotFile } from './session.js';
 import {
   type ConsoleConfig,
@@ -32,6 +44,7 @@ import {
 } from './state.js';
 import { screenRows } from './table.js';
 import type { Theme } from './theme.js';
+import { formatThreshold } from './thresholds.js';
 
 /** At most one new frame in this time when the host reports changes; keys are always drawn at once. */
 const UPDATE_MIN_MS = 40;
@@ -399,8 +412,13 @@ export class ConsoleController implements Desk, Asker {
       askGroup(
         this,
         gid => this.#session.latest()?.vms.some(vm => vm.gid === gid) === true,
-        filter => this.#set({ filter, top: 0 }),
+        filter =>
+          this.#set({ filter: filter.gid === undefined ? filter : { ...this.#state.filter, gid: filter.gid }, top: 0 }),
       ),
+    'rows.filter': () => this.#onRows(screen => this.#filterRows(screen)),
+    'rows.search': () =>
+      this.#onRows(screen => askWords(this, this.#state.sought, words => this.#search(screen, words))),
+    thresholds: () => this.#onRows(screen => this.#markFigures(screen)),
     'rows.max': () => askCount(this, 'Rows to show (0: all that fit): ', ROWS_MAX, rowsMax => this.#set({ rowsMax })),
     'rows.name': () =>
       askCount(this, 'Length of NAME (0: as it was): ', NAME_LENGTH_MAX, nameLength => this.#set({ nameLength })),
@@ -432,6 +450,39 @@ export class ConsoleController implements Desk, Asker {
     const expanded = new Set(this.#state.expanded);
     if (!expanded.delete(name)) expanded.add(name);
     this.#set({ expanded, selected: `vm ${name}` });
+  }
+
+  /** Runs `act` on a screen with rows. */
+  #onRows(act: (screen: VmScreenId) => void): void {
+    const { screen } = this.#state;
+    if (isVmScreen(screen)) act(screen);
+    else this.say('this screen has no rows of VMs');
+  }
+
+  #filterRows(screen: VmScreenId): void {
+    const titles = columnsOf(screen).map(({ title }) => title);
+    askExpression(this, titles, expression => {
+      const { [screen]: _, ...others } = this.#state.filter.fitting;
+      const fitting = expression === undefined ? others : { ...others, [screen]: expression };
+      this.#set({ filter: { ...this.#state.filter, fitting }, top: 0 });
+    });
+  }
+
+  #search(screen: VmScreenId, words: string): void {
+    this.#set({ sought: words });
+    const rows = this.#rows();
+    const found = findRow(screen, rows, selectedIndex(rows, this.#state.selected), words);
+    if (found === undefined) this.say(`no row holds ${printable(words)}`);
+    else this.#set({ selected: rows[found]!.key, top: this.frame().top });
+  }
+
+  #markFigures(screen: VmScreenId): void {
+    askThreshold(this, screen, threshold => {
+      const { thresholds } = this.#state;
+      const others = thresholds.filter(({ screen: own }) => own !== screen);
+      this.#set({ thresholds: threshold === undefined ? others : [...thresholds, threshold] });
+      this.say(threshold === undefined ? 'no figures are marked on this screen' : formatThreshold(threshold));
+    });
   }
 
   /** Out of view goes the row, and the selection to the one that takes its place. */
@@ -472,7 +523,7 @@ export class ConsoleController implements Desk, Asker {
   }
 }
 
-const isVmScreen = (screen: ConsoleState['screen']): boolean => screen in SCREENS;
+const isVmScreen = (screen: ConsoleState['screen']): screen is VmScreenId => screen in SCREENS;
 
 /** What the translation screen shows first: the way of every system call, where the kernel is ours. */
 const firstPlace = (symbols: readonly CodeSymbol[]): number =>

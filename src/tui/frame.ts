@@ -8,6 +8,7 @@ import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
 import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
+import { formatExpression } from './expression.js';
 import { EXITS_FIELDS, fieldDialog, shownColumns } from './fields.js';
 import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
@@ -25,7 +26,7 @@ export const COLUMNS_MIN = 80;
 export const ROWS_MIN = 24;
 function nothing(screen: ScreenId, now: Sample): string {
   if (now.vms.length === 0) return 'No VM is on this host.';
-  return hasRows(screen, now) ? 'No VM is shown; l and then 0 shows all.' : 'No VM of this host has such a device.';
+  return hasRows(screen, now) ? 'No row is shown; l and then 0 shows all.' : 'No VM of this host has such a device.';
 }
 
 export interface FrameInput {
@@ -124,7 +125,13 @@ function messageLine({ state, failure, theme, columns }: FrameInput): string {
   if (state.dialog?.kind === 'prompt')
     return `${state.dialog.label}${state.dialog.text}`.slice(-(columns - 1)) + theme.cursor(' ');
   if (failure !== undefined) return theme.alarm(cut(printable(failure), columns));
-  if (state.message === undefined) return state.held === undefined ? '' : theme.key('paused; P goes on');
+  if (state.message === undefined) {
+    if (state.held !== undefined) return theme.key('paused; P goes on');
+    const fitting = state.filter.fitting[state.screen];
+    return fitting === undefined
+      ? ''
+      : cut(`rows that fit ${printable(formatExpression(fitting))}; & changes it`, columns);
+  }
   const text = cut(state.message.text, columns);
   return state.message.alarm ? theme.alarm(text) : text;
 }
@@ -216,6 +223,7 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   const { state, before, columns: width, theme } = input;
   const rows = screenRows(screen, now, before, state.sort[screen], state.expanded, state.filter);
   const index = selectedIndex(rows, state.selected);
+  const thresholds = state.thresholds.filter(rule => rule.screen === screen);
   const placed = placeColumns(
     withNameLength(shownColumns(SCREENS[screen].fields, state.fields[screen]), state.nameLength),
     rows,
@@ -232,7 +240,9 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   rows.slice(top, top + height).forEach((row, offset) => {
     // The mark is for terminals and eyes that do not show the difference; the first column begins with a blank.
     const line =
-      top + offset === index ? rowLine(placed, row, width).replace(/^ /, '>') : rowLine(placed, row, width, theme);
+      top + offset === index
+        ? rowLine(placed, row, width).replace(/^ /, '>')
+        : rowLine(placed, row, width, theme, thresholds);
     above.push(top + offset === index ? theme.selected(line) : line);
   });
   if (rows.length === 0) above.push(nothing(state.screen, now));

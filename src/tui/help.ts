@@ -9,6 +9,7 @@ import { columnsOf, hasRows, SCREENS } from './screens.js';
 
 const GROUPS = { vm: 'Virtual machines', rows: 'Rows', general: 'General', replay: 'In a replay' } as const;
 const KEY_WIDTH = 8;
+const ENTRIES_IN_LINE = 4;
 
 /** Keys of esxtop that mean something else here, or nothing. */
 const ABSENT = [
@@ -36,13 +37,21 @@ function columnsHelp(screen: ScreenId): { readonly title: string; readonly colum
   }
 }
 
+/** Keys that need few words, some in a line behind what they are about. */
+function inLines(about: string, entries: readonly KeyBinding[]): string[] {
+  const lines: string[] = [];
+  for (let from = 0; from < entries.length; from += ENTRIES_IN_LINE) {
+    const words = entries.slice(from, from + ENTRIES_IN_LINE).map(({ show, help }) => `${show}:${help}`.padEnd(16));
+    lines.push(`${(from === 0 ? about : '').padEnd(16)}${words.join('')}`.trimEnd());
+  }
+  return lines;
+}
+
 /** Lines of help for a screen, to be scrolled. */
 export function helpLines(screen: ScreenId, now: Sample | undefined): string[] {
   const reachable = bindingsOn(screen);
   const empty = reachable.filter(({ shows }) => shows !== undefined && !hasRows(shows, now));
   const bindings = reachable.filter(binding => !empty.includes(binding));
-  const inLine = (entries: readonly KeyBinding[]) =>
-    entries.map(({ show, help }) => `${show}:${help}`.padEnd(16)).join('');
   const lines = ['vmitop: these commands are there:', ''];
   for (const [group, title] of Object.entries(GROUPS)) {
     lines.push(`${title}:`);
@@ -50,8 +59,13 @@ export function helpLines(screen: ScreenId, now: Sample | undefined): string[] {
     lines.push('');
   }
   const sorts = bindings.filter(binding => binding.group === 'sort');
-  if (sorts.length > 0) lines.push(`Sort by:        ${inLine(sorts)}`.trimEnd());
-  lines.push(`Switch display: ${inLine(bindings.filter(binding => binding.group === 'display'))}`.trimEnd());
+  lines.push(...inLines('Sort by:', sorts));
+  lines.push(
+    ...inLines(
+      'Switch display:',
+      bindings.filter(binding => binding.group === 'display'),
+    ),
+  );
   lines.push('', 'Not on this host:');
   for (const { show, help } of empty) lines.push(`${show.padEnd(KEY_WIDTH)}${help} screen: no VM has such a device`);
   for (const { keys, help } of ABSENT) lines.push(keys.padEnd(KEY_WIDTH) + help);

@@ -1,10 +1,13 @@
 /** What the console asks for on its message line, and what it does with answers that cannot be used. */
 import { parseCount, parseDelay } from './actions.js';
 import { parsePlace } from './code.js';
+import type { ScreenId } from './columns.js';
+import { type Expression, parseExpression } from './expression.js';
 import { printable } from './format.js';
 import type { Screen } from './picture/picture.js';
 import { EVERY_ROW, type RowFilter } from './rows.js';
 import type { CodeSymbol, ConfigFile, SnapshotFile } from './session.js';
+import { parseThreshold, type Threshold } from './thresholds.js';
 
 /** What asking needs of the console; the controller implements it. */
 export interface Asker {
@@ -58,8 +61,47 @@ export const askPlace = (asker: Asker, symbols: readonly CodeSymbol[], accept: (
 export const askGroup = (asker: Asker, exists: (gid: number) => boolean, accept: (filter: RowFilter) => void): void =>
   askCount(asker, 'Show the group with GID (0: all): ', Number.MAX_SAFE_INTEGER, gid => {
     if (gid === 0) accept(EVERY_ROW);
-    else if (exists(gid)) accept({ gid, dropped: new Set() });
+    else if (exists(gid)) accept({ ...EVERY_ROW, gid });
     else asker.say(`no group has the GID ${gid}`, true);
+  });
+
+/** Which rows to show: an expression, or undefined for all. */
+export const askExpression = (
+  asker: Asker,
+  columns: readonly string[],
+  accept: (expression: Expression | undefined) => void,
+): void =>
+  asker.prompt('Show rows that fit (web*, or %USED > 20 && MODE = VMI; empty: all): ', typed => {
+    if (typed.trim() === '') {
+      accept(undefined);
+      return;
+    }
+    const parsed = parseExpression(typed, columns);
+    if (parsed.ok) accept(parsed.value);
+    else asker.say(printable(parsed.reason), true);
+  });
+
+/** What to look for; Enter alone looks for the same again. */
+export const askWords = (asker: Asker, before: string, accept: (words: string) => void): void =>
+  asker.prompt(before === '' ? 'Search: ' : `Search (Enter: ${printable(before)}): `, typed => {
+    const words = typed.trim() === '' ? before : typed.trim();
+    if (words !== '') accept(words);
+  });
+
+/** A threshold of a screen, or none of them any more: then undefined. */
+export const askThreshold = (
+  asker: Asker,
+  screen: ScreenId,
+  accept: (threshold: Threshold | undefined) => void,
+): void =>
+  asker.prompt('Mark figures (like %RDY > 10 warn, or alarm; empty: none on this screen): ', typed => {
+    if (typed.trim() === '') {
+      accept(undefined);
+      return;
+    }
+    const parsed = parseThreshold(screen, typed);
+    if (parsed.ok) accept(parsed.value);
+    else asker.say(printable(parsed.reason), true);
   });
 
 /** Where to write the configuration; Enter alone is the default file, as in esxtop. */

@@ -4,6 +4,8 @@
  */
 
 import type { InterruptSample, Sample, VmSample, WorldSample } from '../hypervisor/index.js';
+import type { ScreenId } from './columns.js';
+import type { Expression } from './expression.js';
 import type { DiskRow, PortRow } from './io-rows.js';
 
 /** Shares of one pCPU, in percent of the time between the samples; a VM's are the sums over its worlds. */
@@ -77,9 +79,11 @@ export interface RowFilter {
   readonly gid: number | undefined;
   /** Keys of rows that were dropped; those of a VM's worlds go with it. */
   readonly dropped: ReadonlySet<string>;
+  /** Of the screens that have one: what its rows must fit. Worlds and disks below a VM come with it. */
+  readonly fitting: Readonly<Partial<Record<ScreenId, Expression>>>;
 }
 
-export const EVERY_ROW: RowFilter = { gid: undefined, dropped: new Set() };
+export const EVERY_ROW: RowFilter = { gid: undefined, dropped: new Set(), fitting: {} };
 
 /** Cycles between two samples; 0 when no time passed (a refresh while the host stands still). */
 export const elapsedCycles = (now: Sample, before: Sample | undefined): number =>

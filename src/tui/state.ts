@@ -5,6 +5,7 @@ import { CAUSE_ORDER } from './exits.js';
 import { defaultOrder, type FieldOrders } from './fields.js';
 import { EVERY_ROW, type Row, type RowFilter } from './rows.js';
 import { SCREENS } from './screens.js';
+import type { Threshold } from './thresholds.js';
 
 export interface Message {
   readonly text: string;
@@ -52,6 +53,8 @@ export interface ConsoleConfig {
   readonly rowsMax: number;
   /** Length of NAME; 0: as wide as the column is. */
   readonly nameLength: number;
+  /** Figures that stand out. */
+  readonly thresholds: readonly Threshold[];
   /** The file's lines about screens that only esxtop has, by place. */
   readonly foreign: readonly string[];
 }
@@ -63,6 +66,8 @@ export interface ConsoleState extends ConsoleConfig {
   readonly expanded: ReadonlySet<string>;
   /** Which rows are there at all. */
   readonly filter: RowFilter;
+  /** What was looked for last. */
+  readonly sought: string;
   /** First table row on the screen. */
   readonly top: number;
   readonly message: Message | undefined;
@@ -116,6 +121,7 @@ export const defaultConfig = (): ConsoleConfig => ({
   sort: perScreen(screen => (screen in FIRST_SORT ? FIRST_SORT[screen as 'exits'] : SCREENS[screen as 'cpu'].sort)),
   rowsMax: 0,
   nameLength: 0,
+  thresholds: [],
   foreign: [],
 });
 
@@ -125,6 +131,7 @@ export function initialState(config: ConsoleConfig, place: number): ConsoleState
     selected: undefined,
     expanded: new Set(),
     filter: EVERY_ROW,
+    sought: '',
     top: 0,
     message: undefined,
     dialog: undefined,

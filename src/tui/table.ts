@@ -1,11 +1,13 @@
 /** A table of columns as lines of text: which columns fit, the heading, the rows, their order. */
 import type { Sample } from '../hypervisor/index.js';
 import type { Column, ScreenId, VmScreenId } from './columns.js';
+import { matches } from './find.js';
 import { left, right } from './format.js';
 import { diskRows, portRows } from './io-rows.js';
 import { EVERY_ROW, interruptRows, type Row, type RowFilter, vmGroups } from './rows.js';
 import { columnsOf, defaultColumns, SCREENS, type ScreenColumn } from './screens.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
+import { levelOf, type Threshold } from './thresholds.js';
 
 export interface PlacedColumn<R = Row> {
   readonly column: Column<R, never>;
@@ -65,12 +67,18 @@ export function rowLine<R>(
   row: R,
   width: number,
   theme: Theme = PLAIN_THEME,
+  thresholds: readonly Threshold[] = [],
 ): string {
   let used = 0;
   const cells = columns.map(placed => {
     used += placed.width;
     const text = place(placed, placed.column.cell(row));
-    return placed.column.alarm?.(row) ? theme.alarm(text) : text;
+    const level = levelOf(thresholds, placed.column.title, text.trim());
+    return placed.column.alarm?.(row) || level === 'alarm'
+      ? theme.alarm(text)
+      : level === 'warn'
+        ? theme.warn(text)
+        : text;
   });
   return cells.join('') + ' '.repeat(Math.max(0, width - used));
 }
@@ -85,11 +93,14 @@ export function screenRows(
   before: Sample | undefined,
   sortId: string,
   expanded: ReadonlySet<string>,
-  { gid, dropped }: RowFilter = EVERY_ROW,
+  { gid, dropped, fitting }: RowFilter = EVERY_ROW,
 ): Row[] {
   const groups = vmGroups(now, before, expanded).filter(({ row }) => gid === undefined || row.vm.gid === gid);
   const column = columnsOf(screen).find(candidate => candidate.id === sortId);
-  const isIn = (row: Row): boolean => !dropped.has(row.key);
+  const isThere = (row: Row): boolean => !dropped.has(row.key);
+  const expression = fitting[screen];
+  const isIn = (row: Row): boolean =>
+    isThere(row) && (expression === undefined || matches(expression, screen as VmScreenId, row));
   switch (screen) {
     case 'interrupt':
       return sorted(groups.flatMap(({ row }): Row[] => interruptRows(now, before, row.vm)).filter(isIn), column);
@@ -99,7 +110,7 @@ export function screenRows(
       return sorted(groups.flatMap(({ row }): Row[] => [...diskRows(now, before, row.vm).each]).filter(isIn), column);
     case 'diskVm': {
       const disks = groups.map(({ row }) => ({ ...diskRows(now, before, row.vm), expanded: row.expanded }));
-      const each = new Map(disks.map(of => [of.all.key, of.expanded ? of.each.filter(isIn) : []]));
+      const each = new Map(disks.map(of => [of.all.key, of.expanded ? of.each.filter(isThere) : []]));
       const vms = sorted(
         disks.flatMap(({ all }): Row[] => (all.count > 0 && isIn(all) ? [all] : [])),
         column,
@@ -107,7 +118,7 @@ export function screenRows(
       return vms.flatMap(row => [row, ...(each.get(row.key) ?? [])]);
     }
     case 'cpu': {
-      const shown = new Map(groups.map(({ row, worlds }) => [row.key, row.expanded ? worlds.filter(isIn) : []]));
+      const shown = new Map(groups.map(({ row, worlds }) => [row.key, row.expanded ? worlds.filter(isThere) : []]));
       const vms = sorted(groups.map(({ row }): Row => row).filter(isIn), column);
       return vms.flatMap(row => [row, ...(shown.get(row.key) ?? [])]);
     }

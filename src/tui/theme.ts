@@ -6,14 +6,17 @@ export interface Theme {
   readonly heading: (text: string) => string;
   readonly selected: (text: string) => string;
   readonly key: (text: string) => string;
+  /** Worth a look, and worth more than that; told apart without colour, too. */
+  readonly warn: (text: string) => string;
   readonly alarm: (text: string) => string;
   readonly cursor: (text: string) => string;
 }
 
-const sgr = (on: number, off: number) => (text: string) => (text === '' ? '' : `\u001b[${on}m${text}\u001b[${off}m`);
+const sgr = (on: number | string, off: number) => (text: string) =>
+  text === '' ? '' : `\u001b[${on}m${text}\u001b[${off}m`;
 const same = (text: string): string => text;
 
-export const PLAIN_THEME: Theme = { heading: same, selected: same, key: same, alarm: same, cursor: same };
+export const PLAIN_THEME: Theme = { heading: same, selected: same, key: same, warn: same, alarm: same, cursor: same };
 
 /** Written as escape sequences here: Ink's colour library drops reverse video, too, when it is told not to use colour. */
 export const REVERSE_THEME: Theme = {
@@ -21,6 +24,7 @@ export const REVERSE_THEME: Theme = {
   // Not reverse video: the first row would run into the heading.
   selected: text => sgr(1, 22)(sgr(4, 24)(text)),
   key: sgr(1, 22),
+  warn: sgr(4, 24),
   alarm: sgr(1, 22),
   cursor: sgr(7, 27),
 };
@@ -28,7 +32,9 @@ export const REVERSE_THEME: Theme = {
 export const COLOUR_THEME: Theme = {
   ...REVERSE_THEME,
   selected: text => sgr(7, 27)(sgr(36, 39)(text)),
-  alarm: sgr(33, 39),
+  // Two colours that the colour-blind tell apart (Okabe and Ito's bluish sky and orange), and bold for the stronger.
+  warn: sgr('38;5;117', 39),
+  alarm: text => sgr(1, 22)(sgr('38;5;214', 39)(text)),
 };
 
 /** NO_COLOR (no-color.org: any value but the empty one) takes colour away, TERM=dumb everything. */

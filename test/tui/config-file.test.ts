@@ -1,8 +1,11 @@
 /** The configuration file: what is written is read again, esxtop's own files are understood, and anything else is refused with its line. */
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatConfig, parseConfig } from '../../src/tui/config-file.js';
+import { OPERATORS } from '../../src/tui/expression.js';
 import { type ConsoleConfig, defaultConfig, SCREEN_IDS } from '../../src/tui/state.js';
+import { LEVELS } from '../../src/tui/thresholds.js';
 
 test('the default one', () => {
   expect(formatConfig(defaultConfig())).toBe(
@@ -72,6 +75,16 @@ test('whatever is chosen is read as it was written', () => {
     }),
     rowsMax: fc.integer({ min: 0, max: 1000 }),
     nameLength: fc.integer({ min: 0, max: 64 }),
+    thresholds: fc.array(
+      fc.record({
+        screen: fc.constantFrom('cpu' as const),
+        column: fc.constantFrom('%USED', '%RDY', 'MODE'),
+        operator: fc.constantFrom(...OPERATORS),
+        value: fc.constantFrom('0', '12.5', 'BT'),
+        level: fc.constantFrom(...LEVELS),
+      }),
+      { maxLength: 3 },
+    ),
     foreign: fc.constant([]),
   });
   fc.assert(

@@ -20,7 +20,7 @@ describe('escape sequences become attributes', () => {
       { ...plain, text: 'a' },
       { ...plain, reverse: true, text: 'b' },
       { ...plain, bold: true, text: 'c' },
-      { ...plain, colour: 3, text: 'd' },
+      { ...plain, bold: true, colour: 214, text: 'd' },
       { ...plain, reverse: true, colour: 6, text: 'e' },
     ]);
     expect(styledLine(REVERSE_THEME.selected('e'))).toEqual([{ ...plain, bold: true, underline: true, text: 'e' }]);

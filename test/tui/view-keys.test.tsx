@@ -30,7 +30,7 @@ describe('4 drops the selected row from view', () => {
     const { press } = consoleOn();
     const frame = await press('44444');
     expect(names(frame)).toEqual([]);
-    expect(frame).toContain('No VM is shown; l and then 0 shows all.');
+    expect(frame).toContain('No row is shown; l and then 0 shows all.');
     expect(await press('4')).toContain('there is no row to drop on this screen');
     expect(await press('v')).toContain('no VM is selected');
     expect(await press('l0\rx4')).toContain('there is no row to drop on this screen');
