@@ -13,6 +13,7 @@ export class LocalSession implements Session {
   readonly #whenIdle: WhenIdle;
   readonly #view = new SessionView();
   readonly #listeners = new Set<() => void>();
+  #running = false;
 
   /** `typeWhenIdle`: text to type on a VM's console, once after each power-on, when its guest is idle for the first time. */
   constructor(host: Host, typeWhenIdle: Readonly<Record<string, string>>) {
@@ -36,14 +37,19 @@ export class LocalSession implements Session {
         if (onSlice() === 'stop') runner.stop();
       },
     });
+    this.#running = true;
     await runner.run();
+    this.#running = false;
     this.refresh();
   }
 
   #take(events: readonly HostEvent[] = this.#host.drainEvents()): void {
     this.#whenIdle.take(events);
     this.#view.take(events);
-    for (const sample of this.#host.drainSamples()) this.#view.show(sample);
+    for (const sample of this.#host.drainSamples()) {
+      this.#view.show(sample);
+      this.#tell();
+    }
   }
 
   latest(): Sample | undefined {
@@ -77,8 +83,14 @@ export class LocalSession implements Session {
     return Promise.resolve(result);
   }
 
+  /** While the host runs there are the samples of the interval only: one more would be of a moment in real time. */
   refresh(): void {
+    if (this.#running) return;
     this.#view.show(this.#host.sample());
+    this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener();
   }
 

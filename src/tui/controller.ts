@@ -2,35 +2,38 @@
  * The console without its drawing: holds the state, takes keys, sends commands, and gives frames to whoever draws. Lives
  * outside React, which only asks for `frame()` when told that it changed.
  */
-import type { Command, HostEvent, VmSample } from '../hypervisor/index.js';
+import type { Command, HostEvent, Sample, VmSample } from '../hypervisor/index.js';
 import { type Desk, killVm, openPowerMenu, openRunMenu, toggleVmi } from './actions.js';
+import type { ChartContext } from './chart.js';
 import { untranslated } from './code.js';
-import { modeText, type VmScreenId } from './columns.js';
+import type { VmScreenId } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { ATTACH_KEYS, type DialogHolder, dialogKey, PAGE } from './dialog-keys.js';
 import { fieldsOf } from './fields.js';
-import { findRow } from './find.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
+import { History } from './history.js';
 import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding, screenName } from './keys.js';
 import type { Screen } from './picture/picture.js';
-import {
-  type Asker,
-  askCount,
-  askDelay,
-  askExpression,
-  askGroup,
-  askPlace,
-  askSave,
-  askSnapshot,
-  askThreshold,
-  askWords,
-} from './prompts.js';
+import { type Asker, askCount, askDelay, askPlace, askSave, askSnapshot } from './prompts.js';
 import { askTime, replayText } from './replay.js';
-import type { Row } from './rows.js';
-import { columnsOf, hasRows, SCREENS } from './screens.js';
+import {
+  chartRow,
+  chooseBeside,
+  chooseGroup,
+  dropRow,
+  expand,
+  filterRows,
+  markFigures,
+  search,
+  toggleSparklines,
+  type View,
+  zero,
+} from './row-commands.js';
+import { type Row, rowLabel } from './rows.js';
+import { hasRows } from './screens.js';
 import type { CodeSymbol, ConfigFile, GuestProgram, Replay, Session, SnapshotFile } from './session.js';
 import {
   type ConsoleConfig,
@@ -44,7 +47,6 @@ import {
 } from './state.js';
 import { screenRows } from './table.js';
 import type { Theme } from './theme.js';
-import { formatThreshold } from './thresholds.js';
 
 /** At most one new frame in this time when the host reports changes; keys are always drawn at once. */
 const UPDATE_MIN_MS = 40;
@@ -77,7 +79,9 @@ export class ConsoleController implements Desk, Asker {
   #size: { columns: number; rows: number };
   #frame: Frame | undefined;
   #timer: { readonly handle: NodeJS.Timeout; readonly soon: boolean } | undefined;
-  readonly #holder = this.#dialogHolder();
+  readonly #view = this.#viewOfCommands();
+  readonly #history = new History();
+  #remembered: Sample | undefined;
   #drawn: readonly unknown[] = [];
   #pace: NodeJS.Timeout | undefined;
   #lastEvent: HostEvent | undefined;
@@ -90,7 +94,11 @@ export class ConsoleController implements Desk, Asker {
     this.#textScreen = askForScreen(session, () => this.#changed());
     this.#size = { columns: options.columns, rows: options.rows };
     this.#lastEvent = session.events().at(-1);
-    this.#unsubscribe = session.subscribe(() => this.#hostChanged());
+    this.#remember();
+    this.#unsubscribe = session.subscribe(() => {
+      this.#remember();
+      this.#hostChanged();
+    });
     // Something to see at once, even when a second of virtual time takes a minute.
     if (session.latest() === undefined) session.refresh();
     this.#keepPace();
@@ -132,6 +140,8 @@ export class ConsoleController implements Desk, Asker {
       engine: this.#session.engine?.(),
       failure: this.#session.failure?.(),
       events: this.#session.events(),
+      history: this.#history,
+      chartContext: screen => this.#chartContext(screen),
       consoleText: vm => this.#session.consoleText(vm),
       code: vm => this.#code.answer({ vm, address: this.#state.place }),
       screenText: vm => this.#textScreen.answer(vm),
@@ -171,18 +181,23 @@ export class ConsoleController implements Desk, Asker {
     const same = sources.every((source, index) => source === this.#drawn[index]);
     if (this.#timer && (same || this.#timer.soon)) return;
     clearTimeout(this.#timer?.handle);
-    const handle = setTimeout(
-      () => {
-        this.#timer = undefined;
-        this.#drawn = this.#sources();
-        this.#announce();
-        if (!same) this.#followCode();
-        this.#followScreen();
-        this.#changed();
-      },
-      same ? SPEED_UPDATE_MIN_MS : UPDATE_MIN_MS,
-    );
+    const handle = setTimeout(() => this.#catchUp(same), same ? SPEED_UPDATE_MIN_MS : UPDATE_MIN_MS);
     this.#timer = { handle, soon: !same };
+  }
+
+  /** Takes note of what the host has told, which otherwise waits for a moment: many changes make one frame. */
+  catchUp(): void {
+    clearTimeout(this.#timer?.handle);
+    this.#catchUp(false);
+  }
+
+  #catchUp(same: boolean): void {
+    this.#timer = undefined;
+    this.#drawn = this.#sources();
+    this.#announce();
+    if (!same) this.#followCode();
+    this.#followScreen();
+    this.#changed();
   }
 
   /** Trouble in a VM that the operator did not cause is said once, wherever the selection is. */
@@ -264,7 +279,7 @@ export class ConsoleController implements Desk, Asker {
     const dialog = this.#state.dialog;
     // A message stays until the next key; what is behind a question stays until the key after the answer.
     if (dialog?.kind !== 'confirm') this.#state = { ...this.#state, message: undefined };
-    if (dialog) dialogKey(this.#holder, dialog, key);
+    if (dialog) dialogKey(this.#view, dialog, key);
     else this.#tableKey(key);
     this.#changed();
   }
@@ -273,15 +288,25 @@ export class ConsoleController implements Desk, Asker {
     return Math.max(0, this.frame().scroll + step);
   }
 
-  #dialogHolder(): DialogHolder {
+  /** What the files of commands may do with the console. */
+  #viewOfCommands(): View & DialogHolder {
     const controller = this;
     return {
       get state() {
         return controller.#state;
       },
       set: change => this.#set(change),
+      shown: () => this.#shown(),
+      rows: () => this.#rows(),
+      top: () => this.frame().top,
       scrolled: step => this.#scrolled(step),
       followScreen: () => this.#followScreen(),
+      chartContext: screen => this.#chartContext(screen),
+      say: (text, alarm) => this.say(text, alarm),
+      ask: (question, yes) => this.ask(question, yes),
+      openMenu: (title, columns, items) => this.openMenu(title, columns, items),
+      prompt: (label, accept) => this.prompt(label, accept),
+      send: command => this.send(command),
     };
   }
 
@@ -387,9 +412,9 @@ export class ConsoleController implements Desk, Asker {
     'screen.code': () => this.#screen('code'),
     'screen.activity': () => this.#screen('activity'),
     'code.place': () => askPlace(this, this.#options.symbols, place => this.#showPlace(place)),
-    'exits.beside': () => this.#withVm(vm => this.#chooseBeside(vm)),
+    'exits.beside': () => this.#withVm(vm => chooseBeside(this.#view, vm.name)),
     'exits.alone': () => this.#set({ beside: undefined }),
-    'exits.zero': () => this.#zero(),
+    'exits.zero': () => zero(this.#view),
     pause: () => {
       if (this.#session.replay) this.#session.replay.toggle();
       else this.#set({ held: this.#state.held === undefined ? this.#shown() : undefined });
@@ -406,19 +431,12 @@ export class ConsoleController implements Desk, Asker {
     'vm.kill': () => this.#withVm(vm => killVm(this, vm)),
     'vm.run': () => this.#withVm(vm => openRunMenu(this, vm, this.#options.programs)),
     'vm.attach': () => this.#withVm(vm => this.#dialog({ kind: 'attach', vm: vm.name, scroll: 0, shows: 'serial' })),
-    'row.expand': () => this.#withVm(vm => this.#expand(vm.name)),
-    'row.drop': () => this.#dropRow(),
-    'rows.group': () =>
-      askGroup(
-        this,
-        gid => this.#session.latest()?.vms.some(vm => vm.gid === gid) === true,
-        filter =>
-          this.#set({ filter: filter.gid === undefined ? filter : { ...this.#state.filter, gid: filter.gid }, top: 0 }),
-      ),
-    'rows.filter': () => this.#onRows(screen => this.#filterRows(screen)),
-    'rows.search': () =>
-      this.#onRows(screen => askWords(this, this.#state.sought, words => this.#search(screen, words))),
-    thresholds: () => this.#onRows(screen => this.#markFigures(screen)),
+    'row.expand': () => this.#withVm(vm => expand(this.#view, vm.name)),
+    'row.drop': () => dropRow(this.#view),
+    'rows.group': () => chooseGroup(this.#view),
+    'rows.filter': () => filterRows(this.#view),
+    'rows.search': () => search(this.#view),
+    thresholds: () => markFigures(this.#view),
     'rows.max': () => askCount(this, 'Rows to show (0: all that fit): ', ROWS_MAX, rowsMax => this.#set({ rowsMax })),
     'rows.name': () =>
       askCount(this, 'Length of NAME (0: as it was): ', NAME_LENGTH_MAX, nameLength => this.#set({ nameLength })),
@@ -437,93 +455,27 @@ export class ConsoleController implements Desk, Asker {
     'config.save': () => askSave(this, this.#options.configFile, () => formatConfig(this.#state)),
     snapshot: () => askSnapshot(this, this.#options.snapshotFile, screenName(this.#state.screen), this.picture()),
     refresh: () => this.#session.refresh(),
+    sparklines: () => toggleSparklines(this.#view),
+    chart: () => chartRow(this.#view),
     redraw: () => this.#options.redraw(),
     help: () => this.#dialog({ kind: 'help', top: 0 }),
     quit: () => this.#options.quit(),
   };
 
-  #expand(name: string): void {
-    if (this.#state.screen !== 'cpu' && this.#state.screen !== 'diskVm') {
-      this.say('worlds are shown on the CPU screen (c) only');
-      return;
-    }
-    const expanded = new Set(this.#state.expanded);
-    if (!expanded.delete(name)) expanded.add(name);
-    this.#set({ expanded, selected: `vm ${name}` });
+  #chartContext(screen: VmScreenId): ChartContext {
+    const { now, before } = this.#shown();
+    const rows = now ? screenRows(screen, now, before, this.#state.sort[screen], this.#state.expanded) : [];
+    return { rows: rows.map(row => ({ key: row.key, label: rowLabel(row) })), times: this.#history.times };
   }
 
-  /** Runs `act` on a screen with rows. */
-  #onRows(act: (screen: VmScreenId) => void): void {
-    const { screen } = this.#state;
-    if (isVmScreen(screen)) act(screen);
-    else this.say('this screen has no rows of VMs');
-  }
-
-  #filterRows(screen: VmScreenId): void {
-    const titles = columnsOf(screen).map(({ title }) => title);
-    askExpression(this, titles, expression => {
-      const { [screen]: _, ...others } = this.#state.filter.fitting;
-      const fitting = expression === undefined ? others : { ...others, [screen]: expression };
-      this.#set({ filter: { ...this.#state.filter, fitting }, top: 0 });
-    });
-  }
-
-  #search(screen: VmScreenId, words: string): void {
-    this.#set({ sought: words });
-    const rows = this.#rows();
-    const found = findRow(screen, rows, selectedIndex(rows, this.#state.selected), words);
-    if (found === undefined) this.say(`no row holds ${printable(words)}`);
-    else this.#set({ selected: rows[found]!.key, top: this.frame().top });
-  }
-
-  #markFigures(screen: VmScreenId): void {
-    askThreshold(this, screen, threshold => {
-      const { thresholds } = this.#state;
-      const others = thresholds.filter(({ screen: own }) => own !== screen);
-      this.#set({ thresholds: threshold === undefined ? others : [...thresholds, threshold] });
-      this.say(threshold === undefined ? 'no figures are marked on this screen' : formatThreshold(threshold));
-    });
-  }
-
-  /** Out of view goes the row, and the selection to the one that takes its place. */
-  #dropRow(): void {
-    const rows = this.#rows();
-    const index = selectedIndex(rows, this.#state.selected);
-    const row = rows[index];
-    if (!isVmScreen(this.#state.screen) || row === undefined) {
-      this.say('there is no row to drop on this screen');
-      return;
-    }
-    const { filter } = this.#state;
-    this.#set({ filter: { ...filter, dropped: new Set([...filter.dropped, row.key]) } });
-    const left = this.#rows();
-    this.#set({ selected: left[Math.min(index, left.length - 1)]?.key });
-    this.say(
-      `${printable(row.kind === 'world' ? row.world.name : row.vm.name)} is out of view; l and then 0 shows all`,
-    );
-  }
-
-  /** The exits screen's second VM: the only other one, or one of a menu. */
-  #chooseBeside(vm: VmSample): void {
-    const others = this.#shown().now?.vms.filter(({ name }) => name !== vm.name) ?? [];
-    const items = others.map(
-      (other): MenuItem => ({
-        cells: [printable(other.name), modeText({ vm: other }), printable(other.guestState)],
-        choose: () => this.#set({ beside: other.name }),
-      }),
-    );
-    if (items.length === 0) this.say('there is no other VM on this host');
-    else if (items.length === 1) items[0]!.choose();
-    else this.openMenu(`Beside ${printable(vm.name)}`, ['VM', 'mode', 'guest'], items);
-  }
-
-  #zero(): void {
-    const zero = this.#state.zero === undefined ? this.#shown().now : undefined;
-    this.#set({ zero, message: { text: `counts are since ${zero ? 'now' : 'power-on'}`, alarm: false } });
+  /** A new sample is remembered, once. */
+  #remember(): void {
+    const latest = this.#session.latest();
+    if (latest === undefined || latest === this.#remembered) return;
+    this.#remembered = latest;
+    this.#history.take(latest, this.#session.previous());
   }
 }
-
-const isVmScreen = (screen: ConsoleState['screen']): screen is VmScreenId => screen in SCREENS;
 
 /** What the translation screen shows first: the way of every system call, where the kernel is ours. */
 const firstPlace = (symbols: readonly CodeSymbol[]): number =>

@@ -1,4 +1,6 @@
 /** What keys do while a dialog has the keyboard: each kind of dialog changes itself, closes, or accepts what it was opened for. */
+import { type ChartContext, chartKey } from './chart.js';
+import type { VmScreenId } from './columns.js';
 import { moveField, toggleField } from './fields.js';
 import type { Key } from './input.js';
 import type { ConsoleState, Dialog, MenuDialog } from './state.js';
@@ -19,6 +21,7 @@ export interface DialogHolder {
   scrolled(step: number): number;
   /** Asks for the text screen that the dialog shows. */
   followScreen(): void;
+  chartContext(screen: VmScreenId): ChartContext;
 }
 
 export function dialogKey(holder: DialogHolder, dialog: Dialog, key: Key): void {
@@ -39,6 +42,9 @@ export function dialogKey(holder: DialogHolder, dialog: Dialog, key: Key): void 
       open(step === undefined ? undefined : { kind: 'help', top: holder.scrolled(step) });
       break;
     }
+    case 'chart':
+      open(chartKey(dialog, key.name, holder.chartContext(dialog.screen)));
+      break;
     case 'fields':
       fieldKey(holder, dialog.what, key);
       break;

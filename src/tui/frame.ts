@@ -4,6 +4,7 @@
  */
 import type { CodeAnswer, EngineState, HostEvent, Sample, ScreenAnswer, VmSample } from '../hypervisor/index.js';
 import { activityHeading, activityLines } from './activity.js';
+import { type ChartContext, type ChartDialog, chartLines } from './chart.js';
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
@@ -14,10 +15,12 @@ import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
 import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
+import { figureColumns, type History } from './history.js';
 import { footerLine } from './keys.js';
 import { vmGroups } from './rows.js';
 import { hasRows, SCREENS } from './screens.js';
 import type { CodeSymbol } from './session.js';
+import { NO_SPARKLINES, sparklinesOf } from './sparkline.js';
 import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
 import { headingLine, placeColumns, rowLine, screenRows, withNameLength } from './table.js';
 import type { Theme } from './theme.js';
@@ -39,6 +42,8 @@ export interface FrameInput {
   /** Why the host stopped by itself. */
   readonly failure: string | undefined;
   readonly events: readonly HostEvent[];
+  readonly history: History;
+  readonly chartContext: (screen: VmScreenId) => ChartContext;
   readonly consoleText: (vm: string) => string;
   /** What the host said about the code at `state.place`. */
   readonly code: (vm: string) => CodeAnswer | undefined;
@@ -98,6 +103,8 @@ export function buildFrame(input: FrameInput): Frame {
       return state.dialog.shows === 'screen'
         ? screenFrame(input, now, state.dialog.vm)
         : attachFrame(input, now, state.dialog.vm, state.dialog.scroll);
+    case 'chart':
+      return chartFrame(input, now, state.dialog);
     case 'menu':
       return menuFrame(input, now, state.dialog);
     default:
@@ -224,13 +231,14 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   const rows = screenRows(screen, now, before, state.sort[screen], state.expanded, state.filter);
   const index = selectedIndex(rows, state.selected);
   const thresholds = state.thresholds.filter(rule => rule.screen === screen);
+  const sparks = state.sparklines ? sparklinesOf(input, screen, rows) : NO_SPARKLINES;
   const placed = placeColumns(
     withNameLength(shownColumns(SCREENS[screen].fields, state.fields[screen]), state.nameLength),
     rows,
-    width,
+    width - sparks.width,
   );
   const above = upperLines(input, now);
-  above.push(theme.heading(headingLine(placed, width)));
+  above.push(theme.heading(headingLine(placed, width - sparks.width) + sparks.heading));
   const selected = rows[index];
   const below = [selected ? detailLine(selected.vm.name, now, before, width) : '', footer(input)];
   // A host with so many pCPUs that their lines leave no room still shows the selected row.
@@ -241,12 +249,32 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
     // The mark is for terminals and eyes that do not show the difference; the first column begins with a blank.
     const line =
       top + offset === index
-        ? rowLine(placed, row, width).replace(/^ /, '>')
-        : rowLine(placed, row, width, theme, thresholds);
+        ? rowLine(placed, row, width - sparks.width).replace(/^ /, '>') + sparks.of(row)
+        : rowLine(placed, row, width - sparks.width, theme, thresholds) + sparks.of(row);
     above.push(top + offset === index ? theme.selected(line) : line);
   });
   if (rows.length === 0) above.push(nothing(state.screen, now));
   return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });
+}
+
+function chartFrame(input: FrameInput, now: Sample, chart: ChartDialog): Frame {
+  const { columns: width, theme, history } = input;
+  const column = figureColumns(chart.screen).find(({ id }) => id === chart.column)!;
+  const { key } = theme;
+  const keys = `${key('up down')}:row  ${key('space')}:mark  ${key('left right')}:cursor  ${key(', .')}:figure  ${key('- +')}:span  ${key('Esc')}:close`;
+  const above = [
+    firstLine(now, input.speed, width),
+    ...chartLines({
+      chart,
+      title: column.title,
+      ...input.chartContext(chart.screen),
+      moments: row => history.moments(chart.screen, row, chart.column),
+      theme,
+      width,
+      height: input.rows - 3,
+    }),
+  ];
+  return frameOf(input, above, [keys]);
 }
 
 function menuFrame(input: FrameInput, now: Sample, menu: MenuDialog): Frame {

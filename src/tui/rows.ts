@@ -6,6 +6,7 @@
 import type { InterruptSample, Sample, VmSample, WorldSample } from '../hypervisor/index.js';
 import type { ScreenId } from './columns.js';
 import type { Expression } from './expression.js';
+import { printable } from './format.js';
 import type { DiskRow, PortRow } from './io-rows.js';
 
 /** Shares of one pCPU, in percent of the time between the samples; a VM's are the sums over its worlds. */
@@ -207,6 +208,23 @@ export function vmGroups(now: Sample, before: Sample | undefined, expanded: Read
     // What a world used before it ended counts for the VM, but there is no world to show any more.
     return { row, worlds: worlds.filter(({ world }) => world.state !== 'off'), everyWorld: worlds };
   });
+}
+
+/** What a row is called in a list of rows of all kinds. */
+export function rowLabel(row: Row): string {
+  const name = printable(row.vm.name);
+  switch (row.kind) {
+    case 'vm':
+      return name;
+    case 'world':
+      return printable(row.world.name);
+    case 'interrupt':
+      return `${name} irq ${row.line.irq ?? 'LOC'}`;
+    case 'disk':
+      return row.disk === undefined ? name : `${name} ${row.disk.name}`;
+    case 'port':
+      return `${name} ${row.nic.name}`;
+  }
 }
 
 /** The interrupt lines of a VM. */

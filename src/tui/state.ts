@@ -1,5 +1,6 @@
 /** What the console itself remembers: screen, order, selection, and the dialog that has the keyboard. Immutable values. */
 import type { Sample, VmSample } from '../hypervisor/index.js';
+import type { ChartDialog } from './chart.js';
 import type { ScreenId, VmScreenId } from './columns.js';
 import { CAUSE_ORDER } from './exits.js';
 import { defaultOrder, type FieldOrders } from './fields.js';
@@ -31,6 +32,7 @@ export type Dialog =
   | { readonly kind: 'confirm'; readonly question: string; readonly yes: () => void }
   | { readonly kind: 'prompt'; readonly label: string; readonly text: string; readonly accept: (text: string) => void }
   | MenuDialog
+  | ChartDialog
   | { readonly kind: 'help'; readonly top: number }
   | { readonly kind: 'fields'; readonly what: 'toggle' | 'move' }
   /** `shows`: the serial line, or the text screen of the VGA. */
@@ -66,6 +68,8 @@ export interface ConsoleState extends ConsoleConfig {
   readonly expanded: ReadonlySet<string>;
   /** Which rows are there at all. */
   readonly filter: RowFilter;
+  /** Rows end with a line of what the sorting figure has been. */
+  readonly sparklines: boolean;
   /** What was looked for last. */
   readonly sought: string;
   /** First table row on the screen. */
@@ -131,6 +135,7 @@ export function initialState(config: ConsoleConfig, place: number): ConsoleState
     selected: undefined,
     expanded: new Set(),
     filter: EVERY_ROW,
+    sparklines: false,
     sought: '',
     top: 0,
     message: undefined,

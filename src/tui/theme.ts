@@ -10,13 +10,26 @@ export interface Theme {
   readonly warn: (text: string) => string;
   readonly alarm: (text: string) => string;
   readonly cursor: (text: string) => string;
+  /** One of several lines of a chart. */
+  readonly series: (index: number, text: string) => string;
+  /** The terminal shows nothing but ASCII. */
+  readonly ascii: boolean;
 }
 
 const sgr = (on: number | string, off: number) => (text: string) =>
   text === '' ? '' : `\u001b[${on}m${text}\u001b[${off}m`;
 const same = (text: string): string => text;
 
-export const PLAIN_THEME: Theme = { heading: same, selected: same, key: same, warn: same, alarm: same, cursor: same };
+export const PLAIN_THEME: Theme = {
+  heading: same,
+  selected: same,
+  key: same,
+  warn: same,
+  alarm: same,
+  cursor: same,
+  series: (_, text) => text,
+  ascii: false,
+};
 
 /** Written as escape sequences here: Ink's colour library drops reverse video, too, when it is told not to use colour. */
 export const REVERSE_THEME: Theme = {
@@ -27,7 +40,12 @@ export const REVERSE_THEME: Theme = {
   warn: sgr(4, 24),
   alarm: sgr(1, 22),
   cursor: sgr(7, 27),
+  series: (_, text) => text,
+  ascii: false,
 };
+
+/** Okabe and Ito's colours, which the colour-blind tell apart, as near as xterm's palette has them. */
+const SERIES = [214, 117, 36, 227, 33, 202, 175] as const;
 
 export const COLOUR_THEME: Theme = {
   ...REVERSE_THEME,
@@ -35,10 +53,14 @@ export const COLOUR_THEME: Theme = {
   // Two colours that the colour-blind tell apart (Okabe and Ito's bluish sky and orange), and bold for the stronger.
   warn: sgr('38;5;117', 39),
   alarm: text => sgr(1, 22)(sgr('38;5;214', 39)(text)),
+  series: (index, text) => sgr(`38;5;${SERIES[index % SERIES.length]!}`, 39)(text),
 };
 
 /** NO_COLOR (no-color.org: any value but the empty one) takes colour away, TERM=dumb everything. */
 export function themeFor(env: Readonly<Record<string, string | undefined>>): Theme {
-  if (env['TERM'] === 'dumb') return PLAIN_THEME;
-  return env['NO_COLOR'] ? REVERSE_THEME : COLOUR_THEME;
+  // As the C library chooses the character set (setlocale(3)). The Linux console has no Braille and few blocks.
+  const locale = env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || '';
+  const ascii = !/utf-?8/i.test(locale) || env['TERM'] === 'linux';
+  if (env['TERM'] === 'dumb') return { ...PLAIN_THEME, ascii: true };
+  return { ...(env['NO_COLOR'] ? REVERSE_THEME : COLOUR_THEME), ascii };
 }

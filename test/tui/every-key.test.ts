@@ -102,6 +102,8 @@ const EVERYWHERE: readonly (readonly [string, RegExp, string?])[] = [
   ['&', /Show rows that fit/, key.esc],
   ['/', /Search:/, key.esc],
   ['!', /Mark figures/, key.esc],
+  ['H', /%USED 0-100/, 'H'],
+  ['G', /in 5 min, 1 of/, key.esc],
   ['W', /Save config file to/, key.esc],
   ['S', /Save picture to .*Enter: cpu.svg/, key.esc],
   ['s', /Change delay from 1 to:/, key.esc],

@@ -514,8 +514,12 @@ describe('the host', () => {
 });
 
 test('NO_COLOR keeps reverse video and drops colour', () => {
-  expect(themeFor({ TERM: 'xterm', NO_COLOR: '1' })).toBe(REVERSE_THEME);
-  expect(themeFor({ TERM: 'xterm', NO_COLOR: '' })).toBe(COLOUR_THEME);
-  expect(themeFor({ TERM: 'dumb' })).toBe(PLAIN_THEME);
+  const LANG = 'C.UTF-8';
+  expect(themeFor({ TERM: 'xterm', LANG, NO_COLOR: '1' })).toEqual(REVERSE_THEME);
+  expect(themeFor({ TERM: 'xterm', LANG, NO_COLOR: '' })).toEqual(COLOUR_THEME);
+  expect(themeFor({ TERM: 'dumb', LANG })).toEqual({ ...PLAIN_THEME, ascii: true });
+  expect(themeFor({ TERM: 'xterm' }).ascii).toBe(true);
+  expect(themeFor({ TERM: 'xterm', LANG, LC_ALL: 'C' }).ascii).toBe(true);
+  expect(themeFor({ TERM: 'linux', LANG }).ascii).toBe(true);
   expect(REVERSE_THEME.alarm('x')).not.toMatch(/\[3\dm/);
 });

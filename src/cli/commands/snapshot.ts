@@ -99,12 +99,6 @@ async function snapshot(argv: SnapshotArguments, { stderr }: Streams): Promise<E
   try {
     const host = await createHost(config);
     const session = new LocalSession(host, typeWhenIdle);
-    const until = seconds * host.cyclesPerSecond;
-    await session.runTo(until, () => {
-      bar.show(host.nowCycles / until, 'running the host');
-      return interrupted ? 'stop' : 'go';
-    });
-    if (interrupted) return ExitCode.INTERRUPTED;
     let over = false;
     const console = new ConsoleController(session, {
       config: setup.console,
@@ -120,6 +114,13 @@ async function snapshot(argv: SnapshotArguments, { stderr }: Streams): Promise<E
       redraw: () => {},
     });
     try {
+      const until = seconds * host.cyclesPerSecond;
+      await session.runTo(until, () => {
+        bar.show(host.nowCycles / until, 'running the host');
+        return interrupted ? 'stop' : 'go';
+      });
+      if (interrupted) return ExitCode.INTERRUPTED;
+      console.catchUp();
       // One by one: what a key asks the host for is answered before the next.
       for (const key of splitKeys((argv.screen === undefined ? '' : screenKey(argv.screen)) + argv.keys).keys) {
         console.keys([key]);

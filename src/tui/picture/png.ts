@@ -1,11 +1,11 @@
-/** An SVG of ours as PNG. The renderer is WebAssembly and brings no fonts: DejaVu Sans Mono has every character that the console draws. */
+/** An SVG of ours as PNG. The renderer is WebAssembly and brings no fonts: DejaVu Sans Mono has what the console writes, DejaVu Sans the Braille of charts. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { initWasm, Resvg } from '@resvg/resvg-wasm';
 
 /** Pixels for a unit of the SVG, so that text is sharp on fine screens. */
 const SCALE = 2;
-const FACES = ['DejaVuSansMono.ttf', 'DejaVuSansMono-Bold.ttf'] as const;
+const FACES = ['DejaVuSansMono.ttf', 'DejaVuSansMono-Bold.ttf', 'DejaVuSans.ttf'] as const;
 
 let ready: Promise<void> | undefined;
 
