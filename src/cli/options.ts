@@ -13,6 +13,11 @@ export const COST_OPTION = {
   describe: 'replace a figure of the cost profile (repeatable), e.g. --cost vmmEntry=200',
 } as const satisfies Options;
 
+export const MOUSE_OPTION = {
+  type: 'boolean',
+  describe: '--no-mouse leaves the mouse to the terminal; default: what the configuration says',
+} as const satisfies Options;
+
 export const SPEED_OPTION = {
   type: 'string',
   requiresArg: true,

@@ -4,6 +4,7 @@ import { useSyncExternalStore } from 'react';
 import { FrameView } from './components/frame-view.js';
 import { ConsoleController } from './controller.js';
 import { flushKeys, type Key, splitKeys } from './input.js';
+import { MOUSE_OFF, MOUSE_ON } from './mouse.js';
 import type { ConsoleOptions, Session } from './session.js';
 import { type Theme, themeFor } from './theme.js';
 
@@ -16,6 +17,11 @@ const RESIZE_SETTLE_MS = 20;
  * was drawn must not wait for the thirtieth of a second that Ink takes by default.
  */
 const FRAMES_PER_SECOND_MAX = 250;
+/** After the signal to stop: a process that still runs then was not stopped. */
+const RESUME_WAIT_MS = 100;
+/** Alternate screen and cursor, as Ink switches them. */
+const LEAVE_SCREEN = '\u001b[?1049l\u001b[?25h';
+const ENTER_SCREEN = '\u001b[?1049h\u001b[?25l';
 const CLEAR_AND_HOME = '\u001b[2J\u001b[H';
 
 interface AppProps {
@@ -83,6 +89,8 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
     ...size(),
     quit: () => finish(),
     redraw: () => drawAnew(),
+    suspend: () => suspend(),
+    copy: text => void stdout.write(`\u001b]52;c;${Buffer.from(text).toString('base64')}\u0007`),
   });
   const app = (blank: boolean) => <App controller={controller} theme={theme} blank={blank} />;
   const instance = render(app(false), {
@@ -111,6 +119,35 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
       });
     }, RESIZE_SETTLE_MS);
   };
+  const takeMouse = (on: boolean) => {
+    if (options.config.mouse && stdout.isTTY) stdout.write(on ? MOUSE_ON : MOUSE_OFF);
+  };
+  takeMouse(true);
+
+  /**
+   * As a shell's job: the terminal is as it was while the process stands still, the host with it. Where there is no shell to stop for (POSIX
+   * ignores the signal then), the console goes on at once.
+   */
+  const suspend = () => {
+    if (!stdin.isTTY || !stdout.isTTY) return;
+    takeMouse(false);
+    stdout.write(LEAVE_SCREEN);
+    stdin.setRawMode(false);
+    let resumed = false;
+    const resume = () => {
+      if (resumed) return;
+      resumed = true;
+      process.off('SIGCONT', resume);
+      stdin.setRawMode(true);
+      stdout.write(ENTER_SCREEN);
+      takeMouse(true);
+      drawAnew();
+    };
+    process.on('SIGCONT', resume);
+    process.kill(process.pid, 'SIGTSTP');
+    setTimeout(resume, RESUME_WAIT_MS);
+  };
+
   // Before Ink's own listener, which draws the frame at once: it must find the empty one.
   stdout.prependListener('resize', drawAnew);
 
@@ -148,6 +185,7 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
   stdin.off('end', onEnd);
   for (const stop of signals) stop();
   stopReading();
+  takeMouse(false);
   controller.close();
   instance.unmount();
   await instance.waitUntilExit().catch(() => {});

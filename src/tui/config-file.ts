@@ -13,6 +13,7 @@
  *     ABCDEF              10 exits        ours
  *     sort cpu = used
  *     rows = 10
+ *     mouse = 1
  *     mark cpu = %RDY > 10 warn
  *     1c
  *
@@ -67,7 +68,13 @@ export function formatConfig(config: ConsoleConfig): string {
     screen => `sort ${screen} = ${config.sort[screen]}`,
   );
   const marks = config.thresholds.map(rule => `mark ${rule.screen} = ${formatThreshold(rule)}`);
-  const options = [...sorts, `rows = ${config.rowsMax}`, `name = ${config.nameLength}`, ...marks];
+  const options = [
+    ...sorts,
+    `rows = ${config.rowsMax}`,
+    `name = ${config.nameLength}`,
+    `mouse = ${config.mouse ? 1 : 0}`,
+    ...marks,
+  ];
   const last = `${config.intervalMs / 1000}${screenKey(config.screen)}`;
   return `${[...letters, ...options, last].join('\n')}\n`;
 }
@@ -100,6 +107,7 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
     sort: { ...base.sort },
     rowsMax: base.rowsMax,
     nameLength: base.nameLength,
+    mouse: base.mouse,
     thresholds: [],
   };
   const foreign: string[] = [];
@@ -147,6 +155,7 @@ interface Options {
   sort: Record<ScreenId, string>;
   rowsMax: number;
   nameLength: number;
+  mouse: boolean;
   thresholds: Threshold[];
 }
 
@@ -166,6 +175,11 @@ function takeOption(options: Options, line: string): string | undefined {
   if (screen !== undefined) {
     if (!sortsBy(screen, value)) return `the ${screen} screen does not sort by ${value}`;
     options.sort[screen] = value;
+    return undefined;
+  }
+  if (name === 'mouse') {
+    if (value !== '0' && value !== '1') return `mouse must be 0 or 1: ${value}`;
+    options.mouse = value === '1';
     return undefined;
   }
   const most = name === 'rows' ? ROWS_MAX : name === 'name' ? NAME_LENGTH_MAX : undefined;

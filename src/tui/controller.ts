@@ -9,13 +9,14 @@ import { untranslated } from './code.js';
 import type { VmScreenId } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { ATTACH_KEYS, type DialogHolder, dialogKey, PAGE } from './dialog-keys.js';
-import { fieldsOf } from './fields.js';
+import { fieldsOf, shownColumns } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
 import { History } from './history.js';
 import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding, screenName } from './keys.js';
+import { BUTTONS, hitOf, mousePress } from './mouse.js';
 import type { Screen } from './picture/picture.js';
 import { type Asker, askCount, askDelay, askPlace, askSave, askSnapshot } from './prompts.js';
 import { askTime, replayText } from './replay.js';
@@ -23,17 +24,20 @@ import {
   chartRow,
   chooseBeside,
   chooseGroup,
+  copyRow,
   dropRow,
   expand,
   filterRows,
+  markColumn,
   markFigures,
   search,
+  sortBy,
   toggleSparklines,
   type View,
   zero,
 } from './row-commands.js';
 import { type Row, rowLabel } from './rows.js';
-import { hasRows } from './screens.js';
+import { hasRows, SCREENS } from './screens.js';
 import type { CodeSymbol, ConfigFile, GuestProgram, Replay, Session, SnapshotFile } from './session.js';
 import {
   type ConsoleConfig,
@@ -65,6 +69,10 @@ export interface ControllerOptions {
   readonly columns: number;
   readonly rows: number;
   readonly quit: () => void;
+  /** Back to the shell, until it brings the console to the foreground again. */
+  readonly suspend: () => void;
+  /** To the terminal's clipboard. */
+  readonly copy: (text: string) => void;
   readonly redraw: () => void;
 }
 
@@ -265,6 +273,11 @@ export class ConsoleController implements Desk, Asker {
       typed = '';
     };
     for (const key of keys) {
+      if (key.name === 'mouse') {
+        flush();
+        this.#mouse(key);
+        continue;
+      }
       if (this.#state.dialog?.kind === 'attach' && !ATTACH_KEYS.has(key.name)) {
         typed += key.raw;
         continue;
@@ -284,6 +297,27 @@ export class ConsoleController implements Desk, Asker {
     this.#changed();
   }
 
+  /** The wheel is the keys that move; a click selects a row, sorts by a column, or presses the key of the footer. */
+  #mouse(key: Key): void {
+    const press = mousePress(key);
+    if (press === undefined) return;
+    const { dialog, screen } = this.#state;
+    if (press.button === BUTTONS.wheelUp || press.button === BUTTONS.wheelDown) {
+      const up = press.button === BUTTONS.wheelUp;
+      const pages = dialog?.kind === 'attach' || (dialog === undefined && !(screen in SCREENS));
+      const name = `${pages ? 'page' : ''}${up ? 'up' : 'down'}`;
+      if (dialog === undefined || WHEEL_DIALOGS.has(dialog.kind)) this.#key({ name, raw: '' });
+    } else if (press.button === BUTTONS.left && dialog === undefined) {
+      const hit = hitOf(this.frame(), press.x, press.y);
+      if (hit?.kind === 'key') this.#key({ name: hit.name, raw: hit.name });
+      else if (hit?.kind === 'column') sortBy(this.#view, hit.id);
+      else if (hit?.kind === 'row') {
+        this.#set({ selected: hit.key, top: this.frame().top });
+        this.#followCode();
+      }
+    }
+  }
+
   #scrolled(step: number): number {
     return Math.max(0, this.frame().scroll + step);
   }
@@ -299,6 +333,8 @@ export class ConsoleController implements Desk, Asker {
       shown: () => this.#shown(),
       rows: () => this.#rows(),
       top: () => this.frame().top,
+      columns: screen => shownColumns(SCREENS[screen].fields, this.#state.fields[screen]),
+      copy: text => this.#options.copy(text),
       scrolled: step => this.#scrolled(step),
       followScreen: () => this.#followScreen(),
       chartContext: screen => this.#chartContext(screen),
@@ -455,6 +491,10 @@ export class ConsoleController implements Desk, Asker {
     'config.save': () => askSave(this, this.#options.configFile, () => formatConfig(this.#state)),
     snapshot: () => askSnapshot(this, this.#options.snapshotFile, screenName(this.#state.screen), this.picture()),
     refresh: () => this.#session.refresh(),
+    'column.left': () => markColumn(this.#view, -1),
+    'column.right': () => markColumn(this.#view, 1),
+    'row.copy': () => copyRow(this.#view),
+    suspend: () => this.#options.suspend(),
     sparklines: () => toggleSparklines(this.#view),
     chart: () => chartRow(this.#view),
     redraw: () => this.#options.redraw(),
@@ -476,6 +516,9 @@ export class ConsoleController implements Desk, Asker {
     this.#history.take(latest, this.#session.previous());
   }
 }
+
+/** Dialogs that the wheel moves in. */
+const WHEEL_DIALOGS: ReadonlySet<string> = new Set(['menu', 'help', 'chart', 'attach']);
 
 /** What the translation screen shows first: the way of every system call, where the kernel is ours. */
 const firstPlace = (symbols: readonly CodeSymbol[]): number =>

@@ -17,8 +17,9 @@ import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
 import { figureColumns, type History } from './history.js';
 import { footerLine } from './keys.js';
+import type { FrameHits } from './mouse.js';
 import { vmGroups } from './rows.js';
-import { hasRows, SCREENS } from './screens.js';
+import { columnsOf, hasRows, SCREENS, type ScreenColumn } from './screens.js';
 import type { CodeSymbol } from './session.js';
 import { NO_SPARKLINES, sparklinesOf } from './sparkline.js';
 import { type ConsoleState, type MenuDialog, scrolledTop, selectedIndex, selectedVm } from './state.js';
@@ -69,6 +70,8 @@ export interface Frame {
   /** The scroll positions that this frame shows; the next one begins with them. */
   readonly top: number;
   readonly scroll: number;
+  /** Where the mouse finds what, on screens with rows. */
+  readonly hits?: FrameHits;
 }
 
 function frameOf(input: FrameInput, above: string[], below: string[], extra: Partial<Frame> = {}): Frame {
@@ -226,6 +229,12 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
   return frameOf(input, above, [detailLine(first.vm.name, now, before, width), footer(input)]);
 }
 
+/** What a column means, for the one that is marked. */
+const helpLine = ({ title, help }: ScreenColumn, theme: Theme, width: number): string => {
+  const words = cut(`${title}: ${help}`, width);
+  return theme.key(words.slice(0, title.length)) + words.slice(title.length);
+};
+
 function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   const { state, before, columns: width, theme } = input;
   const rows = screenRows(screen, now, before, state.sort[screen], state.expanded, state.filter);
@@ -238,9 +247,20 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
     width - sparks.width,
   );
   const above = upperLines(input, now);
-  above.push(theme.heading(headingLine(placed, width - sparks.width) + sparks.heading));
+  let from = 0;
+  const titles = placed.map(({ column, width: cells }) => {
+    const title = { id: column.id, from, to: from + cells };
+    from += cells;
+    return title;
+  });
+  const heading = above.length;
+  const words = headingLine(placed, width - sparks.width) + sparks.heading;
+  const at = titles.find(({ id }) => id === state.column) ?? { from: 0, to: 0 };
+  above.push(theme.heading(words.slice(0, at.from) + theme.key(words.slice(at.from, at.to)) + words.slice(at.to)));
   const selected = rows[index];
-  const below = [selected ? detailLine(selected.vm.name, now, before, width) : '', footer(input)];
+  const marked = columnsOf(screen).find(column => column.id === state.column);
+  const detail = selected ? detailLine(selected.vm.name, now, before, width) : '';
+  const below = [marked ? helpLine(marked, theme, width) : detail, footer(input)];
   // A host with so many pCPUs that their lines leave no room still shows the selected row.
   const room = Math.max(1, input.rows - 1 - above.length - below.length - 1);
   const height = state.rowsMax === 0 ? room : Math.min(room, state.rowsMax);
@@ -254,7 +274,9 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
     above.push(top + offset === index ? theme.selected(line) : line);
   });
   if (rows.length === 0) above.push(nothing(state.screen, now));
-  return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top });
+  const shown = rows.slice(top, top + height).map(({ key }) => key);
+  const hits = { heading, columns: titles, rows: shown };
+  return frameOf(input, above.slice(0, input.rows - 1 - below.length), below, { top, hits });
 }
 
 function chartFrame(input: FrameInput, now: Sample, chart: ChartDialog): Frame {

@@ -3,13 +3,15 @@
  * must get exactly the bytes that were typed, and a chunk with several keys must not count as one.
  */
 export interface Key {
-  /** A printable character, or a name: `up`, `enter`, `ctrl-l`, `escape` ...; `unknown` for other sequences. */
+  /** A printable character, or a name: `up`, `enter`, `ctrl-l`, `escape`, `mouse` ...; `unknown` for other sequences. */
   readonly name: string;
   /** What the terminal sent. */
   readonly raw: string;
 }
 
 const ESC = '\u001b';
+/** Reports of the mouse begin so (`mouse.ts`). */
+const MOUSE = `${ESC}[<`;
 
 /** Sequences of xterm, in normal and application cursor mode, and of the Linux console. */
 const SEQUENCES: Readonly<Record<string, string>> = {
@@ -75,7 +77,7 @@ export function splitKeys(chunk: string): { keys: Key[]; rest: string } {
       const length = sequenceLength(text);
       if (length === 0) return { keys, rest: text };
       const raw = text.slice(0, length);
-      keys.push({ name: SEQUENCES[raw.slice(1)] ?? 'unknown', raw });
+      keys.push({ name: raw.startsWith(MOUSE) ? 'mouse' : (SEQUENCES[raw.slice(1)] ?? 'unknown'), raw });
       text = text.slice(length);
     } else {
       const char = String.fromCodePoint(text.codePointAt(0)!);

@@ -7,7 +7,7 @@ import { printable } from './format.js';
 import { historyColumn } from './history.js';
 import { type Asker, askExpression, askGroup, askThreshold, askWords } from './prompts.js';
 import type { Row } from './rows.js';
-import { columnsOf, SCREENS } from './screens.js';
+import { columnsOf, SCREENS, type ScreenColumn } from './screens.js';
 import { type ConsoleState, type MenuItem, type ShownSamples, selectedIndex } from './state.js';
 import { formatThreshold } from './thresholds.js';
 
@@ -20,6 +20,9 @@ export interface View extends Desk, Asker {
   rows(): Row[];
   /** First row on the screen. */
   top(): number;
+  /** The columns that are chosen, whether they fit or not. */
+  columns(screen: VmScreenId): readonly ScreenColumn[];
+  copy(text: string): void;
 }
 
 const isVmScreen = (screen: ConsoleState['screen']): screen is VmScreenId => screen in SCREENS;
@@ -88,7 +91,40 @@ export const chartRow = (view: View): void =>
   onRows(view, screen => {
     const rows = view.rows();
     const row = rows[selectedIndex(rows, view.state.selected)];
-    view.set({ dialog: openChart(screen, historyColumn(screen, view.state.sort[screen]), row?.key) });
+    view.set({
+      dialog: openChart(screen, historyColumn(screen, view.state.column ?? view.state.sort[screen]), row?.key),
+    });
+  });
+
+/** Marks the column `step` places further on; left of the first one none is marked. */
+export const markColumn = (view: View, step: number): void =>
+  onRows(view, screen => {
+    const columns = view.columns(screen);
+    const index = columns.findIndex(({ id }) => id === view.state.column) + step;
+    view.set({ column: columns[Math.min(columns.length - 1, index)]?.id });
+  });
+
+/** The selected row as two lines of cells with tabs between them: titles and texts. */
+export const copyRow = (view: View): void =>
+  onRows(view, screen => {
+    const rows = view.rows();
+    const row = rows[selectedIndex(rows, view.state.selected)];
+    if (row === undefined) {
+      view.say('there is no row to copy');
+      return;
+    }
+    const columns = view.columns(screen);
+    const lines = [columns.map(({ title }) => title), columns.map(({ cell }) => cell(row).trim())];
+    view.copy(`${lines.map(cells => cells.join('\t')).join('\n')}\n`);
+    view.say(`the row of ${printable(row.vm.name)} is in the clipboard, if the terminal takes it (OSC 52)`);
+  });
+
+/** Rows are sorted by a column, if they can be. */
+export const sortBy = (view: View, id: string): void =>
+  onRows(view, screen => {
+    const column = columnsOf(screen).find(candidate => candidate.id === id);
+    if (column?.sort) view.set({ sort: { ...view.state.sort, [screen]: id }, top: 0 });
+    else view.say(`rows are not sorted by ${column?.title ?? id}`);
   });
 
 /** Out of view goes the row, and the selection to the one that takes its place. */

@@ -21,7 +21,7 @@ export function sparkline(values: readonly number[], width: number, scale: numbe
 }
 
 export interface SparklineInput {
-  readonly state: Pick<ConsoleState, 'sort'>;
+  readonly state: Pick<ConsoleState, 'sort' | 'column'>;
   readonly history: History;
   readonly theme: Theme;
   /** Width of the terminal. */
@@ -46,7 +46,7 @@ export function sparklinesOf(
   rows: readonly Row[],
 ): Sparklines {
   const width = Math.floor(columns * SPARKLINES_PART);
-  const column = historyColumn(screen, state.sort[screen]);
+  const column = historyColumn(screen, state.column ?? state.sort[screen]);
   const valuesOf = (row: Row): number[] =>
     history.moments(screen, row.key, column.id, width - 2).map(({ value }) => value);
   const scale = scaleOf(

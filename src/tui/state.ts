@@ -57,6 +57,8 @@ export interface ConsoleConfig {
   readonly nameLength: number;
   /** Figures that stand out. */
   readonly thresholds: readonly Threshold[];
+  /** Take reports of the mouse from the terminal. */
+  readonly mouse: boolean;
   /** The file's lines about screens that only esxtop has, by place. */
   readonly foreign: readonly string[];
 }
@@ -70,6 +72,8 @@ export interface ConsoleState extends ConsoleConfig {
   readonly filter: RowFilter;
   /** Rows end with a line of what the sorting figure has been. */
   readonly sparklines: boolean;
+  /** Id of the column that is explained, and that history and graphs are of. */
+  readonly column: string | undefined;
   /** What was looked for last. */
   readonly sought: string;
   /** First table row on the screen. */
@@ -126,6 +130,7 @@ export const defaultConfig = (): ConsoleConfig => ({
   rowsMax: 0,
   nameLength: 0,
   thresholds: [],
+  mouse: true,
   foreign: [],
 });
 
@@ -136,6 +141,7 @@ export function initialState(config: ConsoleConfig, place: number): ConsoleState
     expanded: new Set(),
     filter: EVERY_ROW,
     sparklines: false,
+    column: undefined,
     sought: '',
     top: 0,
     message: undefined,

@@ -84,7 +84,7 @@ test('the console begins as its file says, and W writes that file', { timeout: 1
     t.send('\r');
     await t.until('configuration written to');
     expect(readFileSync(file('other.rc'), 'utf8')).toMatch(
-      /^ABCDEFGHIJ\nabcdefghijklmn\n[\s\S]*\nrows = 7\nname = 0\n3c\n$/,
+      /^ABCDEFGHIJ\nabcdefghijklmn\n[\s\S]*\nrows = 7\nname = 0\nmouse = 1\n3c\n$/,
     );
     t.send('W~/kept.rc\r');
     await t.until('configuration written to ~/kept.rc');

@@ -30,6 +30,7 @@ test('the default one', () => {
       'sort exits = cause',
       'rows = 0',
       'name = 0',
+      'mouse = 1',
       '1c',
       '',
     ].join('\n'),
@@ -75,6 +76,7 @@ test('whatever is chosen is read as it was written', () => {
     }),
     rowsMax: fc.integer({ min: 0, max: 1000 }),
     nameLength: fc.integer({ min: 0, max: 64 }),
+    mouse: fc.boolean(),
     thresholds: fc.array(
       fc.record({
         screen: fc.constantFrom('cpu' as const),
@@ -154,8 +156,8 @@ describe('refused, with the line', () => {
   test.each([
     ['', 'configuration rc: must be lines of field letters'],
     ['ABCDEfgh\n5c\n', 'configuration rc: must be lines of field letters'],
-    [good.replace('\n1c', '\nc'), 'configuration rc:21: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
-    [good.replace('\n1c', '\n0.01c'), 'configuration rc:21: must be a delay of 0.1'],
+    [good.replace('\n1c', '\nc'), 'configuration rc:22: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
+    [good.replace('\n1c', '\n0.01c'), 'configuration rc:22: must be a delay of 0.1'],
     [
       good.replace('ABCDEfghIJ', 'ABCDEfghII'),
       'rc:1: must have each letter of the cpu screen’s fields once: ABCDEfghII',

@@ -12,10 +12,16 @@ const TEXT = readFileSync(new URL('../../docs/console.md', import.meta.url), 'ut
 const PLAIN = new Set(['ID', 'GID', 'NAME', 'NWLD', 'MODE', 'DEVICE', 'VMNAME']);
 
 test('every key', () => {
-  const named: Readonly<Record<string, string>> = { PgUp: 'PgUp', PgDn: 'PgDn', space: 'space', '^L': '`^L`' };
+  const named: Readonly<Record<string, string>> = {
+    PgUp: 'PgUp',
+    PgDn: 'PgDn',
+    space: 'space',
+    '^L': '`^L`',
+    '^Z': '`^Z`',
+  };
   for (const { show } of KEYS as readonly KeyBinding[]) {
     for (const key of show.split(' ')) {
-      expect(TEXT, key).toContain(/^(?:up|down)$/.test(key) ? key : (named[key] ?? `\`${key}\``));
+      expect(TEXT, key).toContain(/^(?:up|down|left|right)$/.test(key) ? key : (named[key] ?? `\`${key}\``));
     }
   }
 });

@@ -63,6 +63,8 @@ export function consoleOn(
     rows,
     quit: () => calls.push('quit'),
     redraw: () => calls.push('redraw'),
+    suspend: () => calls.push('suspend'),
+    copy: text => calls.push(text),
   });
   open.push(controller);
   const screen = () => renderToString(<App controller={controller} theme={theme} />, { columns });

@@ -8,6 +8,7 @@ import { key, Tui } from './pty-screen.js';
 
 const TSX = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href;
 const DRIVER = fileURLToPath(new URL('driver.tsx', import.meta.url));
+const ESC = '\u001b';
 const HOME = '\u001b[H';
 const END = '\u001b[F';
 const PAGE_UP = '\u001b[5~';
@@ -102,6 +103,10 @@ const EVERYWHERE: readonly (readonly [string, RegExp, string?])[] = [
   ['&', /Show rows that fit/, key.esc],
   ['/', /Search:/, key.esc],
   ['!', /Mark figures/, key.esc],
+  [`${ESC}[C`, /^ID: world id/m],
+  [`${ESC}[D`, SIGN.cpu],
+  ['y', /is in the clipboard/],
+  ['\u001a', SIGN.cpu],
   ['H', /%USED 0-100/, 'H'],
   ['G', /in 5 min, 1 of/, key.esc],
   ['W', /Save config file to/, key.esc],

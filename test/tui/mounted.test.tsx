@@ -23,6 +23,8 @@ function mount() {
     columns: 100,
     rows: 24,
     quit: () => {},
+    suspend: () => {},
+    copy: () => {},
     redraw: () => {},
   });
   const app = render(<App controller={controller} theme={PLAIN_THEME} />);

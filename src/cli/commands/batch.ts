@@ -85,7 +85,10 @@ function writeWhole(descriptor: number, text: string): void {
 
 async function batch(argv: BatchArguments, streams: Streams): Promise<ExitCode> {
   const wanted = argv.samples === undefined ? Infinity : wholeNumber(argv.samples, '--samples', 1, SAMPLES_MAX);
-  const { config, typeWhenIdle, folder, ...setup } = consoleSetup({ ...argv, speed: 'max' }, DELAY_SECONDS);
+  const { config, typeWhenIdle, folder, ...setup } = consoleSetup(
+    { ...argv, speed: 'max', mouse: undefined },
+    DELAY_SECONDS,
+  );
   const output = outputOf(argv.output, streams);
   const writer = new BatchWriter(argv.all === true ? 'all' : setup.console.fields);
   let end: ExitCode | undefined;

@@ -5,7 +5,7 @@ import { ReplaySession, type Tape, tapeOf } from '../../session/replay.js';
 import { CONFIG_OPTION, configFileAt, loadConfig } from '../console-config.js';
 import { ExitCode } from '../exit.js';
 import { readText } from '../files.js';
-import { positive, wholeNumber } from '../options.js';
+import { MOUSE_OPTION, positive, wholeNumber } from '../options.js';
 import { snapshotFile } from '../picture-file.js';
 import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
@@ -15,6 +15,7 @@ interface ReplayArguments {
   file: string;
   speed: string;
   config: string | undefined;
+  mouse: boolean | undefined;
   iterations: string | undefined;
 }
 
@@ -31,6 +32,7 @@ export const replayCommand = (streams: Streams): CommandModule<object, ReplayArg
         describe: 'seconds of the recording in a real second',
       })
       .option('config', CONFIG_OPTION)
+      .option('mouse', MOUSE_OPTION)
       .option('iterations', {
         alias: 'n',
         type: 'string',
@@ -70,7 +72,7 @@ async function replay(argv: ReplayArguments, streams: Streams): Promise<number> 
   const session = new ReplaySession(tape, speed);
   try {
     await runConsole(session, {
-      config,
+      config: { ...config, mouse: argv.mouse ?? config.mouse },
       configFile: configFileAt(path),
       snapshotFile,
       programs: [],

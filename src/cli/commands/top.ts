@@ -14,6 +14,7 @@ import { hostConfig, loadInventory, typedWhenIdle } from '../inventory.js';
 import {
   COST_OPTION,
   INVENTORY_OPTION,
+  MOUSE_OPTION,
   parseCosts,
   parsePace,
   positive,
@@ -32,6 +33,7 @@ export interface ConsoleArguments {
   delay: string | undefined;
   speed: string;
   config: string | undefined;
+  mouse: boolean | undefined;
   cost: string[] | undefined;
 }
 
@@ -71,6 +73,7 @@ export const consoleOptions = <T>(yargs: Argv<T>) =>
       describe: 'seconds of virtual time between samples; default: 1, or what the configuration says',
     })
     .option('config', CONFIG_OPTION)
+    .option('mouse', MOUSE_OPTION)
     .option('speed', { ...SPEED_OPTION, default: '1' })
     .option('cost', COST_OPTION);
 
@@ -100,7 +103,7 @@ export function consoleSetup(
     config: hostConfig(inventory, intervalMs, costs),
     typeWhenIdle: typedWhenIdle(inventory),
     pace,
-    console: { ...loaded.config, intervalMs },
+    console: { ...loaded.config, intervalMs, mouse: argv.mouse ?? loaded.config.mouse },
     configPath: loaded.path,
     folder,
   };
