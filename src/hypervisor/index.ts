@@ -9,7 +9,7 @@
 import type { EngineOptions } from './machine/cpu/code-cache.js';
 import type { Workshop } from './machine/cpu/compile/workshop.js';
 import type { CodeAnswer } from './stats/code-listing.js';
-import type { Mode, Sample } from './stats/sample.js';
+import type { Mode, PowerState, Sample } from './stats/sample.js';
 import type { ScreenAnswer } from './stats/screen-text.js';
 import type { CpuModel } from './vm/cpuid.js';
 import { VmHost } from './vm/host.js';
@@ -79,6 +79,8 @@ export interface VmConfig {
   readonly cpuReservationMhz?: number;
   readonly cpuLimitMhz?: number;
   readonly powerOn?: boolean;
+  /** Key into `HostConfig.images`: the VM exists as it was suspended once (`Host.suspendedState`), and goes on from there when it is resumed. */
+  readonly suspended?: string;
 }
 
 export interface HostConfig {
@@ -117,6 +119,9 @@ export type Command =
   | { readonly kind: 'powerOn'; readonly vm: string }
   | { readonly kind: 'powerOff'; readonly vm: string }
   | { readonly kind: 'reset'; readonly vm: string }
+  /** Puts a VM that is on away as it is; `resume` lets it go on, and its time with it. */
+  | { readonly kind: 'suspend'; readonly vm: string }
+  | { readonly kind: 'resume'; readonly vm: string }
   /** At once while the VM is off; at the next power-on otherwise. */
   | { readonly kind: 'setVmi'; readonly vm: string; readonly enabled: boolean }
   /** At the next power-on; a native VM has no monitor to choose. */
@@ -146,7 +151,7 @@ export type HostEvent =
       readonly kind: 'power';
       readonly atCycles: number;
       readonly vm: string;
-      readonly state: 'on' | 'off' | 'crashed';
+      readonly state: PowerState;
       readonly reason: string;
     }
   /** A line of the VM's log file (vmware.log): guest log messages, VMI, unimplemented instructions, crashes. */
@@ -176,6 +181,8 @@ export interface Host {
   readonly commandLog: readonly LoggedCommand[];
   /** Guest memory and registers of a VM, digested (tests compare them between modes). */
   guestDigest(vm: string): string;
+  /** What a suspended VM was put away as: for a file, and `VmConfig.suspended` of another host. Undefined while it is not suspended. */
+  suspendedState(vm: string): Uint8Array | undefined;
   /** Runs the audits of a VM now; an empty list is a clean bill. */
   audit(vm: string): string[];
   /** What a VM has on its text screen now. Changes nothing. */

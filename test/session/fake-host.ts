@@ -75,6 +75,8 @@ export class FakeHost implements Host {
     return events;
   }
 
+  suspendedState(): undefined {}
+
   guestDigest(): string {
     return '';
   }

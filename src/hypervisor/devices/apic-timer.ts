@@ -2,7 +2,8 @@
  * The timer of a local APIC (SDM vol. 3, "APIC Timer"): counts down from the initial count at the bus clock over a divisor; at zero it
  * expires, and in periodic mode begins again. Nothing is stepped: the count that a read returns is computed from the clock.
  */
-import type { TimerHandle, VirtualClock } from './device.js';
+import type { Archive } from '../base/archive.js';
+import { exchangeTimer, type TimerHandle, type VirtualClock } from './device.js';
 
 /** What VMware's virtual hardware has (Linux prints it: "Host bus clock speed read from hypervisor"). */
 export const APIC_BUS_HZ = 66_000_000;
@@ -72,6 +73,16 @@ export class ApicTimer {
   /** In cycles. */
   get period(): number {
     return (this.#initial * this.#divisor * this.#clock.cyclesPerSecond) / APIC_BUS_HZ;
+  }
+
+  exchange(archive: Archive): void {
+    this.#initial = archive.number(this.#initial);
+    this.#divideConfiguration = archive.number(this.#divideConfiguration);
+    this.#periodic = archive.flag(this.#periodic);
+    this.#startCycles = archive.number(this.#startCycles);
+    this.#first = archive.number(this.#first);
+    this.#count = archive.number(this.#count);
+    this.#timer = exchangeTimer(archive, this.#clock, this.#timer, now => this.#due(now));
   }
 
   get #divisor(): number {

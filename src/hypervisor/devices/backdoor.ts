@@ -8,6 +8,7 @@
  * four bytes at a time, fetch the length of the reply and the reply, close. Without the magic number, or for an unknown
  * command, the port reads as all ones: nobody is there.
  */
+import type { Archive } from '../base/archive.js';
 import type { PortDevice, PortWidth } from './device.js';
 
 /** The general registers of the CPU that makes the access. Values are unsigned. */
@@ -73,8 +74,21 @@ export class Backdoor implements PortDevice {
   /** Writes are not part of the interface. */
   writePort(): void {}
 
-  saveState(): { readonly openChannels: number } {
-    return { openChannels: this.#channels.filter(channel => channel !== undefined).length };
+  exchange(archive: Archive): void {
+    const byte = (value: number | undefined): number => archive.number(value ?? 0);
+    for (let id = 0; id < CHANNELS; id++) {
+      const channel = this.#channels[id];
+      if (!archive.flag(channel !== undefined)) {
+        this.#channels[id] = undefined;
+        continue;
+      }
+      this.#channels[id] = {
+        requestBytes: archive.number(channel?.requestBytes ?? 0),
+        request: archive.list(channel?.request ?? [], byte),
+        reply: archive.list(channel?.reply ?? [], byte),
+        replySent: archive.number(channel?.replySent ?? 0),
+      };
+    }
   }
 
   #message(registers: BackdoorRegisters): void {

@@ -3,16 +3,38 @@
  * every monitor they see the same accesses and raise the same lines.
  */
 
+import type { Archive } from '../base/archive.js';
+
 /** Time as a device sees it, in cycles of the host clock at `cyclesPerSecond`. */
 export interface VirtualClock {
   readonly nowCycles: number;
   readonly cyclesPerSecond: number;
-  /** Calls `callback` once at the first opportunity at or after `atCycles`; replaces nothing. Returns a handle to cancel. */
-  at(atCycles: number, callback: (nowCycles: number) => void): TimerHandle;
+  /**
+   * Calls `callback` once at the first opportunity at or after `atCycles`; replaces nothing. Returns a handle to cancel. `place`: where a timer
+   * stood that is set again, among those of the same time; behind them if nothing is said.
+   */
+  at(atCycles: number, callback: (nowCycles: number) => void, place?: number): TimerHandle;
 }
 
 export interface TimerHandle {
+  readonly atCycles: number;
+  /** Rises from timer to timer. */
+  readonly place: number;
   cancel(): void;
+}
+
+/** A timer that may be pending: restoring, it is set again. */
+export function exchangeTimer(
+  archive: Archive,
+  clock: VirtualClock,
+  timer: TimerHandle | undefined,
+  callback: (nowCycles: number) => void,
+): TimerHandle | undefined {
+  const atCycles = archive.optional(timer?.atCycles);
+  const place = archive.number(timer?.place ?? 0);
+  if (!archive.restores) return timer;
+  timer?.cancel();
+  return atCycles === undefined ? undefined : clock.at(atCycles, callback, place);
 }
 
 /** An interrupt request line into the controller. */

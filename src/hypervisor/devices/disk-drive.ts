@@ -8,6 +8,7 @@
  * that go on where the last one ended come from the drive's read-ahead buffer, as fast as the platter has filled it. Not modelled: zones, head
  * switches, reordering, a write cache.
  */
+import type { Archive } from '../base/archive.js';
 import type { DriveFigures } from '../machine/costs/disks.js';
 
 export interface Transfer {
@@ -53,6 +54,13 @@ export class DiskDrive {
   abort(atCycles: number): void {
     this.#freeAt = Math.min(this.#freeAt, atCycles);
     this.#readAheadFrom = -1;
+  }
+
+  exchange(archive: Archive): void {
+    this.#freeAt = archive.number(this.#freeAt);
+    this.#cylinder = archive.number(this.#cylinder);
+    this.#readAheadFrom = archive.number(this.#readAheadFrom);
+    this.#readAheadAt = archive.number(this.#readAheadAt);
   }
 
   #transferEnd(begun: number, { write, offset, length }: Transfer): number {

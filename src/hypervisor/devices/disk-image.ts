@@ -2,6 +2,8 @@
  * Contents of a virtual disk: an image that never changes, and above it the blocks that a guest has written. So a run begins from the same
  * bytes each time, and several VMs may have one image.
  */
+import type { Archive } from '../base/archive.js';
+
 const BLOCK_BYTES = 4096;
 export const SECTOR_BYTES = 512;
 
@@ -48,6 +50,19 @@ export class DiskImage {
       }
       written.set(bytes.subarray(done, done + count), within);
     });
+  }
+
+  /** The written blocks; the image itself must be the same one. */
+  exchange(archive: Archive): void {
+    const blocks = archive.list(this.#written, (entry): [number, Uint8Array] => {
+      const [block, bytes] = entry ?? [0, new Uint8Array(BLOCK_BYTES)];
+      const number = archive.number(block);
+      archive.bytes(bytes);
+      return [number, bytes];
+    });
+    if (!archive.restores) return;
+    this.#written.clear();
+    for (const [block, bytes] of blocks) this.#written.set(block, bytes);
   }
 
   #pieces(

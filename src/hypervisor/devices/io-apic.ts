@@ -5,6 +5,7 @@
  *
  * Lines arrive here as asked for or not: the polarity that an entry names is that of the wire, which nobody sees.
  */
+import type { Archive } from '../base/archive.js';
 import { ApicMode } from './apic-registers.js';
 import type { MmioDevice, PortWidth } from './device.js';
 
@@ -102,6 +103,22 @@ export class IoApic implements MmioDevice {
   writeMmio(offset: number, _width: PortWidth, value: number): void {
     if (offset === SELECT) this.#selected = value & 0xff;
     else if (offset === WINDOW) this.#write(value);
+  }
+
+  /** What the pins have local APICs call at an acknowledge, in the order of the pins. */
+  get sources(): readonly (() => void)[] {
+    return this.#taken;
+  }
+
+  exchange(archive: Archive): void {
+    for (const pin of this.#pins) {
+      pin.low = archive.number(pin.low);
+      pin.high = archive.number(pin.high);
+      pin.asserted = archive.flag(pin.asserted);
+      pin.remoteIrr = archive.flag(pin.remoteIrr);
+    }
+    this.#id = archive.number(this.#id);
+    this.#selected = archive.number(this.#selected);
   }
 
   #read(): number {

@@ -5,6 +5,7 @@
  * Commands of later controllers (second port) are not known and not answered, which is how kernels find that there is none.
  * A byte sent to the keyboard times out: the controller says "resend" with the time-out bit, at once.
  */
+import type { Archive } from '../base/archive.js';
 import type { IrqLine, PortDevice, PortWidth } from './device.js';
 import type { PowerSignal } from './system-control.js';
 
@@ -64,8 +65,12 @@ export class KeyboardController implements PortDevice {
     this.#update();
   }
 
-  saveState(): { readonly mode: number; readonly output: number | undefined } {
-    return { mode: this.#mode, output: this.#output };
+  exchange(archive: Archive): void {
+    this.#mode = archive.number(this.#mode);
+    this.#output = archive.optional(this.#output);
+    this.#timedOut = archive.flag(this.#timedOut);
+    this.#awaiting = archive.optional(this.#awaiting);
+    this.#lastWasCommand = archive.flag(this.#lastWasCommand);
   }
 
   #status(): number {

@@ -9,6 +9,7 @@
  * registers, IPIs to this processor, software and global disabling. NMI, SMI, INIT and start-up messages are dropped: the processor that could
  * take them is not simulated. The address of the registers is fixed.
  */
+import type { Archive } from '../base/archive.js';
 import {
   APIC_VERSION,
   ApicMode,
@@ -333,6 +334,34 @@ export class LocalApic implements MmioDevice, InterruptOutput {
     if (register !== R.LVT_TIMER) return;
     this.#timer.periodic = (value & LVT_PERIODIC) !== 0;
     if ((this.#read(register) & LVT_MASKED) !== 0) this.#owed.stop();
+  }
+
+  /** `sources`: who else asks to be told of acknowledges, by number. Restoring, after what is wired to it. Nobody hears of the output. */
+  exchange(archive: Archive, sources: readonly (() => void)[]): void {
+    this.#timer.exchange(archive);
+    this.#owed.exchange(archive);
+    for (const set of [this.#requested, this.#inService, this.#levelTriggered]) archive.bytes(set.words);
+    const registers = archive.list(this.#registers, (entry): [number, number] => [
+      archive.number(entry?.[0] ?? 0),
+      archive.number(entry?.[1] ?? 0),
+    ]);
+    this.#errors = archive.number(this.#errors);
+    this.#latchedErrors = archive.number(this.#latchedErrors);
+    this.#enabled = archive.flag(this.#enabled);
+    const known = [this.#timerTaken, ...sources];
+    const askers = archive.list(this.#askers, (entry): [number, Set<() => void>] => [
+      archive.number(entry?.[0] ?? 0),
+      new Set(
+        archive.list(entry?.[1] ?? [], asker => known[archive.number(asker === undefined ? 0 : known.indexOf(asker))]!),
+      ),
+    ]);
+    this.#line = archive.flag(this.#line);
+    this.#output = archive.flag(this.#output);
+    if (!archive.restores) return;
+    this.#registers.clear();
+    for (const [register, value] of registers) this.#registers.set(register, value);
+    this.#askers.clear();
+    for (const [vector, set] of askers) this.#askers.set(vector, set);
   }
 
   // Interrupts.

@@ -4,7 +4,8 @@
  * faster than nominal (VMware, "Timekeeping in VMware Virtual Machines"). The rate is limited to `CATCH_UP_FACTOR` times nominal, so
  * that the guest still gets work done; more than `BACKLOG_SECONDS_MAX` are given up.
  */
-import type { TimerHandle, VirtualClock } from './device.js';
+import type { Archive } from '../base/archive.js';
+import { exchangeTimer, type TimerHandle, type VirtualClock } from './device.js';
 
 /** estimate: published documents name no figure; 2 to 4 keeps most of the guest's time for its own work. */
 const CATCH_UP_FACTOR = 3;
@@ -68,6 +69,19 @@ export class OwedTicks {
     this.#count = 0;
   }
 
+  exchange(archive: Archive): void {
+    this.#timer = exchangeTimer(archive, this.#clock, this.#timer, () => this.#onTimer());
+    this.#count = archive.number(this.#count);
+    this.#inFlight = archive.flag(this.#inFlight);
+    this.#raisedAtCycles = archive.number(this.#raisedAtCycles);
+    this.#periodCycles = archive.number(this.#periodCycles);
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#deliver();
+  }
+
   /** Delivers one owed tick now, or sets a timer for when the rate limit allows it. */
   #deliver(): void {
     if (this.#count === 0 || this.#inFlight || this.#timer !== undefined) return;
@@ -77,9 +91,6 @@ export class OwedTicks {
       this.raise();
       return;
     }
-    this.#timer = this.#clock.at(earliest, () => {
-      this.#timer = undefined;
-      this.#deliver();
-    });
+    this.#timer = this.#clock.at(earliest, () => this.#onTimer());
   }
 }

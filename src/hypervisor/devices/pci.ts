@@ -4,6 +4,7 @@
  *
  * Narrower accesses at 0xCF8 are no configuration address; at 0xCF9 is the reset control of Intel's south bridges.
  */
+import type { Archive } from '../base/archive.js';
 import type { PortBus, PortWindow } from './bus.js';
 import type { IrqLine, PortDevice, PortWidth } from './device.js';
 import type { PowerSignal } from './system-control.js';
@@ -118,8 +119,12 @@ export class PciCard implements PciFunction {
     this.#update();
   }
 
-  saveState(): Record<'command' | 'bar' | 'interruptLine', number> {
-    return { command: this.#command, bar: this.#bar, interruptLine: this.#interruptLine };
+  exchange(archive: Archive): void {
+    this.#command = archive.number(this.#command);
+    this.#bar = archive.number(this.#bar);
+    this.#interruptLine = archive.number(this.#interruptLine);
+    this.#interrupt = archive.flag(this.#interrupt);
+    if (archive.restores) this.#update();
   }
 
   #byte(register: number): number {
@@ -187,8 +192,8 @@ export class PciHost implements PortDevice {
     else if (offset === RESET_CONTROL && width === 1 && (value & RESET_CPU) !== 0) this.#signal({ kind: 'reset' });
   }
 
-  saveState(): { readonly address: number } {
-    return { address: this.#address };
+  exchange(archive: Archive): void {
+    this.#address = archive.number(this.#address);
   }
 
   #register(offset: number): number {

@@ -8,20 +8,10 @@
  * without an in-service bit). The special fully nested mode bit is accepted and changes nothing: with one source for each
  * line of the slave nobody can tell.
  */
+import type { Archive } from '../base/archive.js';
 import { assert } from '../base/assert.js';
 import type { InterruptSample } from '../stats/sample.js';
 import type { IrqLine, PortDevice, PortWidth } from './device.js';
-
-export interface PicChipState {
-  readonly irr: number;
-  readonly isr: number;
-  readonly imr: number;
-  readonly vectorBase: number;
-  readonly lines: number;
-  readonly levelLines: number;
-  readonly lowestPriority: number;
-  readonly initStep: number;
-}
 
 class PicChip {
   /** Requests latched (edge) or present (level). */
@@ -46,6 +36,26 @@ class PicChip {
   #allLevel = false;
   #needsIcw4 = false;
   #single = false;
+
+  exchange(archive: Archive): void {
+    this.irr = archive.number(this.irr);
+    this.isr = archive.number(this.isr);
+    this.imr = archive.number(this.imr);
+    this.vectorBase = archive.number(this.vectorBase);
+    this.lines = archive.number(this.lines);
+    this.lowestPriority = archive.number(this.lowestPriority);
+    this.levelLines = archive.number(this.levelLines);
+    this.autoEoi = archive.flag(this.autoEoi);
+    this.rotateOnAutoEoi = archive.flag(this.rotateOnAutoEoi);
+    this.specialMask = archive.flag(this.specialMask);
+    this.readIsr = archive.flag(this.readIsr);
+    this.pollNext = archive.flag(this.pollNext);
+    this.initStep = archive.number(this.initStep);
+    this.#elcr = archive.number(this.#elcr);
+    this.#allLevel = archive.flag(this.#allLevel);
+    this.#needsIcw4 = archive.flag(this.#needsIcw4);
+    this.#single = archive.flag(this.#single);
+  }
 
   get elcr(): number {
     return this.#elcr;
@@ -187,11 +197,6 @@ class PicChip {
         break;
     }
   }
-
-  saveState(): PicChipState {
-    const { irr, isr, imr, vectorBase, lines, levelLines, lowestPriority, initStep } = this;
-    return { irr, isr, imr, vectorBase, lines, levelLines, lowestPriority, initStep };
-  }
 }
 
 /** Edge/level control registers: lines 0-7 and 8-15. */
@@ -321,8 +326,12 @@ export class Pic {
     });
   }
 
-  saveState(): { readonly master: PicChipState; readonly slave: PicChipState } {
-    return { master: this.#master.saveState(), slave: this.#slave.saveState() };
+  /** Restoring, after those that hold shared lines up. Nobody hears of the output. */
+  exchange(archive: Archive): void {
+    this.#master.exchange(archive);
+    this.#slave.exchange(archive);
+    archive.bytes(this.#delivered);
+    this.#output = archive.flag(this.#output);
   }
 
   #read(chip: PicChip, offset: number): number {

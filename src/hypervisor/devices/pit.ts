@@ -7,7 +7,15 @@
  * A virtualized PIT keeps ticks that come too late (`OwedTicks`). Ticks that the guest itself masks at the controller are lost as on
  * hardware. A counter that is read while ticks are owed shows real, not apparent, time: unlike VMware's, which shows the latter.
  */
-import type { IrqLine, PortDevice, PortWidth, TimerHandle, VirtualClock } from './device.js';
+import type { Archive } from '../base/archive.js';
+import {
+  exchangeTimer,
+  type IrqLine,
+  type PortDevice,
+  type PortWidth,
+  type TimerHandle,
+  type VirtualClock,
+} from './device.js';
 import { BACKLOG_SECONDS_MAX, OwedTicks } from './owed-ticks.js';
 
 export const PIT_HZ = 1_193_182;
@@ -32,6 +40,22 @@ class Channel {
   #statusLatch: number | undefined;
   #lowByte: number | undefined;
   #readHigh = false;
+
+  exchange(archive: Archive): void {
+    this.mode = archive.number(this.mode);
+    this.access = archive.number(this.access) as Access;
+    this.bcd = archive.flag(this.bcd);
+    this.reload = archive.number(this.reload);
+    this.reloadNext = archive.number(this.reloadNext);
+    this.startTick = archive.number(this.startTick);
+    this.counting = archive.flag(this.counting);
+    this.gate = archive.flag(this.gate);
+    this.#frozen = archive.number(this.#frozen);
+    this.#latch = archive.optional(this.#latch);
+    this.#statusLatch = archive.optional(this.#statusLatch);
+    this.#lowByte = archive.optional(this.#lowByte);
+    this.#readHigh = archive.flag(this.#readHigh);
+  }
 
   control(value: number): void {
     this.access = ((value >>> 4) & 3) as Access;
@@ -245,13 +269,13 @@ export class Pit implements PortDevice {
     return backlog === 0 ? 0 : Math.round((backlog * this.#channels[0].reload * this.#clock.cyclesPerSecond) / PIT_HZ);
   }
 
-  saveState(): {
-    readonly channels: readonly { mode: number; reload: number; startTick: number; gate: boolean }[];
-    readonly backlog: number;
-    readonly delivered: number;
-  } {
-    const channels = this.#channels.map(({ mode, reload, startTick, gate }) => ({ mode, reload, startTick, gate }));
-    return { channels, backlog: this.#owed.count, delivered: this.#delivered };
+  exchange(archive: Archive): void {
+    for (const channel of this.#channels) channel.exchange(archive);
+    this.#timer = exchangeTimer(archive, this.#clock, this.#timer, now => this.#onEdge(now));
+    this.#owed.exchange(archive);
+    this.#nextEdge = archive.number(this.#nextEdge);
+    this.#delivered = archive.number(this.#delivered);
+    this.#lost = archive.number(this.#lost);
   }
 
   /** PIT ticks since power-on of the host, exact: the product of two large numbers is never formed. */

@@ -5,6 +5,7 @@
  * dropped: a guest that sets its hardware clock keeps reading the host's. Periodic, alarm and update interrupts are not
  * raised; register C always reads as 0, "no interrupt".
  */
+import type { Archive } from '../base/archive.js';
 import { EPOCH_SECONDS } from '../base/epoch.js';
 import type { PortDevice, PortWidth, VirtualClock } from './device.js';
 
@@ -90,8 +91,10 @@ export class Rtc implements PortDevice {
     else if (this.#index >= 0x0e && this.#index !== 0x32) this.#ram[this.#index] = value;
   }
 
-  saveState(): { readonly index: number; readonly statusB: number; readonly ram: readonly number[] } {
-    return { index: this.#index, statusB: this.#statusB, ram: [...this.#ram] };
+  exchange(archive: Archive): void {
+    archive.bytes(this.#ram);
+    this.#index = archive.number(this.#index);
+    this.#statusB = archive.number(this.#statusB);
   }
 
   #read(index: number): number {

@@ -3,6 +3,7 @@
  * ports by which virtual machines are switched off (0x604 and 0xB004: the ACPI power control of QEMU's and Bochs's boards; 0xF4:
  * QEMU's debug exit).
  */
+import type { Archive } from '../base/archive.js';
 import type { PortDevice, PortWidth, VirtualClock } from './device.js';
 
 export type PowerRequest =
@@ -40,6 +41,10 @@ export class SystemControlB implements PortDevice {
     this.#bits = value & 0x0f;
     this.#timer.setGate2((value & 1) !== 0);
   }
+
+  exchange(archive: Archive): void {
+    this.#bits = archive.number(this.#bits);
+  }
 }
 
 /** Port 0x92: bit 0 resets, bit 1 is the A20 gate (kept and shown; address line 20 is always open here). */
@@ -59,6 +64,10 @@ export class SystemControlA implements PortDevice {
     this.#a20 = value & 0x02;
     if ((value & 1) !== 0) this.#signal({ kind: 'reset' });
   }
+
+  exchange(archive: Archive): void {
+    this.#a20 = archive.number(this.#a20);
+  }
 }
 
 /** Port 0x80: writes are the usual I/O delay; the last code can be read back. */
@@ -71,6 +80,10 @@ export class PostCode implements PortDevice {
 
   writePort(_offset: number, _width: PortWidth, value: number): void {
     this.#code = value;
+  }
+
+  exchange(archive: Archive): void {
+    this.#code = archive.number(this.#code);
   }
 }
 

@@ -3,6 +3,7 @@
  * empty again. Received bytes wait in an input queue of any length behind the 16-byte FIFO, as if flow control held the
  * sender back, so overruns do not happen.
  */
+import type { Archive } from '../base/archive.js';
 import type { IrqLine, PortDevice, PortWidth } from './device.js';
 
 const Ier = { RECEIVED: 1, EMPTY: 2, LINE: 4, MODEM: 8 } as const;
@@ -116,16 +117,19 @@ export class Uart implements PortDevice {
     this.#update();
   }
 
-  saveState(): Record<'ier' | 'fcr' | 'lcr' | 'mcr' | 'divisor' | 'fifoBytes' | 'inputBytes', number> {
-    return {
-      ier: this.#ier,
-      fcr: this.#fcr,
-      lcr: this.#lcr,
-      mcr: this.#mcr,
-      divisor: this.#divisor,
-      fifoBytes: this.#fifo.length,
-      inputBytes: this.#input.length,
-    };
+  exchange(archive: Archive): void {
+    const byte = (value: number | undefined): number => archive.number(value ?? 0);
+    const fifo = archive.list(this.#fifo, byte);
+    this.#fifo.splice(0, this.#fifo.length, ...fifo);
+    this.#input = archive.list(this.#input, byte);
+    this.#ier = archive.number(this.#ier);
+    this.#fcr = archive.number(this.#fcr);
+    this.#lcr = archive.number(this.#lcr);
+    this.#mcr = archive.number(this.#mcr);
+    this.#scratch = archive.number(this.#scratch);
+    this.#divisor = archive.number(this.#divisor);
+    this.#emptyPending = archive.flag(this.#emptyPending);
+    this.#modemDelta = archive.number(this.#modemDelta);
   }
 
   #divisorLatch(): boolean {

@@ -2,6 +2,7 @@
  * The registers of a VGA in text mode 3 (IBM, VGA technical reference; ports 3C0h to 3DFh, colour). They keep what is written and mean
  * nothing but where the screen begins and where the cursor is: the picture is text, whatever the timing says.
  */
+import type { Archive } from '../base/archive.js';
 import type { PortDevice, PortWidth, VirtualClock } from './device.js';
 
 export const VGA_PORT = 0x3c0;
@@ -53,6 +54,11 @@ class Indexed {
 
   constructor(values: readonly number[]) {
     this.#values = Uint8Array.from(values);
+  }
+
+  exchange(archive: Archive): void {
+    this.index = archive.number(this.index);
+    archive.bytes(this.#values);
   }
 
   at(index: number): number {
@@ -169,6 +175,15 @@ export class VgaRegisters implements PortDevice {
       default:
         break;
     }
+  }
+
+  exchange(archive: Archive): void {
+    for (const registers of [this.#sequencer, this.#graphics, this.#attribute, this.#crtc]) registers.exchange(archive);
+    archive.bytes(this.#palette);
+    this.#miscellaneous = archive.number(this.#miscellaneous);
+    this.#paletteAt = archive.number(this.#paletteAt);
+    this.#paletteMask = archive.number(this.#paletteMask);
+    this.#attributeTakesIndex = archive.flag(this.#attributeTakesIndex);
   }
 
   /** Bit 5 of the index says that the palette is shown; it is no part of the number. */

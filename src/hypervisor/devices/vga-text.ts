@@ -1,4 +1,5 @@
 /** Colour text memory of a VGA at 0xB8000: 32 KiB of character and attribute pairs; the first 80 by 25 are the screen. */
+import type { Archive } from '../base/archive.js';
 import type { MmioDevice, PortWidth } from './device.js';
 
 export const VGA_TEXT_BASE = 0xb8000;
@@ -19,6 +20,10 @@ export class VgaText implements MmioDevice {
     for (let i = 0; i < width && offset + i < VGA_TEXT_BYTES; i++) this.#bytes[offset + i] = value >>> (8 * i);
   }
 
+  exchange(archive: Archive): void {
+    archive.bytes(this.#bytes);
+  }
+
   /**
    * The screen as text, trailing blanks removed; what is not printable ASCII shows as a blank. `start`: the character at its upper left,
    * counted from the start of the memory, around whose end it goes.
@@ -32,9 +37,5 @@ export class VgaText implements MmioDevice {
       }
       return line.trimEnd();
     });
-  }
-
-  saveState(): Uint8Array {
-    return this.#bytes.slice();
   }
 }

@@ -348,6 +348,14 @@ export class MonitorLoop {
     return [...vcpu.shadow.audit(), ...vcpu.descriptors.audit(), ...technique.audit()];
   }
 
+  /** Right behind `run`: takes the guest out, with everything that it has handed over looked at. The VM is to be suspended. */
+  takeOut(): void {
+    this.technique.settle?.();
+    this.technique.capture();
+    this.vcpu.descriptors.propagateAccessed();
+    this.vcpu.settleAccount();
+  }
+
   /** Gives every page of the monitor back, except the technique's own. */
   destroy(): void {
     this.#step.destroy();

@@ -249,7 +249,7 @@ export function cpuid(vcpu: VirtualCpu): Effect {
 
 function readTimeStamp(vcpu: VirtualCpu): Effect {
   if ((vcpu.cr4 & Cr4.TSD) !== 0 && !isKernel(vcpu)) return gp();
-  const [low, high] = splitCycles(vcpu.thread.cycles);
+  const [low, high] = splitCycles(vcpu.timeStamp);
   vcpu.thread.s[S.EAX] = low;
   vcpu.thread.s[S.EDX] = high;
   return NEXT;

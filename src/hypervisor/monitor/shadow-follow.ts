@@ -5,6 +5,7 @@
  * loads. Tables that the guest announces are not watched: between a store and its announcement their shadows may lag, as a TLB may.
  * A change is brought to every shadow of the page: those of several vCPUs, and of a page that is directory and table at once.
  */
+import type { Archive } from '../base/archive.js';
 import type { Ppn } from '../base/pages.js';
 import { PRESENT_MASK } from './guest-walk.js';
 import { isUsable } from './shadow-entries.js';
@@ -94,6 +95,11 @@ export class ShadowFollower implements TraceFollower {
         for (let index = 0; index < shadow.guestEntries; index++) this.syncDirectoryEntry(by, shadow, index);
       }
     }
+  }
+
+  /** Which pages are announced. Restoring: before there are shadows. */
+  exchange(archive: Archive): void {
+    for (const ppn of archive.list(this.#announced, known => archive.number(known ?? 0))) this.#announced.add(ppn);
   }
 
   isAnnounced(ppn: Ppn): boolean {

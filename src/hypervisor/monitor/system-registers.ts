@@ -80,7 +80,7 @@ export function readMsr(vcpu: VirtualCpu): Effect {
   if (index === MSR_SYSENTER_CS) low = vcpu.sysenterCs;
   else if (index === MSR_SYSENTER_ESP) low = vcpu.sysenterEsp;
   else if (index === MSR_SYSENTER_EIP) low = vcpu.sysenterEip;
-  else if (index === MSR_TSC) [low, high] = splitCycles(vcpu.thread.cycles);
+  else if (index === MSR_TSC) [low, high] = splitCycles(vcpu.timeStamp);
   else {
     const value = vcpu.vm.readMsr(index);
     if (value === undefined) return gp();

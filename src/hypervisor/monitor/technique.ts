@@ -8,6 +8,7 @@
  * descriptor-table registers) lives in `VirtualCpu` whenever the guest is *out*; `enter` loads it into hardware and
  * `capture` takes it back.
  */
+import type { Archive } from '../base/archive.js';
 import type { Exit } from '../machine/cpu/state.js';
 import type { CodeLine } from '../stats/code-listing.js';
 import type { Delivery, Event } from './inject.js';
@@ -72,6 +73,8 @@ export interface Technique {
   onCodeWritten(ppn: number, offset: number, length: number): void;
   /** The mapping of the page at `linear` (INVLPG), or of any page (no argument), changed: drop what was derived from it. */
   onMappingChanged(linear?: number): void;
+  /** The guest is out: what the technique knows of it beyond `VirtualCpu`. Restoring: after everything else of the VM. */
+  exchange?(archive: Archive): void;
   /** Another technique has taken the guest over: gives back what was allocated. No other call follows. */
   destroy?(): void;
   /** Guest code from a linear address on with its translation, where there is one. Changes and charges nothing. */

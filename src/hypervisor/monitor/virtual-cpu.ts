@@ -209,6 +209,11 @@ export class VirtualCpu {
     return (this.vm.memory.readI32(this.page + VcpuPage.VFLAGS) >> 12) & 3;
   }
 
+  /** The guest's time-stamp counter. */
+  get timeStamp(): number {
+    return this.thread.cycles + (this.vm.timeStampOffset ?? 0);
+  }
+
   get esp(): number {
     return this.thread.s[S.ESP]!;
   }

@@ -20,7 +20,7 @@ import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import type { Sample } from '../stats/sample.js';
 import { CPU_MODELS } from '../vm/cpuid.js';
-import { Digest } from '../vm/digest.js';
+import { bytesDigest, Digest } from '../vm/digest.js';
 import { VmHost } from '../vm/host.js';
 
 const FORMAT = 'vmitop-recording';
@@ -65,6 +65,8 @@ const commandSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('powerOn'), vm }),
   z.strictObject({ kind: z.literal('powerOff'), vm }),
   z.strictObject({ kind: z.literal('reset'), vm }),
+  z.strictObject({ kind: z.literal('suspend'), vm }),
+  z.strictObject({ kind: z.literal('resume'), vm }),
   z.strictObject({ kind: z.literal('setVmi'), vm, enabled: z.boolean() }),
   z.strictObject({ kind: z.literal('setMonitor'), vm, monitor: z.enum(['bt', 'hv']) }),
   z.strictObject({
@@ -110,12 +112,6 @@ export interface Recording {
   readonly endCycles: number;
 }
 
-export function imageDigest(bytes: Uint8Array): string {
-  const digest = new Digest();
-  digest.bytes(bytes);
-  return digest.toString();
-}
-
 export function costsDigest(costs: CostProfile): string {
   const digest = new Digest();
   digest.text(JSON.stringify([costs.name, costs.cyclesPerSecond, costs.cycles]));
@@ -134,7 +130,7 @@ function headOf({ images, engine: _, ...config }: HostConfig): Pick<Recording, '
   return {
     config,
     images: Object.fromEntries(
-      Object.entries(images).map(([name, bytes]) => [name, { bytes: bytes.length, digest: imageDigest(bytes) }]),
+      Object.entries(images).map(([name, bytes]) => [name, { bytes: bytes.length, digest: bytesDigest(bytes) }]),
     ),
     costs: { profile: costs.name, digest: costsDigest(costs) },
   };

@@ -1,8 +1,9 @@
 /** Re-runs a recording and compares every sample byte for byte. */
 import { UsageError } from '../base/assert.js';
 import type { EngineOptions, HostConfig, Workshop } from '../index.js';
+import { bytesDigest } from '../vm/digest.js';
 import { VmHost } from '../vm/host.js';
-import { costsDigest, costsOf, imageDigest, type Recording } from './recording.js';
+import { costsDigest, costsOf, type Recording } from './recording.js';
 
 export interface Divergence {
   /** Number of the first sample that differs. */
@@ -72,7 +73,7 @@ function inputDifferences(recording: Recording, config: HostConfig): string[] {
   for (const [name, { bytes, digest }] of Object.entries(recording.images)) {
     const image = config.images[name];
     if (image === undefined) throw new UsageError(`the recording needs the image "${name}"`);
-    const now = imageDigest(image);
+    const now = bytesDigest(image);
     if (now !== digest) {
       differences.push(
         `image "${name}" is not the recorded one (${image.length} bytes ${now}, not ${bytes} bytes ${digest})`,

@@ -9,7 +9,7 @@ import type { CauseCycles } from './causes.js';
 import type { Counters } from './counters.js';
 
 export type Mode = 'native' | 'bt' | 'hv' | 'vmi';
-export type PowerState = 'off' | 'on' | 'crashed';
+export type PowerState = 'off' | 'on' | 'suspended' | 'crashed';
 
 export interface Sample {
   readonly sequence: number;

@@ -1,4 +1,5 @@
 /** The system board of one powered-on VM: its devices, wired to each other, with buses in front of them. */
+import type { Archive, Stateful } from '../base/archive.js';
 import { assert } from '../base/assert.js';
 import { Backdoor, type BackdoorRegisters } from '../devices/backdoor.js';
 import { MmioBus, PortBus } from '../devices/bus.js';
@@ -28,8 +29,10 @@ import type { ProcessorTable } from './mp-table.js';
 
 export interface BoardWiring {
   readonly cyclesPerSecond: number;
-  /** The virtual CPU's clock, in cycles. */
+  /** The virtual CPU's clock, in cycles of the host. */
   now(): number;
+  /** By which the guest's time is behind (`DeviceClock`). */
+  readonly shiftCycles?: number;
   readonly memoryBytes: number;
   /** For devices that read and write memory themselves. */
   readonly memory: BusMemory;
@@ -80,10 +83,12 @@ export class Board {
   /** Interrupts of the local APIC's timer that the processor has taken. */
   #apicTicks = 0;
   readonly #cards: { readonly device: number; readonly irq: number }[] = [];
+  /** What is saved, in order: those that drive lines before the controllers that the lines lead to. */
+  readonly #stateful: (readonly [name: string, device: Stateful])[] = [];
 
   constructor(wiring: BoardWiring) {
     const { pic, ports } = this;
-    const clock = new DeviceClock(wiring.cyclesPerSecond, wiring.now);
+    const clock = new DeviceClock(wiring.cyclesPerSecond, wiring.now, wiring.shiftCycles);
     this.clock = clock;
     this.memory = wiring.memory;
     this.memoryBytes = wiring.memoryBytes;
@@ -107,16 +112,20 @@ export class Board {
     ports.claim(0xa0, 2, pic.port('slave'));
     ports.claim(ELCR_PORT, ELCR_PORTS, pic.elcrPorts());
     ports.claim(0x40, 4, pit);
-    ports.claim(0x61, 1, new SystemControlB(pit, clock));
+    const controlB = new SystemControlB(pit, clock);
+    ports.claim(0x61, 1, controlB);
     const keyboard = new KeyboardController(wiring.onPower, pic.line(1, 'keyboard'));
     ports.claim(0x60, 1, keyboard);
     ports.claim(0x64, 1, {
       readPort: (_offset, width) => keyboard.readPort(4, width),
       writePort: (_offset, width, value) => keyboard.writePort(4, width, value),
     });
-    ports.claim(0x70, 2, new Rtc(clock, wiring.memoryBytes));
-    ports.claim(0x80, 1, new PostCode());
-    ports.claim(0x92, 1, new SystemControlA(wiring.onPower));
+    const rtc = new Rtc(clock, wiring.memoryBytes);
+    ports.claim(0x70, 2, rtc);
+    const postCode = new PostCode();
+    ports.claim(0x80, 1, postCode);
+    const controlA = new SystemControlA(wiring.onPower);
+    ports.claim(0x92, 1, controlA);
     this.pci = new PciHost(wiring.onPower);
     this.pci.add(0, 0, hostBridge());
     ports.claim(PCI_PORT, PCI_PORTS, this.pci, 4);
@@ -126,17 +135,47 @@ export class Board {
     ports.claim(0x604, 1, power, 4);
     ports.claim(0xb004, 1, power, 4);
     const mhz = Math.round(wiring.cyclesPerSecond / 1e6);
-    ports.claim(0x5658, 1, new Backdoor(wiring.registers, mhz, text => wiring.onGuestLog(text)), 4);
+    const backdoor = new Backdoor(wiring.registers, mhz, text => wiring.onGuestLog(text));
+    ports.claim(0x5658, 1, backdoor, 4);
     this.#vgaRegisters = new VgaRegisters(clock);
     ports.claim(VGA_PORT, VGA_PORTS, this.#vgaRegisters);
     this.mmio.claim(VGA_TEXT_BASE, VGA_TEXT_BYTES, this.vga);
+    this.#stateful.push(
+      ['pit', pit],
+      ['uart', this.uart],
+      ['keyboard', keyboard],
+      ['rtc', rtc],
+      ['control a', controlA],
+      ['control b', controlB],
+      ['post code', postCode],
+      ['backdoor', backdoor],
+      ['vga', this.#vgaRegisters],
+      ['text', this.vga],
+      ['pci', this.pci],
+    );
+  }
+
+  /**
+   * Restoring: the board must have the cards that it had, and nothing has happened on it yet. Whoever runs the processor then looks at
+   * `interrupts.output`.
+   */
+  exchange(archive: Archive): void {
+    for (const [name, device] of this.#stateful) {
+      archive.section(name);
+      device.exchange(archive);
+    }
+    archive.section('controllers');
+    this.#apicTicks = archive.number(this.#apicTicks);
+    this.pic.exchange(archive);
+    this.ioApic?.exchange(archive);
+    this.apic?.exchange(archive, this.ioApic?.sources ?? []);
   }
 
   /**
    * Puts a card with up to 64 ports into the next PCI slot, and does what a BIOS would (none runs before a kernel that is loaded directly): gives
    * it ports and one of the shared lines, and makes the line level-triggered. `name` is what is shown as being on the line.
    */
-  plug(name: string, identity: CardIdentity, device: PortDevice): PciCard {
+  plug(name: string, identity: CardIdentity, device: PortDevice & Stateful): PciCard {
     const slot = this.#cards.length;
     assert(slot < SLOTS_MAX, 'no PCI slot is left');
     const irq = PCI_LINES[slot % PCI_LINES.length]!;
@@ -146,6 +185,7 @@ export class Board {
     card.configure(CARD_PORTS_BASE + slot * CARD_PORTS, irq);
     const elcr = ELCR_PORT + (irq >>> 3);
     this.ports.write(elcr, 1, this.ports.read(elcr, 1) | (1 << (irq & 7)));
+    this.#stateful.push([`${name} card`, card], [name, device]);
     return card;
   }
 
@@ -202,8 +242,9 @@ export class Board {
   }
 
   /** What ticks: the timer chip, or else the local APIC's timer. */
-  timer(nowCycles: number): Pick<VmTimerSample, 'source' | 'requestedHz' | 'backlog' | 'lagCycles'> {
+  timer(hostCycles: number): Pick<VmTimerSample, 'source' | 'requestedHz' | 'backlog' | 'lagCycles'> {
     const { pit, apic } = this;
+    const nowCycles = hostCycles - this.clock.shiftCycles;
     if (pit.requestedHz === 0 && apic?.timerIsOn === true) {
       const lagCycles = apic.timerLagCycles;
       return { source: 'apic', requestedHz: apic.timerHz, backlog: apic.timerBacklog, lagCycles };

@@ -97,7 +97,7 @@ export class VmNic {
       deliver: (frame, atCycles) => {
         const plugged = this.#plugged;
         if (plugged === undefined) return;
-        plugged.clock.at(atCycles, () => plugged.card.receive(frame));
+        plugged.clock.at(atCycles - plugged.clock.shiftCycles, () => plugged.card.receive(frame));
         onArrival(atCycles);
       },
       overrun: () => {
@@ -110,7 +110,7 @@ export class VmNic {
     const figures = zeroNicFigures();
     this.#figures = figures;
     const { clock } = board;
-    const send = (frame: Uint8Array): void => this.#network.send(this.#port, frame, clock.nowCycles);
+    const send = (frame: Uint8Array): void => this.#network.send(this.#port, frame, clock.hostCycles);
     const card = plugVirtio(
       board,
       this.name,
@@ -121,7 +121,7 @@ export class VmNic {
     this.#plugged = { clock, card };
   }
 
-  /** The VM is switched off: frames on their way are lost. */
+  /** The VM is switched off, or suspended: frames on their way are lost. */
   unplug(): void {
     this.#plugged = undefined;
   }

@@ -30,6 +30,12 @@ export class Digest {
   }
 }
 
+export function bytesDigest(bytes: Uint8Array): string {
+  const digest = new Digest();
+  digest.bytes(bytes);
+  return digest.toString();
+}
+
 const isZero = (words: Int32Array): boolean => {
   for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
   return true;

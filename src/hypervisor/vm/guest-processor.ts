@@ -1,4 +1,5 @@
 /** What the virtual processor says about itself, from power-on to power-off: CPUID, and the model-specific registers without a function. */
+import type { Archive } from '../base/archive.js';
 import type { LocalApic } from '../devices/local-apic.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import { type CpuModel, cpuidOf } from './cpuid.js';
@@ -14,6 +15,11 @@ export class GuestProcessor {
 
   constructor(costs: CostProfile, model?: CpuModel) {
     this.cpuid = cpuidOf(costs, model, () => (this.apic?.isEnabled === true ? this.apic.id : undefined));
+  }
+
+  /** Without the APIC, which is the board's. */
+  exchange(archive: Archive): void {
+    this.#msrs.exchange(archive);
   }
 
   /** Undefined where the register does not exist. */

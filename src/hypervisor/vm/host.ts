@@ -183,6 +183,10 @@ export class VmHost implements Host {
     return this.#find(vm).digest();
   }
 
+  suspendedState(vm: string): Uint8Array | undefined {
+    return this.#find(vm).suspendedState;
+  }
+
   audit(vm: string): string[] {
     return this.#find(vm).audit();
   }
@@ -243,18 +247,32 @@ export class VmHost implements Host {
       case 'powerOn': {
         const vm = this.#find(command.vm);
         if (vm.power === 'on') throw new UsageError(`${command.vm} is on already`);
+        if (vm.power === 'suspended') throw new UsageError(`${command.vm} is suspended: resume it`);
         this.#admit(vm, vm.cpuAllocation.minMhz);
         vm.powerOn(this.#now);
         return;
       }
-      case 'powerOff':
-        this.#findOn(command.vm).powerOff(this.#now, 'powered off by command');
+      case 'powerOff': {
+        const vm = this.#find(command.vm);
+        if (vm.power === 'suspended') vm.discard(this.#now);
+        else this.#findOn(command.vm).powerOff(this.#now, 'powered off by command');
         return;
+      }
       case 'reset':
         this.#findOn(command.vm).reset(this.#now, 'reset by command');
         return;
-      case 'setVmi': {
+      case 'suspend':
+        this.#findOn(command.vm).suspend(this.#now);
+        return;
+      case 'resume': {
         const vm = this.#find(command.vm);
+        if (vm.power !== 'suspended') throw new UsageError(`${command.vm} is not suspended`);
+        this.#admit(vm, vm.cpuAllocation.minMhz);
+        vm.resume(this.#now);
+        return;
+      }
+      case 'setVmi': {
+        const vm = this.#findChangeable(command.vm);
         if (vm.config.monitor === 'native' && command.enabled) {
           throw new UsageError(`${command.vm} runs natively: there is no hypervisor that could offer VMI`);
         }
@@ -262,7 +280,7 @@ export class VmHost implements Host {
         return;
       }
       case 'setMonitor': {
-        const vm = this.#find(command.vm);
+        const vm = this.#findChangeable(command.vm);
         if (vm.config.monitor === 'native') {
           throw new UsageError(`${command.vm} runs natively: there is no monitor to choose`);
         }
@@ -319,6 +337,7 @@ export class VmHost implements Host {
       image: this.#imageOf(config),
       initrd: this.#initrdOf(config),
       disks: this.#disksOf(config),
+      ...(config.suspended !== undefined && { suspended: this.#bytesOf(config.name, config.suspended) }),
       network: this.#network,
       adapters: this.#adapters,
       firstWorldId: this.#nextWorldId,
@@ -382,7 +401,14 @@ export class VmHost implements Host {
   #findOn(name: string): VirtualMachine {
     const vm = this.#find(name);
     if (vm.power !== 'on')
-      throw new UsageError(`${name} is ${vm.power === 'off' ? 'off' : 'not running: it has crashed'}`);
+      throw new UsageError(`${name} is ${vm.power === 'crashed' ? 'not running: it has crashed' : vm.power}`);
+    return vm;
+  }
+
+  /** A suspended guest knows what it runs on. */
+  #findChangeable(name: string): VirtualMachine {
+    const vm = this.#find(name);
+    if (vm.power === 'suspended') throw new UsageError(`${name} is suspended: resume it and switch it off first`);
     return vm;
   }
 

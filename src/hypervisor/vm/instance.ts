@@ -1,4 +1,5 @@
 /** One power-on of a VM: what exists from switching on to switching off, whatever runs the guest. */
+import type { Archive } from '../base/archive.js';
 import type { PowerRequest } from '../devices/system-control.js';
 import type { CostProfile } from '../machine/costs/profile.js';
 import type { CodeCache } from '../machine/cpu/code-cache.js';
@@ -24,6 +25,13 @@ export interface HostHardware {
   readonly costs: CostProfile;
 }
 
+/** A guest that was suspended, to be gone on with. */
+export interface SavedGuest {
+  readonly mode: Mode;
+  /** What `suspend` has written. */
+  readonly archive: Archive;
+}
+
 /** What an instance needs of its VM. */
 export interface InstanceWiring {
   readonly name: string;
@@ -41,7 +49,12 @@ export interface InstanceWiring {
   readonly tcBytes?: number;
   /** Besides the board's own devices. */
   readonly adapters?: readonly Adapter[];
+  /** Host clock. */
   readonly poweredOnAtCycles: number;
+  /** By which the guest's time is behind. */
+  readonly shiftCycles?: number;
+  /** Instead of starting the image. */
+  readonly saved?: SavedGuest;
   readonly counters: Counters;
   readonly causes: CauseCycles;
   /** Cycles since power-on that the virtual CPU was ready but did not run. */
@@ -80,6 +93,8 @@ export interface Instance {
   listCode(linear: number): readonly CodeLine[] | undefined;
   /** Non-zero pages of guest memory, by rising PPN. */
   pages(): Iterable<readonly [ppn: number, bytes: Int32Array]>;
+  /** Writes the guest down, and takes it out for that: nothing runs afterwards. Right behind `run`, or before the first one. */
+  suspend(archive: Archive): void;
   /** Gives every machine page back. */
   release(): void;
 }

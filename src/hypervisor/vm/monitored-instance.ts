@@ -2,6 +2,7 @@
  * A VM under the monitor: guest memory page by page through the pmap, a hardware thread that belongs to the monitor, the
  * shared loop, and the technique that runs the guest's kernel: binary translation at first, VMI from the ROM's Init on.
  */
+import type { Archive } from '../base/archive.js';
 import { assert } from '../base/assert.js';
 import { EPOCH_SECONDS } from '../base/epoch.js';
 import { type Mpn, type Ppn, ppnOf } from '../base/pages.js';
@@ -21,18 +22,20 @@ import {
   type MonitorPageUse,
 } from '../monitor/monitored-vm.js';
 import { Pmap } from '../monitor/pmap.js';
+import { exchangeCpu } from '../monitor/saved-cpu.js';
 import type { Technique } from '../monitor/technique.js';
 import { VirtualCpu } from '../monitor/virtual-cpu.js';
 import { VmiTimer } from '../monitor/vmi/alarms.js';
 import { enterVmi, vmiInitHook } from '../monitor/vmi/init.js';
 import { buildVmiRom } from '../monitor/vmi/rom.js';
 import { ROM_PHYSICAL } from '../monitor/vmi/rom-layout.js';
+import { VmiTechnique, type VmiWiring } from '../monitor/vmi/vmi-technique.js';
 import type { CauseCycles } from '../stats/causes.js';
 import type { CodeLine } from '../stats/code-listing.js';
 import type { Counters } from '../stats/counters.js';
 import type { Mode } from '../stats/sample.js';
 import { Board } from './board.js';
-import { loadKernel } from './boot-image.js';
+import { loadKernel, type StartState } from './boot-image.js';
 import { MappedMemory } from './bus-memory.js';
 import {
   ADAPTER_FIRST_PAGE,
@@ -46,6 +49,7 @@ import {
 } from './instance.js';
 import { FIXED_OVERHEAD_KB, overheadMaxKb } from './overhead.js';
 import { resetThread, startVirtual } from './reset-state.js';
+import { exchangeMemory } from './saved-memory.js';
 
 /** Shadow tables that a VM may keep: 4 MiB, and one page for each 16 of guest memory. */
 const SHADOW_PAGES_BASE = 1024;
@@ -123,6 +127,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     this.board = new Board({
       cyclesPerSecond: hardware.costs.cyclesPerSecond,
       now: () => context.cycles,
+      shiftCycles: wiring.shiftCycles ?? 0,
       memoryBytes: wiring.memoryBytes,
       memory: new MappedMemory(hardware.memory, {
         frame: (ppn, write) => this.#frame(ppn, write),
@@ -157,6 +162,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     thread.instance = this;
     context.cycles = wiring.poweredOnAtCycles;
     resetThread(context);
+    context.timeStampOffset = this.timeStampOffset;
     try {
       this.#mapAdapters();
       this.#vmiTimer = new VmiTimer({
@@ -168,27 +174,64 @@ export class MonitoredInstance implements Instance, MonitoredVm {
         wallclockAtPowerOn: EPOCH_SECONDS + Math.floor(wiring.poweredOnAtCycles / hardware.costs.cyclesPerSecond),
       });
       this.#vcpu = new VirtualCpu(this, context, wiring.hardwareAssist ? NO_HOLE : HOLE_BASE);
-      const { image } = wiring;
-      assert(image.kind !== 'rom', 'a BIOS starts in real mode, which only native VMs have');
-      const boot = { ...wiring.boot, processors: this.board.processorTable(this.cpuid) };
-      const start = loadKernel(image, boot, {
-        memoryBytes: wiring.memoryBytes,
-        write: (physical, bytes) => this.#vcpu.physical.writeBytes(physical, bytes),
-      });
-      const technique = wiring.hardwareAssist
-        ? new HvTechnique(this.#vcpu)
-        : new BtTechnique(this.#vcpu, {
-            countExecutions: wiring.countExecutions,
-            ...(wiring.tcBytes !== undefined && { tcBytes: wiring.tcBytes }),
-            ...(wiring.vmi && { onHypercall: vmiInitHook }),
-          });
-      this.#loop = new MonitorLoop(this.#vcpu, technique, vcpu => this.#goOnUnderVmi(vcpu));
-      startVirtual(this.#vcpu, start);
+      const start = wiring.saved === undefined ? this.#load() : undefined;
+      this.#loop = new MonitorLoop(this.#vcpu, this.#techniqueAtStart(), vcpu => this.#goOnUnderVmi(vcpu));
+      if (start !== undefined) startVirtual(this.#vcpu, start);
+      else this.#exchange(wiring.saved!.archive);
       this.#vcpu.settleAccount();
     } catch (error) {
       this.release();
       throw error;
     }
+  }
+
+  #load(): StartState {
+    const { image, boot, memoryBytes } = this.#wiring;
+    assert(image.kind !== 'rom', 'a BIOS starts in real mode, which only native VMs have');
+    const processors = this.board.processorTable(this.cpuid);
+    return loadKernel(image, { ...boot, processors }, { memoryBytes, write: this.#write });
+  }
+
+  readonly #write = (physical: number, bytes: Uint8Array): void => this.#vcpu.physical.writeBytes(physical, bytes);
+
+  #techniqueAtStart(): Technique {
+    const { saved, hardwareAssist, countExecutions, tcBytes, vmi } = this.#wiring;
+    if (saved?.mode === 'vmi') {
+      const technique = new VmiTechnique(this.#vcpu, this.#vmiWiring(), saved.archive.number(0));
+      technique.prepare();
+      return technique;
+    }
+    if (hardwareAssist) return new HvTechnique(this.#vcpu);
+    return new BtTechnique(this.#vcpu, {
+      countExecutions,
+      ...(tcBytes !== undefined && { tcBytes }),
+      ...(vmi && { onHypercall: vmiInitHook }),
+    });
+  }
+
+  suspend(archive: Archive): void {
+    const { technique } = this.#loop;
+    this.#loop.takeOut();
+    if (technique instanceof VmiTechnique) archive.number(technique.romBase);
+    this.#exchange(archive);
+  }
+
+  #exchange(archive: Archive): void {
+    archive.section('memory');
+    exchangeMemory(archive, this.pages(), this.#write);
+    archive.section('cpu');
+    exchangeCpu(archive, this.#vcpu);
+    archive.bytes(this.#thread.context.fpu.w);
+    this.#loop.halted = archive.flag(this.#loop.halted);
+    this.#wiring.processor.exchange(archive);
+    this.board.exchange(archive);
+    archive.section('monitor');
+    this.#vmiTimer.exchange(archive);
+    this.#loop.technique.exchange?.(archive);
+  }
+
+  get timeStampOffset(): number {
+    return -(this.#wiring.shiftCycles ?? 0);
   }
 
   get memory(): MachineMemory {
@@ -312,7 +355,13 @@ export class MonitoredInstance implements Instance, MonitoredVm {
   }
 
   #goOnUnderVmi(vcpu: VirtualCpu): Technique {
-    const technique = enterVmi(vcpu, {
+    const technique = enterVmi(vcpu, this.#vmiWiring());
+    this.#wiring.onVmiActive();
+    return technique;
+  }
+
+  #vmiWiring(): VmiWiring {
+    return {
       timer: this.#vmiTimer,
       apic: this.board.apic,
       power: {
@@ -323,9 +372,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
           this.powerRequest ??= { kind: 'reset' };
         },
       },
-    });
-    this.#wiring.onVmiActive();
-    return technique;
+    };
   }
 
   /** For bus masters. RAM is backed when it is touched, by whomever. */

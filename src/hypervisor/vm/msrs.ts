@@ -7,6 +7,8 @@
  * below 4 GiB, where devices are.
  */
 
+import type { Archive } from '../base/archive.js';
+
 type Value = readonly [low: number, high: number];
 
 const Msr = {
@@ -78,6 +80,14 @@ export class Msrs {
     [Msr.MTRR_VARIABLE, [(0xc0000000 | Type.UNCACHEABLE) >>> 0, 0]],
     [Msr.MTRR_VARIABLE + 1, [(0xc0000000 | VALID) >>> 0, 0xf]],
   ]);
+
+  exchange(archive: Archive): void {
+    const values = archive.list(this.#values, (entry): [number, Value] => [
+      archive.number(entry?.[0] ?? 0),
+      [archive.number(entry?.[1][0] ?? 0), archive.number(entry?.[1][1] ?? 0)],
+    ]);
+    for (const [index, value] of values) this.#values.set(index, value);
+  }
 
   /** Undefined where the register does not exist. */
   read(index: number): Value | undefined {

@@ -1,9 +1,11 @@
 /** A machine that its guest owns: contiguous machine memory, its own hardware thread, no monitor. */
+import type { Archive } from '../base/archive.js';
 import { UsageError } from '../base/assert.js';
 import type { Mpn, Ppn } from '../base/pages.js';
 import { DEBUG_CONSOLE_PORT, DebugConsole, Rom } from '../devices/firmware.js';
 import type { PowerRequest } from '../devices/system-control.js';
 import { Context } from '../machine/cpu/context.js';
+import { exchangeThread } from '../machine/cpu/saved-state.js';
 import { Flag } from '../machine/cpu/state.js';
 import type { LoopResult } from '../monitor/loop.js';
 import { NativeMonitor } from '../monitor/native/native-monitor.js';
@@ -21,8 +23,9 @@ import {
   registersOf,
   unimplementedLine,
 } from './instance.js';
-import { startAtResetVector, startNative } from './reset-state.js';
+import { resetThread, startAtResetVector, startNative } from './reset-state.js';
 import { FIRST_MIB, LOW_ROM_BYTES_MAX, ROM_END_PAGE, SHADOW_FIRST_PAGE } from './rom.js';
+import { exchangeMemory } from './saved-memory.js';
 
 /**
  * The hardware of a native VM. It outlives power cycles, since a hardware thread is wired to one range of memory for good; the
@@ -122,16 +125,19 @@ export class NativeInstance implements Instance {
   powerRequest: PowerRequest | undefined;
   readonly #hardware: HostHardware;
   readonly #machine: NativeMachine;
+  readonly #wiring: InstanceWiring;
   readonly #monitor: NativeMonitor;
 
   /** `fresh`: the machine's memory is known to be zero. Throws `UsageError` when the image does not fit. */
   constructor(hardware: HostHardware, machine: NativeMachine, wiring: InstanceWiring, fresh: boolean) {
     this.#hardware = hardware;
     this.#machine = machine;
+    this.#wiring = wiring;
     const { context } = machine;
     this.board = new Board({
       cyclesPerSecond: hardware.costs.cyclesPerSecond,
       now: () => context.cycles,
+      shiftCycles: wiring.shiftCycles ?? 0,
       memoryBytes: wiring.memoryBytes,
       memory: new MappedMemory(hardware.memory, machine),
       registers: registersOf(() => context),
@@ -157,18 +163,20 @@ export class NativeInstance implements Instance {
     const write = (physical: number, bytes: Uint8Array) => hardware.memory.writeBytes(base + physical, bytes);
     context.cycles = wiring.poweredOnAtCycles;
     const { image } = wiring;
-    if (image.kind !== 'rom') {
+    if (wiring.saved !== undefined) resetThread(context);
+    else if (image.kind !== 'rom') {
       const boot = { ...wiring.boot, processors: this.board.processorTable(wiring.processor.cpuid) };
       startNative(context, loadKernel(image, boot, { memoryBytes: wiring.memoryBytes, write }));
     } else {
+      const low = image.bytes.subarray(-LOW_ROM_BYTES_MAX);
+      write(FIRST_MIB - low.length, low);
+      startAtResetVector(context, wiring.processor.cpuid(1, 0)[0]);
+    }
+    if (image.kind === 'rom') {
       const rom = image.bytes;
       write(machine.pages * 4096, rom);
-      const low = rom.subarray(-LOW_ROM_BYTES_MAX);
-      write(FIRST_MIB - low.length, low);
-      const device = new Rom(rom);
-      this.board.mmio.claim(2 ** 32 - rom.length, rom.length, device);
+      this.board.mmio.claim(2 ** 32 - rom.length, rom.length, new Rom(rom));
       this.board.ports.claim(DEBUG_CONSOLE_PORT, 1, new DebugConsole(wiring.onConsole));
-      startAtResetVector(context, wiring.processor.cpuid(1, 0)[0]);
     }
     this.board.interrupts.onOutput = level => context.setIntr(level);
     const instance = this;
@@ -184,6 +192,28 @@ export class NativeInstance implements Instance {
       counters: wiring.counters,
       causes: wiring.causes,
     });
+    if (wiring.saved === undefined) return;
+    this.#exchange(wiring.saved.archive);
+    context.setIntr(this.board.interrupts.output);
+  }
+
+  suspend(archive: Archive): void {
+    this.#exchange(archive);
+  }
+
+  #exchange(archive: Archive): void {
+    const { context, first } = this.#machine;
+    const { shiftCycles = 0, processor } = this.#wiring;
+    archive.section('memory');
+    exchangeMemory(archive, this.pages(), (physical, bytes) =>
+      this.#hardware.memory.writeBytes(first * 4096 + physical, bytes),
+    );
+    archive.section('cpu');
+    exchangeThread(archive, context);
+    context.timeStampOffset = archive.number(context.timeStampOffset + shiftCycles) - shiftCycles;
+    this.#monitor.halted = archive.flag(this.#monitor.halted);
+    processor.exchange(archive);
+    this.board.exchange(archive);
   }
 
   get thread(): Context {

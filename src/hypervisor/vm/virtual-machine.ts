@@ -4,9 +4,12 @@
  *
  *             powerOn                    guest powers off, or command
  *     off  ------------->  on  ------------------------------------------->  off
- *      ^                   |  guest resets: a new instance at once
- *      |                   +--------------------------------------------->  crashed
- *      +---- powerOn ------------------------------------------------------/
+ *      ^                  ^ |  guest resets: a new instance at once
+ *      |    suspend,      | +--------------------------------------------->  crashed
+ *      |    resume        v                                                    |
+ *      +--- discard --- suspended                    powerOn from there, too --+
+ *
+ * A suspended VM is bytes (`suspended-state.ts`). Its time stands still: when it is resumed, the guest finds its clocks and counters as it left them.
  */
 import { MonitorBug, UsageError } from '../base/assert.js';
 import type { HostEvent, VmConfig } from '../index.js';
@@ -26,7 +29,7 @@ import type { Adapter } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
 import { VmDisk, VmNic } from './cards.js';
 import { cpuAllocationOf } from './cpu-allocation.js';
-import { digestOf } from './digest.js';
+import { bytesDigest, digestOf } from './digest.js';
 import { GuestProcessor } from './guest-processor.js';
 import {
   adapterEndPage,
@@ -34,9 +37,11 @@ import {
   type Instance,
   type InstanceMemory,
   type InstanceWiring,
+  type SavedGuest,
 } from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
 import { NativeInstance, NativeMachine } from './native-instance.js';
+import { type GuestProgress, openState, readHeader, type SuspendedHead, writeState } from './suspended-state.js';
 
 /** What a VM needs of its host. */
 export interface VmWiring {
@@ -46,6 +51,8 @@ export interface VmWiring {
   readonly initrd: BootOptions['initrd'];
   /** In the order of the configuration, whole sectors. */
   readonly disks: readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  /** The VM begins suspended. */
+  readonly suspended?: Uint8Array;
   readonly network: VirtualSwitch;
   readonly adapters: readonly Adapter[];
   /** First of three world ids. */
@@ -109,6 +116,9 @@ export class VirtualMachine implements Guest {
   /** `causes.interrupt` of the power-ons before this one. */
   #kernelCyclesBefore = 0;
   #finalDigest: string | undefined;
+  /** Host time less the guest's. */
+  #shiftCycles = 0;
+  #suspended: Uint8Array | undefined;
   #stop: Stop | undefined;
   #console = '';
   #deadHaltLogged = false;
@@ -130,6 +140,13 @@ export class VirtualMachine implements Guest {
       new World(id + 2, `vmx:${config.name}`, 'vmx', allocation, nowCycles),
     ];
     this.#disks = wiring.disks.map(({ name, bytes }, index) => new VmDisk(index, name, bytes));
+    if (wiring.suspended !== undefined) {
+      this.#suspended = wiring.suspended;
+      const { mode, progress } = readHeader(wiring.suspended, this.#identity());
+      this.#mode = mode;
+      this.#setProgress(progress);
+      this.#power = 'suspended';
+    }
     const { scheduler, network, gid } = wiring;
     const onArrival = (atCycles: number): void => scheduler.wakeAt(this.#world, atCycles);
     this.#nics = Array.from({ length: config.nics ?? 0 }, (_, index) => new VmNic(index, gid, network, onArrival));
@@ -176,20 +193,29 @@ export class VirtualMachine implements Guest {
 
   /** Throws `UsageError`; nothing has changed then. */
   powerOn(nowCycles: number): void {
+    this.#shiftCycles = 0;
+    this.#switchOn(nowCycles, 0, undefined);
+    this.#vmiEnabled = this.#vmiConfigured;
+    this.#vmiActive = false;
+    this.#bootCycles = undefined;
+    const how = POWER_ON_REASONS[this.#vmiEnabled ? 'vmi' : this.#monitor];
+    this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'on', reason: how });
+    this.#setGuestState('booting', nowCycles);
+  }
+
+  /** With what a guest has that goes on. */
+  #switchOn(nowCycles: number, stolenCycles: number, saved: SavedGuest | undefined): void {
     const counters = zeroCounters();
     const causes = zeroCauses();
     this.#dispatchAtPowerOn = this.#world.dispatchChargedCycles;
     this.#switchesAtPowerOn = this.#world.switches;
-    this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles);
-    this.#instance = this.#makeInstance(nowCycles, counters, causes);
+    this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles) - stolenCycles;
+    this.#instance = this.#makeInstance(nowCycles, counters, causes, saved);
     this.#setupCycles = this.#instance.thread.cycles - nowCycles;
     this.#counters = counters;
     this.#causes = causes;
     this.#mode = this.#instance.mode;
-    this.#vmiEnabled = this.#vmiConfigured;
-    this.#vmiActive = false;
     this.#crashReason = undefined;
-    this.#bootCycles = undefined;
     this.#finalDigest = undefined;
     this.#stop = undefined;
     this.#deadHaltLogged = false;
@@ -197,9 +223,90 @@ export class VirtualMachine implements Guest {
     this.#power = 'on';
     for (const world of this.#waitingWorlds) world.enter('wait', nowCycles);
     this.#wiring.scheduler.add(this.#world, nowCycles);
-    const how = POWER_ON_REASONS[this.#vmiEnabled ? 'vmi' : this.#monitor];
-    this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'on', reason: how });
-    this.#setGuestState('booting', nowCycles);
+  }
+
+  /** The VM must be on. */
+  suspend(nowCycles: number): void {
+    const instance = this.#instance!;
+    // A virtual CPU that waits has an older clock, and one that has just run may be a little ahead. What setting it up has cost is spent when
+    // it runs.
+    const guestCycles = Math.max(instance.thread.cycles - this.#setupCycles, nowCycles) - this.#shiftCycles;
+    const head: SuspendedHead = {
+      mode: instance.mode,
+      guestCycles,
+      stolenCycles: this.#stolenCycles(nowCycles),
+      progress: {
+        vmiActive: this.#vmiActive,
+        vmiEnabled: this.#vmiEnabled,
+        bootCycles: this.#bootCycles,
+        guestState: this.#guestState,
+      },
+    };
+    this.#suspended = writeState(this.#identity(), head, archive => instance.suspend(archive));
+    this.#end(nowCycles);
+    this.#power = 'suspended';
+    const kib = Math.ceil(this.#suspended.length / 1024);
+    this.#emit({
+      kind: 'power',
+      atCycles: nowCycles,
+      vm: this.config.name,
+      state: 'suspended',
+      reason: `suspended by command, ${kib} KiB of state`,
+    });
+  }
+
+  /** The VM must be suspended. Throws `UsageError`; it still is then. */
+  resume(nowCycles: number): void {
+    const { archive, head } = openState(this.#suspended!, this.#identity());
+    const before = this.#shiftCycles;
+    this.#shiftCycles = nowCycles - head.guestCycles;
+    try {
+      this.#switchOn(nowCycles, head.stolenCycles, { mode: head.mode, archive });
+    } catch (error) {
+      this.#shiftCycles = before;
+      for (const card of [...this.#disks, ...this.#nics]) card.unplug();
+      throw error;
+    }
+    this.#setProgress(head.progress);
+    this.#suspended = undefined;
+    const { name } = this.config;
+    this.#emit({ kind: 'power', atCycles: nowCycles, vm: name, state: 'on', reason: 'resumed by command' });
+    this.#setGuestState(this.#guestState, nowCycles);
+  }
+
+  /** Switches a suspended VM off for good: its state is lost. */
+  discard(nowCycles: number): void {
+    this.#suspended = undefined;
+    this.#power = 'off';
+    this.#guestState = 'off';
+    const reason = 'its suspended state was discarded by command';
+    this.#emit({ kind: 'power', atCycles: nowCycles, vm: this.config.name, state: 'off', reason });
+  }
+
+  get suspendedState(): Uint8Array | undefined {
+    return this.#suspended;
+  }
+
+  #setProgress({ vmiActive, vmiEnabled, bootCycles, guestState }: GuestProgress): void {
+    this.#vmiActive = vmiActive;
+    this.#vmiEnabled = vmiEnabled;
+    this.#bootCycles = bootCycles;
+    this.#guestState = guestState;
+  }
+
+  /** What a guest that goes on must find again. */
+  #identity(): string {
+    const { config } = this;
+    const { memoryMib, append, cpu, nics = 0, apic } = config;
+    const monitor = this.#vmiConfigured ? 'vmi' : this.#monitor;
+    const { hardware, image, disks } = this.#wiring;
+    return JSON.stringify({
+      memoryMib,
+      monitor,
+      ...{ image: config.image, kind: image.kind, append, cpu, nics, apic },
+      disks: disks.map(({ name, bytes }) => [name, bytes.length, bytesDigest(bytes)]),
+      costs: hardware.costs.name,
+    });
   }
 
   powerOff(nowCycles: number, reason: string): void {
@@ -380,7 +487,7 @@ export class VirtualMachine implements Guest {
     };
   }
 
-  #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles): Instance {
+  #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles, saved: SavedGuest | undefined): Instance {
     const { hardware, image, initrd } = this.#wiring;
     const vm = this;
     const log = (line: string): void => this.#log(line, this.#now());
@@ -404,6 +511,8 @@ export class VirtualMachine implements Guest {
       hardwareAssist: this.#monitor === 'hv' && !this.#vmiConfigured,
       adapters,
       poweredOnAtCycles: nowCycles,
+      shiftCycles: this.#shiftCycles,
+      ...(saved !== undefined && { saved }),
       counters,
       causes,
       stolen: {

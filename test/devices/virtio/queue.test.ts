@@ -32,6 +32,8 @@ class Mirror implements VirtioDevice {
   reset(): void {
     this.resets += 1;
   }
+
+  exchange(): void {}
 }
 
 let mirror: Mirror;

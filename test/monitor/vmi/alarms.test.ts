@@ -15,7 +15,7 @@ class FakeClock implements VirtualClock {
   at(atCycles: number, callback: (now: number) => void): TimerHandle {
     const timer = { at: atCycles, callback };
     this.#timers.push(timer);
-    return { cancel: () => (this.#timers = this.#timers.filter(other => other !== timer)) };
+    return { atCycles, place: 0, cancel: () => (this.#timers = this.#timers.filter(other => other !== timer)) };
   }
 
   /** Time passes; due timers run in order, late ones at the end of the step (as when the vCPU was not running). */

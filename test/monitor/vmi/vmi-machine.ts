@@ -169,6 +169,8 @@ export class VmiMachine {
           const timer = { at, callback };
           this.#timers.push(timer);
           return {
+            atCycles: at,
+            place: 0,
             cancel: () => {
               const index = this.#timers.indexOf(timer);
               if (index >= 0) this.#timers.splice(index, 1);

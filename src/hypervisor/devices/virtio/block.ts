@@ -4,10 +4,11 @@
  *
  *     to read: type, reserved, sector (16 bytes), data to write        to write: data that was read, status (1 byte)
  */
-import type { TimerHandle, VirtualClock } from '../device.js';
+import type { Archive } from '../../base/archive.js';
+import { exchangeTimer, type TimerHandle, type VirtualClock } from '../device.js';
 import type { DiskDrive, Transfer } from '../disk-drive.js';
 import { type DiskImage, SECTOR_BYTES } from '../disk-image.js';
-import type { Chain } from './queue.js';
+import { Chain } from './queue.js';
 import { type VirtioDevice, VirtioKind, type VirtioTransport } from './transport.js';
 
 export const BLOCK_QUEUE_SIZE = 128;
@@ -54,10 +55,20 @@ export const zeroDiskFigures = (): DiskFigures => ({
 
 interface Request {
   readonly chain: Chain;
-  readonly kind: 'read' | 'write' | 'flush' | 'id' | 'error' | 'unsupported';
+  readonly kind: (typeof KINDS)[number];
   readonly offset: number;
   readonly length: number;
   readonly arrivedCycles: number;
+}
+
+const KINDS = ['read', 'write', 'flush', 'id', 'error', 'unsupported'] as const;
+
+/** One that the drive is at, or that waits for it. */
+interface Pending {
+  readonly request: Request;
+  readonly startCycles: number;
+  readonly endCycles: number;
+  timer: TimerHandle | undefined;
 }
 
 export interface BlockWiring {
@@ -76,7 +87,7 @@ export class VirtioBlock implements VirtioDevice {
   readonly queueSizes = [BLOCK_QUEUE_SIZE];
   readonly configuration: Uint8Array;
   readonly #wiring: BlockWiring;
-  readonly #timers = new Set<TimerHandle>();
+  readonly #pending = new Set<Pending>();
 
   constructor(wiring: BlockWiring) {
     this.#wiring = wiring;
@@ -99,23 +110,48 @@ export class VirtioBlock implements VirtioDevice {
       const request = this.#requestOf(chain, clock.nowCycles);
       const { startCycles, endCycles } = drive.serve(request.arrivedCycles, transferOf(request));
       figures.outstanding += 1;
-      const timer = clock.at(endCycles, () => {
-        this.#timers.delete(timer);
-        this.#complete(request, startCycles, endCycles);
-      });
-      this.#timers.add(timer);
+      const pending: Pending = { request, startCycles, endCycles, timer: undefined };
+      pending.timer = clock.at(endCycles, () => this.#done(pending));
+      this.#pending.add(pending);
     }
   }
 
   reset(): void {
-    for (const timer of this.#timers) timer.cancel();
-    this.#timers.clear();
+    for (const { timer } of this.#pending) timer?.cancel();
+    this.#pending.clear();
     this.#wiring.figures.outstanding = 0;
     this.#wiring.drive.abort(this.#wiring.clock.nowCycles);
   }
 
-  saveState(): { readonly outstanding: number; readonly writtenBlocks: number } {
-    return { outstanding: this.#timers.size, writtenBlocks: this.#wiring.image.writtenBlocks };
+  /** With what the drive is at, and what it has written. */
+  exchange(archive: Archive): void {
+    const { clock, drive, image, figures, transport } = this.#wiring;
+    const pending = archive.list(this.#pending, known => {
+      const chain = Chain.exchange(archive, transport.memory, known?.request.chain);
+      const request = {
+        chain,
+        kind: KINDS[archive.number(known === undefined ? 0 : KINDS.indexOf(known.request.kind))]!,
+        offset: archive.number(known?.request.offset ?? 0),
+        length: archive.number(known?.request.length ?? 0),
+        arrivedCycles: archive.number(known?.request.arrivedCycles ?? 0),
+      };
+      const startCycles = archive.number(known?.startCycles ?? 0);
+      const endCycles = archive.number(known?.endCycles ?? 0);
+      const made: Pending = known ?? { request, startCycles, endCycles, timer: undefined };
+      made.timer = exchangeTimer(archive, clock, made.timer, () => this.#done(made));
+      return made;
+    });
+    drive.exchange(archive);
+    image.exchange(archive);
+    if (!archive.restores) return;
+    this.#pending.clear();
+    for (const request of pending) this.#pending.add(request);
+    figures.outstanding = pending.length;
+  }
+
+  #done(pending: Pending): void {
+    this.#pending.delete(pending);
+    this.#complete(pending.request, pending.startCycles, pending.endCycles);
   }
 
   #requestOf(chain: Chain, arrivedCycles: number): Request {

@@ -9,6 +9,7 @@
  * Whatever a driver writes there may be nonsense. `pop` follows nothing outside memory, comes to an end on every chain, and says what is wrong
  * as a value; the owner then stops the device.
  */
+import type { Archive } from '../../base/archive.js';
 import type { BusMemory } from '../device.js';
 
 export interface Segment {
@@ -50,6 +51,17 @@ export class Chain {
   ) {
     this.readableBytes = total(readable);
     this.writableBytes = total(writable);
+  }
+
+  /** The chain, or the one that the archive holds. */
+  static exchange(archive: Archive, memory: BusMemory, chain: Chain | undefined): Chain {
+    const segment = (known: Segment | undefined): Segment => ({
+      address: archive.number(known?.address ?? 0),
+      length: archive.number(known?.length ?? 0),
+    });
+    const head = archive.number(chain?.head ?? 0);
+    const readable = archive.list(chain?.readable ?? [], segment);
+    return new Chain(memory, head, readable, archive.list(chain?.writable ?? [], segment));
   }
 
   /** Bytes of the readable part; the range must lie within it. */
@@ -154,8 +166,11 @@ export class Virtqueue {
     this.#memory.write(this.#used + 2, Uint8Array.of(this.#usedIndex & 0xff, this.#usedIndex >>> 8));
   }
 
-  saveState(): Record<'page' | 'availableTaken' | 'usedIndex', number> {
-    return { page: this.#page, availableTaken: this.#availableTaken, usedIndex: this.#usedIndex };
+  exchange(archive: Archive): void {
+    this.indirectAllowed = archive.flag(this.indirectAllowed);
+    this.#page = archive.number(this.#page);
+    this.#availableTaken = archive.number(this.#availableTaken);
+    this.#usedIndex = archive.number(this.#usedIndex);
   }
 
   get #base(): number {

@@ -5,6 +5,7 @@
  *     00h features of the device   08h page of the queue      0eh queue selected   12h status      14h configuration of the
  *     04h features accepted        0ch size of the queue      10h notify a queue   13h interrupt       kind of device
  */
+import type { Archive } from '../../base/archive.js';
 import { assert } from '../../base/assert.js';
 import type { BusMemory, PortDevice, PortWidth } from '../device.js';
 import type { CardIdentity } from '../pci.js';
@@ -46,6 +47,7 @@ export interface VirtioDevice {
   notified(queue: number): void;
   /** Whatever goes on is given up. */
   reset(): void;
+  exchange(archive: Archive): void;
 }
 
 export interface VirtioWiring {
@@ -90,6 +92,10 @@ export class VirtioTransport implements PortDevice {
   }
 
   // For the kind of device.
+
+  get memory(): BusMemory {
+    return this.#wiring.memory;
+  }
 
   /** The next chain of a queue; none either once the device has stopped. */
   pop(queue: number): Chain | undefined {
@@ -179,14 +185,14 @@ export class VirtioTransport implements PortDevice {
     }
   }
 
-  saveState(): Record<'accepted' | 'selected' | 'status' | 'interrupt', number> & { readonly queues: object } {
-    return {
-      accepted: this.#accepted,
-      selected: this.#selected,
-      status: this.#status,
-      interrupt: this.#interrupt,
-      queues: this.#queues.map(queue => queue.saveState()),
-    };
+  /** With the device that is attached. */
+  exchange(archive: Archive): void {
+    this.#accepted = archive.number(this.#accepted);
+    this.#selected = archive.number(this.#selected);
+    this.#status = archive.number(this.#status);
+    this.#interrupt = archive.number(this.#interrupt);
+    for (const queue of this.#queues) queue.exchange(archive);
+    this.#kind.exchange(archive);
   }
 
   get #kind(): VirtioDevice {

@@ -26,13 +26,17 @@ import type { VirtualCpu } from '../virtual-cpu.js';
 export const CR0_OWNED = Cr0.TS | Cr0.MP | Cr0.EM | Cr0.AM;
 export const CR4_OWNED = Cr4.TSD | Cr4.DE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
 
-export const CPU_CONTROLS =
+const CPU_CONTROLS =
   CPU_ALLOWED.zero | CpuControl.HLT | CpuControl.INVLPG | CpuControl.MOV_DR | CpuControl.UNCONDITIONAL_IO;
 
 /** Selectors of the host, which no simulated code ever loads. */
 const HOST_CODE = 0x08;
 const HOST_DATA = 0x10;
 const HOST_TASK = 0x18;
+
+/** The controls of this guest: its time-stamp counter may not be the host's. */
+export const cpuControls = ({ vm }: VirtualCpu): number =>
+  CPU_CONTROLS | ((vm.timeStampOffset ?? 0) === 0 ? 0 : CpuControl.TSC_OFFSETTING);
 
 /** Makes a VMCS the current one. Answers its page, which is the caller's to free. Charges each VMWRITE. */
 export function setUpVmcs(vcpu: VirtualCpu): Mpn {
@@ -44,7 +48,7 @@ export function setUpVmcs(vcpu: VirtualCpu): Mpn {
   vmx.load(mpn << 12);
   const constants: readonly (readonly [field: number, value: number])[] = [
     [Field.PIN_CONTROLS, PIN_ALLOWED.zero | PinControl.EXTERNAL_INTERRUPT | PinControl.NMI],
-    [Field.CPU_CONTROLS, CPU_CONTROLS],
+    [Field.CPU_CONTROLS, cpuControls(vcpu)],
     [Field.EXIT_CONTROLS, EXIT_ALLOWED.zero | ExitControl.ACKNOWLEDGE_INTERRUPT],
     [Field.ENTRY_CONTROLS, ENTRY_ALLOWED.zero],
     // Mask and match are 0: every page fault exits.
@@ -62,5 +66,10 @@ export function setUpVmcs(vcpu: VirtualCpu): Mpn {
     [Field.HOST_TR_SELECTOR, HOST_TASK],
   ];
   for (const [field, value] of constants) vmx.write(field, value);
+  const { timeStampOffset = 0 } = vm;
+  if (timeStampOffset !== 0) {
+    vmx.write(Field.TSC_OFFSET, (timeStampOffset % 2 ** 32) | 0);
+    vmx.write(Field.TSC_OFFSET + 1, Math.floor(timeStampOffset / 2 ** 32));
+  }
   return mpn;
 }

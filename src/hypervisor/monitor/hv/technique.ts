@@ -45,7 +45,7 @@ import type { Outcome, Technique } from '../technique.js';
 import { VcpuPage } from '../vcpu-page.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 import { ExitHandlers } from './exits.js';
-import { CPU_CONTROLS, CR0_OWNED, CR4_OWNED, setUpVmcs } from './set-up.js';
+import { CR0_OWNED, CR4_OWNED, cpuControls, setUpVmcs } from './set-up.js';
 
 const DEADLINE: Exit = { kind: 'deadline' };
 const DELIVERED: Delivery = { kind: 'delivered' };
@@ -142,7 +142,7 @@ export class HvTechnique implements Technique {
     for (const [field, value] of guestState(this.#core)) this.#write(field, value);
     this.#write(Field.CR0_SHADOW, vcpu.cr0);
     this.#write(Field.CR4_SHADOW, vcpu.cr4);
-    this.#write(Field.CPU_CONTROLS, CPU_CONTROLS | (this.#wantsWindow() ? CpuControl.INTERRUPT_WINDOW : 0));
+    this.#write(Field.CPU_CONTROLS, cpuControls(vcpu) | (this.#wantsWindow() ? CpuControl.INTERRUPT_WINDOW : 0));
     const event = this.#injection;
     if (event === undefined) return;
     this.#injection = undefined;

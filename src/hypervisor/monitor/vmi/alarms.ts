@@ -11,7 +11,8 @@
  * An alarm on AVAILABLE is set as a timer on real time for the case that nothing is stolen before; when it comes and time was
  * stolen, it is set again for the rest.
  */
-import type { IrqLine, TimerHandle, VirtualClock } from '../../devices/device.js';
+import type { Archive } from '../../base/archive.js';
+import { exchangeTimer, type IrqLine, type TimerHandle, type VirtualClock } from '../../devices/device.js';
 import type { VmTimerSample } from '../../stats/sample.js';
 import { AlarmFlag, CycleCounter } from './rom-layout.js';
 
@@ -28,7 +29,7 @@ export interface AlarmWiring {
   /** Delivers what the LVT entry of the local APIC's timer says; undefined where there is none. */
   readonly lvtTimer: (() => void) | undefined;
   readonly stolen: StolenTime;
-  /** Host clock at power-on: REAL is 0 there. */
+  /** The guest's time at power-on: REAL is 0 there. */
   readonly poweredOnAtCycles: number;
   /** Wall-clock time at power-on, seconds since 1970-01-01 UTC. */
   readonly wallclockAtPowerOn: number;
@@ -52,9 +53,13 @@ export class VmiTimer {
   readonly #wiring: AlarmWiring;
   readonly #armed: (Alarm | undefined)[] = Array.from({ length: COUNTERS_WITH_ALARM }, () => undefined);
   #fired = 0;
+  #poweredOnAtCycles: number;
+  #wallclockAtPowerOn: number;
 
   constructor(wiring: AlarmWiring) {
     this.#wiring = wiring;
+    this.#poweredOnAtCycles = wiring.poweredOnAtCycles;
+    this.#wallclockAtPowerOn = wiring.wallclockAtPowerOn;
   }
 
   get cyclesPerSecond(): number {
@@ -62,7 +67,7 @@ export class VmiTimer {
   }
 
   get poweredOnAtCycles(): number {
-    return this.#wiring.poweredOnAtCycles;
+    return this.#poweredOnAtCycles;
   }
 
   get stolenCycles(): number {
@@ -76,7 +81,7 @@ export class VmiTimer {
 
   /** Value of a counter now, in cycles; 0 for an unknown one. */
   read(counter: number): number {
-    const real = this.#wiring.clock.nowCycles - this.#wiring.poweredOnAtCycles;
+    const real = this.#wiring.clock.nowCycles - this.#poweredOnAtCycles;
     if (counter === CycleCounter.REAL) return real;
     if (counter === CycleCounter.AVAILABLE) return real - this.stolenCycles;
     return counter === CycleCounter.STOLEN ? this.stolenCycles : 0;
@@ -117,7 +122,7 @@ export class VmiTimer {
   wallclockNs(): bigint {
     const real = BigInt(Math.floor(this.read(CycleCounter.REAL)));
     const elapsed = (real * 1_000_000_000n) / BigInt(this.cyclesPerSecond);
-    return BigInt(this.#wiring.wallclockAtPowerOn) * 1_000_000_000n + elapsed;
+    return BigInt(this.#wallclockAtPowerOn) * 1_000_000_000n + elapsed;
   }
 
   /** What the console shows. `wakeups` and interrupts that reached the guest are counted by the VM. */
@@ -130,6 +135,28 @@ export class VmiTimer {
       lagCycles = Math.max(lagCycles, this.read(counter) - alarm.expiry);
     });
     return { source: 'vmi-alarm', requestedHz, backlog: 0, lagCycles, stolenCycles: this.stolenCycles };
+  }
+
+  exchange(archive: Archive): void {
+    this.#poweredOnAtCycles = archive.number(this.#poweredOnAtCycles);
+    this.#wallclockAtPowerOn = archive.number(this.#wallclockAtPowerOn);
+    this.#fired = archive.number(this.#fired);
+    for (let counter = 0; counter < COUNTERS_WITH_ALARM; counter++) {
+      const known = this.#armed[counter];
+      if (!archive.flag(known !== undefined)) continue;
+      const alarm: Alarm = {
+        expiry: archive.number(known?.expiry ?? 0),
+        period: archive.number(known?.period ?? 0),
+        wiredToIrq0: archive.flag(known?.wiredToIrq0 ?? false),
+        timer: undefined,
+      };
+      alarm.timer = exchangeTimer(archive, this.#wiring.clock, known?.timer, () => this.#onTimer(counter, alarm));
+      this.#armed[counter] = alarm;
+    }
+  }
+
+  #onTimer(counter: number, alarm: Alarm): void {
+    if (this.#armed[counter] === alarm) this.#check(counter, alarm);
   }
 
   #disarm(counter: number): boolean {
@@ -151,9 +178,7 @@ export class VmiTimer {
     }
     const remaining = alarm.expiry - now;
     if (remaining >= FAR_CYCLES) return;
-    alarm.timer = this.#wiring.clock.at(this.#wiring.clock.nowCycles + remaining, () => {
-      if (this.#armed[counter] === alarm) this.#check(counter, alarm);
-    });
+    alarm.timer = this.#wiring.clock.at(this.#wiring.clock.nowCycles + remaining, () => this.#onTimer(counter, alarm));
   }
 
   /** Through LVTT, or as a rising edge, as the timer chip's output makes it. */

@@ -6,6 +6,7 @@
  * out of date. So updates may be applied in any order, twice, or early; a page fault, InvalPage, FlushTLB and leaving the lazy
  * mode apply all of them first.
  */
+import type { Archive } from '../../base/archive.js';
 import { isFault } from '../guest-fault.js';
 import { writeControlRegister } from '../privileged.js';
 import { VcpuPage } from '../vcpu-page.js';
@@ -41,6 +42,13 @@ export class UpdateQueue {
     this.#write(VmiPage.UPDATES_QUEUED, 0);
     for (let word = 0; word < 3 * LINEAR_MAP_SLOTS; word++) this.#write(VcpuPage.LINEAR_MAP + 4 * word, 0);
     this.#queuedSeen = 0;
+  }
+
+  /** What is not in the vCPU page, which is restored before. */
+  exchange(archive: Archive): void {
+    this.#queuedSeen = archive.number(this.#queuedSeen);
+    const { kernelStack } = this.#vcpu;
+    if (archive.restores && kernelStack !== undefined) this.setKernelStack(kernelStack.ss, kernelStack.esp);
   }
 
   /** Applies both kinds. Charges `updateQueueEntry` for each entry, and what the shadow does about it. */

@@ -13,6 +13,7 @@
  * Ring 1 is not trusted: paging does not keep it out of the monitor's hole, segment limits do, so every segment ends behind
  * the vCPU page. What it writes into that page is read with care; the worst it can do is confuse its own guest.
  */
+import type { Archive } from '../../base/archive.js';
 import { type Exit, Flag, S, Seg, Vector } from '../../machine/cpu/state.js';
 import type { Cause } from '../../stats/causes.js';
 import { armBreakpoints, singleStepTrap } from '../debug-registers.js';
@@ -57,6 +58,7 @@ const RESUME: Outcome = { kind: 'resume' };
 const LIVE_SEGMENTS = [Seg.ES, Seg.CS, Seg.SS, Seg.DS, Seg.FS, Seg.GS] as const;
 const INT_BYTES = 2;
 const SYSENTER_BYTES = 2;
+const PAGE_BYTES = 4096;
 /** SYSEXIT's selectors: SYSENTER_CS + 16 and + 24, RPL 3 (SDM vol. 2, SYSEXIT). */
 const SYSEXIT_CS = 16;
 const SYSEXIT_SS = 24;
@@ -100,12 +102,7 @@ export class VmiTechnique implements Technique {
     vcpu.cpl = 1;
     vcpu.setSelector(Seg.CS, (vcpu.selector(Seg.CS) & ~3) | 1);
     vcpu.setSelector(Seg.SS, (vcpu.selector(Seg.SS) & ~3) | 1);
-    vcpu.descriptors.guestLimit = GUEST_LIMIT_VMI;
-    vcpu.descriptors.setTcSegments(false);
-    // Hardware's own MSR is the monitor's: with a null selector SYSENTER would be #GP instead of an exit.
-    vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
-    // From now on the guest announces changes of its loaded tables.
-    vcpu.watchesDescriptors = false;
+    this.prepare();
     vcpu.descriptors.setGdt(false);
     vcpu.descriptors.setLdt(false);
     this.#guest.queue.reset();
@@ -113,6 +110,27 @@ export class VmiTechnique implements Technique {
     reloadSegments(vcpu);
     adoptTssStack(vcpu, this.#guest.queue);
     this.#guest.gates.sync();
+  }
+
+  /** What hardware needs for a guest of VMI, whoever loads the guest's tables then. */
+  prepare(): void {
+    const vcpu = this.#vcpu;
+    vcpu.descriptors.guestLimit = GUEST_LIMIT_VMI;
+    vcpu.descriptors.setTcSegments(false);
+    // Hardware's own MSR is the monitor's: with a null selector SYSENTER would be #GP instead of an exit.
+    vcpu.thread.s[S.SYSENTER_CS] = MonitorSelector.MONITOR_CODE;
+    // From now on the guest announces changes of its loaded tables.
+    vcpu.watchesDescriptors = false;
+  }
+
+  exchange(archive: Archive): void {
+    const vcpu = this.#vcpu;
+    const { queue, gates } = this.#guest;
+    archive.bytes(vcpu.vm.memory.u8.subarray(vcpu.page, vcpu.page + PAGE_BYTES));
+    this.#stolen = archive.number(this.#stolen);
+    queue.exchange(archive);
+    if (!archive.restores) return;
+    gates.sync();
   }
 
   #fillPage(): void {
