@@ -9,6 +9,7 @@ import { COST_PROFILES, CPU_MODELS, type HostConfig, UsageError, type VmConfig }
 import { loadImages, OWN_GUEST, readText } from './files.js';
 import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
 import { DISKS_MAX, disksOf, NICS_MAX, nicsOf } from './vmx/settings.js';
+import { isSuspended, readState, stateFileOf } from './vmx/suspended.js';
 
 const vmSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
@@ -30,6 +31,8 @@ const vmSchema = z.strictObject({
   cpuReservationMhz: z.int().min(0).optional(),
   cpuLimitMhz: z.int().min(1).optional(),
   powerOn: z.boolean().default(true),
+  /** File with the VM as it was suspended. */
+  suspended: z.string().min(1).optional(),
   /** Typed on the console, with a newline, when the guest is idle for the first time after power-on. */
   start: z.string().max(256).optional(),
 });
@@ -139,7 +142,8 @@ export function inventoryOf({ path, vms }: InventoryFolder): Inventory {
   return { ...host, vms: vms.map(vmOf) };
 }
 
-function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
+function vmOf(file: VmFile): Inventory['vms'][number] {
+  const { path, name, settings } = file;
   const {
     memoryMib,
     vmi,
@@ -173,6 +177,7 @@ function vmOf({ path, name, settings }: VmFile): Inventory['vms'][number] {
     countExecutions,
     powerOn,
     ...(start !== '' && { start }),
+    ...(isSuspended(file) && { suspended: stateFileOf(file) }),
   };
 }
 
@@ -188,10 +193,13 @@ export function hostConfig(
     memoryMib: inventory.memoryMib,
     costs: inventory.costs,
     costOverrides: { ...inventory.costOverrides, ...costOverrides },
-    images: loadImages(
-      inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd])),
-      inventory.vms.flatMap(vm => vm.disks ?? []),
-    ),
+    images: {
+      ...loadImages(
+        inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd])),
+        inventory.vms.flatMap(vm => vm.disks ?? []),
+      ),
+      ...Object.fromEntries(inventory.vms.flatMap(({ suspended: path }) => (path ? [[path, readState(path)]] : []))),
+    },
     vms: inventory.vms.map(vmConfig),
     sampleIntervalMs,
     ...(inventory.codeCacheMib === undefined ? {} : { engine: { codeBytesMax: inventory.codeCacheMib << 20 } }),

@@ -32,7 +32,7 @@ interface Verb {
 }
 
 const vmOnly =
-  (kind: 'powerOn' | 'powerOff' | 'reset') =>
+  (kind: 'powerOn' | 'powerOff' | 'reset' | 'suspend' | 'resume') =>
   (rest: string): Command | undefined =>
     /^\S+$/.test(rest) ? { kind, vm: rest } : undefined;
 
@@ -57,6 +57,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   'power-on': { words: 'power-on VM', stirs: true, parse: vmOnly('powerOn') },
   'power-off': { words: 'power-off VM', parse: vmOnly('powerOff') },
   reset: { words: 'reset VM', stirs: true, parse: vmOnly('reset') },
+  suspend: { words: 'suspend VM', parse: vmOnly('suspend') },
+  resume: { words: 'resume VM', parse: vmOnly('resume') },
   vmi: {
     words: 'vmi VM on|off',
     parse: rest => {

@@ -79,7 +79,10 @@ export interface VmConfig {
   readonly cpuReservationMhz?: number;
   readonly cpuLimitMhz?: number;
   readonly powerOn?: boolean;
-  /** Key into `HostConfig.images`: the VM exists as it was suspended once (`Host.suspendedState`), and goes on from there when it is resumed. */
+  /**
+   * Key into `HostConfig.images`: the VM is as it was when it was suspended once (`Host.suspendedState`), and goes on from there when it is
+   * resumed. `powerOn` then means nothing.
+   */
   readonly suspended?: string;
 }
 

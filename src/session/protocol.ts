@@ -36,6 +36,11 @@ export type ToWorker =
   /** Stop between two quanta, hand over what is left, answer `closed`. */
   | { readonly kind: 'close' };
 
+export interface SuspendedVm {
+  readonly vm: string;
+  readonly state: Uint8Array;
+}
+
 /** What has happened since the message before, in order. */
 export interface Progress {
   readonly kind: 'progress';
@@ -43,6 +48,8 @@ export interface Progress {
   readonly samples: readonly Sample[];
   readonly events: readonly HostEvent[];
   readonly commands: readonly LoggedCommand[];
+  /** VMs that were suspended, with what is to be kept of them. */
+  readonly suspended: readonly SuspendedVm[];
   /** Virtual seconds per real second over the last moments. */
   readonly speed: number;
   readonly engine: EngineState;

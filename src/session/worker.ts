@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createHost, type Host, type HostEvent, UsageError } from '../hypervisor/index.js';
-import type { Failed, FromWorker, ToWorker, WorkerStart } from './protocol.js';
+import type { Failed, FromWorker, SuspendedVm, ToWorker, WorkerStart } from './protocol.js';
 import { Runner } from './runner.js';
 import { WhenIdle } from './when-idle.js';
 import { openWorkshop } from './workshop.js';
@@ -17,6 +17,7 @@ class HostThread {
   readonly #whenIdle: WhenIdle;
   readonly #post: (message: FromWorker) => void;
   #events: HostEvent[] = [];
+  #suspended: SuspendedVm[] = [];
   #commandsPosted = 0;
   #reportedMs = 0;
 
@@ -82,7 +83,12 @@ class HostThread {
   }
 
   #take(events: readonly HostEvent[]): void {
-    for (const event of events) this.#events.push(event);
+    for (const event of events) {
+      this.#events.push(event);
+      if (event.kind !== 'power' || event.state !== 'suspended') continue;
+      const state = this.#host.suspendedState(event.vm);
+      if (state !== undefined) this.#suspended.push({ vm: event.vm, state });
+    }
     this.#whenIdle.take(events);
   }
 
@@ -96,11 +102,14 @@ class HostThread {
     if (!all && !news && sinceMs < REPORT_MS_MAX) return;
     this.#commandsPosted += commands.length;
     const events = this.#events;
+    const suspended = this.#suspended;
     this.#events = [];
+    this.#suspended = [];
     this.#reportedMs = nowMs;
     const nowCycles = this.#host.nowCycles;
     const { engine } = this.#host;
-    this.#post({ kind: 'progress', nowCycles, samples, events, commands, speed: this.#runner.speed, engine });
+    const { speed } = this.#runner;
+    this.#post({ kind: 'progress', nowCycles, samples, events, commands, suspended, speed, engine });
   }
 }
 

@@ -63,6 +63,30 @@ const POWER_ACTIONS = [
   },
   { name: 'power off', kind: 'powerOff', states: ['on'], done: 'is off', loses: true, help: 'pull the plug' },
   {
+    name: 'resume',
+    kind: 'resume',
+    states: ['suspended'],
+    done: 'goes on',
+    loses: false,
+    help: 'let the guest go on where it was',
+  },
+  {
+    name: 'discard',
+    kind: 'powerOff',
+    states: ['suspended'],
+    done: 'is off',
+    loses: true,
+    help: 'switch it off, and forget where the guest was',
+  },
+  {
+    name: 'suspend',
+    kind: 'suspend',
+    states: ['on'],
+    done: 'is suspended',
+    loses: false,
+    help: 'put the guest away as it is, to go on later',
+  },
+  {
     name: 'reset',
     kind: 'reset',
     states: ['on'],
@@ -119,7 +143,7 @@ export function openPowerMenu(desk: Desk & Asker, vm: VmSample): void {
       },
     }),
   );
-  if (monitor) {
+  if (monitor && vm.power !== 'suspended') {
     items.push({ cells: [monitor.name, monitor.help], choose: () => void changeMonitor(desk, vm, monitor) });
   }
   items.push({
@@ -132,7 +156,10 @@ export function openPowerMenu(desk: Desk & Asker, vm: VmSample): void {
 /** Why a program cannot be typed at the guest's shell now; undefined when it can. */
 export function runRefusal(vm: VmSample): string | undefined {
   const name = printable(vm.name);
-  if (vm.power !== 'on') return `${name} is ${vm.power}: power it on first (p)`;
+  if (vm.power !== 'on')
+    return vm.power === 'suspended'
+      ? `${name} is suspended: resume it first (p)`
+      : `${name} is ${vm.power}: power it on first (p)`;
   if (vm.guestState === 'booting') return `${name} is still booting: no shell yet`;
   if (vm.guestState !== 'idle')
     return `${name} is running ${printable(vm.guestState)}: wait for its end, or attach (A)`;

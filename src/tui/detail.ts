@@ -21,6 +21,7 @@ export function detailLine(name: string, now: Sample, before: Sample | undefined
   if (!vm) return left('', width);
   const title = printable(vm.name);
   if (vm.power === 'crashed') return left(`${title} crashed: ${printable(vm.crashReason ?? 'no reason given')}`, width);
+  if (vm.power === 'suspended') return left(`${title} is suspended: p lets it go on`, width);
   if (vm.power === 'off') return left(`${title} is off; at power-on: VMI ${vm.vmiConfigured ? 'on' : 'off'}`, width);
   const vmBefore = sameRun(vm, before);
   const seconds = elapsedCycles(now, before) / now.cyclesPerSecond;

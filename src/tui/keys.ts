@@ -42,7 +42,7 @@ export const KEYS = [
     show: 'p',
     command: 'vm.power',
     group: 'vm',
-    help: 'power on, power off, reset; choose the monitor; shares, reservation, limit',
+    help: 'power on, power off, reset, suspend, resume; choose the monitor; shares, reservation, limit',
     footer: 'power',
   },
   { keys: ['r'], show: 'r', command: 'vm.run', group: 'vm', help: 'run a program in the idle guest', footer: 'run' },

@@ -23,9 +23,9 @@ test('create, list, set and delete, as somebody would use them', async () => {
   expect(await vm('create', 'db01', 'memsize=128')).toBe(`${lab}/db01/db01.vmx\n`);
   expect(await vm('list')).toBe(
     [
-      'Vmid  Name   File             Guest OS       Version   MB  Mode  Annotation',
-      '1     db01   db01/db01.vmx    other26xlinux  vmx-04   128  bt',
-      '2     web01  web01/web01.vmx  other26xlinux  vmx-04    64  vmi   a=b, c',
+      'Vmid  Name   File             Guest OS       Version   MB  Mode  Power  Annotation',
+      '1     db01   db01/db01.vmx    other26xlinux  vmx-04   128  bt    off',
+      '2     web01  web01/web01.vmx  other26xlinux  vmx-04    64  vmi   off    a=b, c',
       '',
     ].join('\n'),
   );
@@ -53,7 +53,7 @@ test('create, list, set and delete, as somebody would use them', async () => {
   expect(await vm('delete', 'web01')).toBe(`${lab}/web01/web01.vmx: deleted; its folder still holds disk.img\n`);
   expect(await vm('delete', 'db01')).toBe(`${path}: deleted\n`);
   expect(readdirSync(lab)).toEqual(['web01']);
-  expect(await vm('list')).toBe('Vmid  Name  File  Guest OS  Version  MB  Mode  Annotation\n');
+  expect(await vm('list')).toBe('Vmid  Name  File  Guest OS  Version  MB  Mode  Power  Annotation\n');
 });
 
 test('top runs what vm made, in the modes of the files', async () => {

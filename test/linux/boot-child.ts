@@ -2,7 +2,7 @@
  * One run of a host in a process of its own, the result as JSON on stdout. A test runner's import machinery would make the simulator several
  * times slower.
  *
- *     node --import tsx boot-child.ts MODE CPU KERNEL INITRD [disk] [replay]      one VM and the self-test, with a disk if asked
+ *     node --import tsx boot-child.ts MODE CPU KERNEL INITRD [disk] [breaks] [replay]      one VM and the self-test, with a disk if asked
  *     node --import tsx boot-child.ts network KERNEL INITRD                       two VMs that talk to each other
  */
 import { createHash } from 'node:crypto';
@@ -12,7 +12,9 @@ import {
   type CpuModel,
   createHost,
   formatRecording,
+  type Host,
   type HostConfig,
+  type PowerState,
   parseRecording,
   recordingOf,
   type VmConfig,
@@ -41,12 +43,29 @@ const AUDIT_QUANTA = 1000;
 /** Room for the test's files and a file system. */
 const DISK_BYTES = 8 << 20;
 
-function run(config: HostConfig, replay: boolean): RunResult {
+/** Every VM that is on is suspended each so many quanta, for so long. */
+const BREAK_EVERY_QUANTA = 300;
+const BREAK_QUANTA = 20;
+
+function takeBreak(host: Host): void {
+  const each = (kind: 'suspend' | 'resume', power: PowerState) => {
+    for (const vm of host.sample().vms.filter(one => one.power === power)) {
+      const result = host.execute({ kind, vm: vm.name });
+      if (!result.ok) throw new Error(result.reason);
+    }
+  };
+  each('suspend', 'on');
+  host.advance(host.nowCycles + BREAK_QUANTA * host.quantumCycles);
+  each('resume', 'suspended');
+}
+
+function run(config: HostConfig, replay: boolean, breaks = false): RunResult {
   const host = createHost(config, openWorkshop());
   const [findings, log]: string[][] = [[], []];
   const texts = new Map(config.vms.map(({ name }) => [name, '']));
   while (host.anyPoweredOn && host.nowCycles < SECONDS_MAX * host.cyclesPerSecond) {
     host.advance(host.nowCycles + 10 * host.quantumCycles);
+    if (breaks && Math.round(host.nowCycles / host.quantumCycles) % BREAK_EVERY_QUANTA === 0) takeBreak(host);
     for (const event of host.drainEvents()) {
       if (event.kind === 'console') texts.set(event.vm, texts.get(event.vm)! + event.text);
       else if (event.kind === 'audit') findings!.push(event.finding);
@@ -97,10 +116,11 @@ function boot([mode, cpu, kernel, initrd, ...words]: readonly string[]): RunResu
   const some = { monitor: mode as VmConfig['monitor'], cpu: cpu as CpuModel };
   const images = { kernel: readFileSync(kernel!), initrd: readFileSync(initrd!) };
   const plain = { ...some, append: 'console=ttyS0 selftest' };
-  if (!words.includes('disk')) return run(hostOf(images, 1, [plain]), words.includes('replay'));
+  const breaks = words.includes('breaks');
+  if (!words.includes('disk')) return run(hostOf(images, 1, [plain]), words.includes('replay'), breaks);
   const { disk, digest } = randomDisk();
   const withDisk = { ...some, disks: ['disk'], append: `console=ttyS0 selftest disk=${digest}` };
-  return run(hostOf({ ...images, disk }, 1, [withDisk]), words.includes('replay'));
+  return run(hostOf({ ...images, disk }, 1, [withDisk]), words.includes('replay'), breaks);
 }
 
 /**

@@ -31,6 +31,8 @@ const WITH_CARDS: Flavour = '686';
 const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'crc32c_generic', 'ext4'];
 /** The boot that is recorded and replayed: the one with most to get wrong. */
 const REPLAYED = '686 bt';
+/** Boots in which the VM is suspended and resumed again and again. */
+const WITH_BREAKS: ReadonlySet<string> = new Set(['686 hv', '686-pae bt', '686-pae hv']);
 const OUTPUT_BYTES_MAX = 64 << 20;
 
 let scratch: string;
@@ -56,6 +58,7 @@ const boot = (mode: string, flavour: Flavour): Promise<RunResult> =>
   child(
     ...[mode, PROCESSORS[flavour], kernelPath(flavour), initrdOf(flavour)],
     ...(flavour === WITH_CARDS ? ['disk'] : []),
+    ...(WITH_BREAKS.has(`${flavour} ${mode}`) ? ['breaks'] : []),
     ...(`${flavour} ${mode}` === REPLAYED ? ['replay'] : []),
   );
 
@@ -77,7 +80,8 @@ test.concurrent.each(FLAVOURS)('-%s boots, passes the self-test and switches off
     expect(sumOf(sample.causes), mode).toBe(sample.chargedCycles);
     for (const disk of sample.disks) {
       expect(disk).toMatchObject({ errors: 0, outstanding: 0 });
-      expect(disk.readBytes).toBeGreaterThan(disk.sizeKb * 1024);
+      // Figures begin again when a VM is resumed.
+      if (!WITH_BREAKS.has(`${flavour} ${mode}`)) expect(disk.readBytes).toBeGreaterThan(disk.sizeKb * 1024);
     }
     if (`${flavour} ${mode}` === REPLAYED) expect(replays, 'the recording').toBe(true);
     texts.set(mode, timelessLines(text));

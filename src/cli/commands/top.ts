@@ -24,9 +24,11 @@ import {
 import { snapshotFile } from '../picture-file.js';
 import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
+import { Door } from '../vmx/door.js';
 import type { InventoryFolder } from '../vmx/folder.js';
 import { keepIn } from '../vmx/keep.js';
 import { logsOf, tellTroubles } from '../vmx/log.js';
+import { SuspendedFiles } from '../vmx/suspended.js';
 
 export interface ConsoleArguments {
   inventory: string | undefined;
@@ -121,9 +123,11 @@ export async function runConsoleSession(
   const { config, typeWhenIdle, pace, folder, ...setup } = consoleSetup(argv);
   const recorded = await record?.(config);
   const logs = logsOf(folder, config);
+  const states = folder && new SuspendedFiles(folder);
   const onProgress = (progress: Progress): void => {
     recorded?.(progress);
     logs?.take(progress.events);
+    states?.take(progress);
   };
   // The host is built in its thread while this one loads and draws the console, which has nothing to show but itself yet.
   const session = new HostSession({
@@ -133,6 +137,7 @@ export async function runConsoleSession(
     ...(folder && { keep: keepIn(folder) }),
     onProgress,
   });
+  const door = folder && (await Door.open(folder.path, session));
   try {
     // Loaded late: React and Ink are of no use to the other commands.
     const { runConsole } = await import('../../tui/app.js');
@@ -147,8 +152,11 @@ export async function runConsoleSession(
       stdin: streams.stdin,
     });
   } finally {
+    if (door instanceof Door) await door.close();
     await session.close();
     tellTroubles(logs, streams);
+    await states?.finish(streams);
+    if (typeof door === 'string') streams.stderr.write(`vmitop: ${door}\n`);
   }
   const error = session.error();
   if (error) throw error;

@@ -1,10 +1,11 @@
-/** `vmitop vm`: the VMs of an inventory's folder, as `vmware-cmd` and `vim-cmd` do it: list, create, set keys, delete. */
+/** `vmitop vm`: the VMs of an inventory's folder, as `vmware-cmd` and `vim-cmd` do it: list, create, set keys, power, delete. */
 import type { CommandModule } from 'yargs';
 import { UsageError } from '../../hypervisor/index.js';
 import { alignedLines } from '../aligned.js';
 import { ExitCode } from '../exit.js';
 import { isFolder } from '../inventory.js';
 import type { Streams } from '../streams.js';
+import { askConsole } from '../vmx/door.js';
 import { createVm, deleteVm, findFile, openFolder, setInVm } from '../vmx/folder.js';
 import { knownKey, VMX_KEYS } from '../vmx/keys.js';
 import { ignoredLines, listedVms, listTable } from '../vmx/list.js';
@@ -16,6 +17,30 @@ interface VmArguments {
   inventory: string;
   verbose: boolean;
   json: boolean;
+}
+
+/** By action: what the console is asked for. */
+const POWER = { start: 'powerOn', stop: 'powerOff', reset: 'reset', suspend: 'suspend', resume: 'resume' } as const;
+
+/** Of the console that runs the VM; answers as `vmware-cmd` does. */
+function powerAction(action: keyof typeof POWER, help: string): Action {
+  return {
+    words: `${action} NAME`,
+    help: `${help}; in the console that has the folder open`,
+    run: async ({ inventory, name, settings }, { stdout }) => {
+      const { base } = findFile(inventory, nameOf(action, name));
+      refuseExtra(settings?.[0], undefined);
+      const file = openFolder(inventory).vms.find(each => each.base === base)!;
+      const states = await askConsole(inventory, { kind: 'states' });
+      if (states === undefined) {
+        throw new UsageError(`vm ${action}: no console has ${inventory} open: vmitop top --inventory ${inventory}`);
+      }
+      const isResumed = action === 'start' && states.ok && states.states?.[file.name] === 'suspended';
+      const answer = await askConsole(inventory, { kind: isResumed ? 'resume' : POWER[action], vm: file.name });
+      if (answer?.ok !== true) throw new UsageError(`vm ${action}: ${answer?.reason ?? 'the console is gone'}`);
+      stdout.write(`${action}() = 1\n`);
+    },
+  };
 }
 
 type Settings = readonly (readonly [key: string, value: string])[];
@@ -53,6 +78,11 @@ const ACTIONS: Readonly<Record<string, Action>> = {
       for (const [key, value] of parsed) stdout.write(`${file.path}: ${knownKey(key)?.key ?? key} = "${value}"\n`);
     },
   },
+  start: powerAction('start', 'powers a VM on, or lets a suspended one go on'),
+  stop: powerAction('stop', 'powers a VM off'),
+  reset: powerAction('reset', 'powers a VM off and on again'),
+  suspend: powerAction('suspend', 'puts a VM away as it is: NAME.vmss beside its file'),
+  resume: powerAction('resume', 'lets a suspended VM go on'),
   delete: {
     words: 'delete NAME',
     help: 'deletes its file, logs, and emptied folder',
@@ -68,7 +98,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 
 export const vmCommand = (streams: Streams): CommandModule<object, VmArguments> => ({
   command: 'vm <action> [name] [settings..]',
-  describe: 'list, create, change and delete the VMs of a folder of .vmx files',
+  describe: 'list, create, change, power and delete the VMs of a folder of .vmx files',
   builder: yargs =>
     yargs
       .positional('action', {
@@ -105,7 +135,8 @@ export const vmCommand = (streams: Streams): CommandModule<object, VmArguments> 
 });
 
 async function list({ inventory, verbose, json }: VmArguments, { stdout }: Streams): Promise<void> {
-  const vms = listedVms(openFolder(inventory));
+  const states = await askConsole(inventory, { kind: 'states' });
+  const vms = listedVms(openFolder(inventory), states?.ok === true ? states.states : undefined);
   if (json) {
     stdout.write(`${JSON.stringify(vms, null, 2)}\n`);
     return;

@@ -9,6 +9,7 @@ import { fileReason, replaceFile } from '../files.js';
 import { VmxDocument } from './document.js';
 import { knownKey, VMX_KEYS, type VmSettings } from './keys.js';
 import { readSettings } from './settings.js';
+import { isSuspended, stateFileOf } from './suspended.js';
 
 const EXTENSION = '.vmx';
 const HOST_FILE = 'host.json';
@@ -109,6 +110,7 @@ export function createVm(folder: string, name: string, settings: Settings): stri
 
 /** Sets keys of a VM. Throws `UsageError`; then nothing has changed. */
 export function setInVm(folder: string, file: VmxFile, settings: Settings): void {
+  if (isSuspended(file)) throw new UsageError(`${file.path}: the VM is suspended: resume it and switch it off first`);
   const document = withSettings(readDocument(file.path), settings);
   const vm = vmFileOf(file, document);
   if (settings.some(([key]) => key.toLowerCase() === VMX_KEYS.name.key.toLowerCase())) refuseTakenName(folder, vm);
@@ -116,12 +118,14 @@ export function setInVm(folder: string, file: VmxFile, settings: Settings): void
 }
 
 /**
- * Deletes the file of a VM and its logs, and its folder, if that held nothing else. Returns what is left of the folder. Throws
+ * Deletes the file of a VM, what it was suspended as and its logs, and its folder, if that held nothing else. Returns what is left of the folder. Throws
  * `UsageError`.
  */
-export function deleteVm({ path, alone }: VmxFile): readonly string[] {
+export function deleteVm(file: VmxFile): readonly string[] {
+  const { path, alone } = file;
   try {
     rmSync(path);
+    rmSync(stateFileOf(file), { force: true });
     if (!alone) return [];
     const folder = dirname(path);
     for (const entry of readdirSync(folder)) if (LOG.test(entry)) rmSync(join(folder, entry));

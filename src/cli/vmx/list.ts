@@ -6,6 +6,7 @@ import { alignedLines, type TextColumn } from '../aligned.js';
 import type { InventoryFolder, VmFile } from './folder.js';
 import type { VmSettings } from './keys.js';
 import { ignoredSettings } from './settings.js';
+import { isSuspended } from './suspended.js';
 
 interface ListColumn extends TextColumn {
   readonly cell: (vm: ListedVm) => string;
@@ -22,6 +23,7 @@ const COLUMNS: readonly ListColumn[] = [
   { title: 'Version', align: 'left', cell: vm => vm.version },
   { title: 'MB', align: 'right', cell: vm => String(vm.memoryMib) },
   { title: 'Mode', align: 'left', cell: vm => vm.mode },
+  { title: 'Power', align: 'left', cell: vm => vm.power },
   { title: 'Annotation', align: 'left', cell: vm => vm.annotation },
 ];
 
@@ -37,7 +39,8 @@ const modeOf = ({ native, vmi, virtualExec }: VmSettings): Mode => {
   return virtualExec === 'hardware' ? 'hv' : 'bt';
 };
 
-function listed(folder: string, { path, name, document, settings }: VmFile, vmid: number) {
+function listed(folder: string, file: VmFile, vmid: number, power: string | undefined) {
+  const { path, name, document, settings } = file;
   const { name: _displayName, vcpus, ...rest } = settings;
   const version = document.get('virtualHW.version');
   return {
@@ -46,15 +49,18 @@ function listed(folder: string, { path, name, document, settings }: VmFile, vmid
     file: relative(folder, path),
     version: version === undefined ? '-' : `vmx-${version.padStart(2, '0')}`,
     mode: modeOf(settings),
+    power: power ?? (isSuspended(file) ? 'suspended' : 'off'),
     vcpus,
     ...rest,
     ignored: ignoredSettings(document),
   };
 }
 
-/** The VMs of a folder, numbered in the order of their files. */
-export const listedVms = ({ path, vms }: InventoryFolder): readonly ListedVm[] =>
-  vms.map((vm, index) => listed(path, vm, index + 1));
+/** The VMs of a folder, numbered in the order of their files. `powers`: of those that a console runs, by name. */
+export const listedVms = (
+  { path, vms }: InventoryFolder,
+  powers: Readonly<Record<string, string>> = {},
+): readonly ListedVm[] => vms.map((vm, index) => listed(path, vm, index + 1, powers[vm.name]));
 
 /** Headings and rows, for whoever draws them. */
 export const listTable = (vms: readonly ListedVm[]) => ({

@@ -86,6 +86,8 @@ export class VmLogs {
         } else if (event.state === 'off') {
           log.offAtCycles = event.atCycles;
           say(`Powered off: ${event.reason}`);
+        } else if (event.state === 'suspended') {
+          say(`Suspended: ${event.reason}`);
         }
         // A crash is among the messages already.
         break;

@@ -345,7 +345,7 @@ export class VmHost implements Host {
       nowCycles: this.#now,
       emit: event => this.#events.push(event),
     });
-    if (config.powerOn === true) this.#powerOnOrRemove(vm);
+    if (config.powerOn === true && config.suspended === undefined) this.#powerOnOrRemove(vm);
     this.#vms.push(vm);
     this.#nextWorldId += WORLDS_PER_VM;
     this.#nextGid += 1;

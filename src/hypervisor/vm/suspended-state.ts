@@ -54,9 +54,6 @@ export function openState(bytes: Uint8Array, identity: string): { archive: State
   return { archive, head: exchangeHead(archive, undefined) };
 }
 
-/** As `openState`, for a look. */
-export const readHeader = (bytes: Uint8Array, identity: string): SuspendedHead => openState(bytes, identity).head;
-
 function exchangeHead(archive: Archive, head: SuspendedHead | undefined): SuspendedHead {
   const mode = MODES[archive.number(head === undefined ? 0 : MODES.indexOf(head.mode))];
   if (mode === undefined) throw new UsageError('the state is damaged: no such mode');

@@ -41,7 +41,7 @@ import {
 } from './instance.js';
 import { MonitoredInstance, MonitorThread } from './monitored-instance.js';
 import { NativeInstance, NativeMachine } from './native-instance.js';
-import { type GuestProgress, openState, readHeader, type SuspendedHead, writeState } from './suspended-state.js';
+import { type GuestProgress, openState, type SuspendedHead, writeState } from './suspended-state.js';
 
 /** What a VM needs of its host. */
 export interface VmWiring {
@@ -142,10 +142,9 @@ export class VirtualMachine implements Guest {
     this.#disks = wiring.disks.map(({ name, bytes }, index) => new VmDisk(index, name, bytes));
     if (wiring.suspended !== undefined) {
       this.#suspended = wiring.suspended;
-      const { mode, progress } = readHeader(wiring.suspended, this.#identity());
-      this.#mode = mode;
-      this.#setProgress(progress);
+      this.#look(wiring.suspended);
       this.#power = 'suspended';
+      this.#guestState = 'suspended';
     }
     const { scheduler, network, gid } = wiring;
     const onArrival = (atCycles: number): void => scheduler.wakeAt(this.#world, atCycles);
@@ -245,6 +244,7 @@ export class VirtualMachine implements Guest {
     this.#suspended = writeState(this.#identity(), head, archive => instance.suspend(archive));
     this.#end(nowCycles);
     this.#power = 'suspended';
+    this.#guestState = 'suspended';
     const kib = Math.ceil(this.#suspended.length / 1024);
     this.#emit({
       kind: 'power',
@@ -253,6 +253,18 @@ export class VirtualMachine implements Guest {
       state: 'suspended',
       reason: `suspended by command, ${kib} KiB of state`,
     });
+  }
+
+  /** A state that does not fit is found out when the VM is resumed: until then it can still be discarded. */
+  #look(state: Uint8Array): void {
+    try {
+      const { mode, progress } = openState(state, this.#identity()).head;
+      this.#mode = mode;
+      this.#setProgress(progress);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      this.#log(`cannot go on: ${error.message}`, this.#wiring.nowCycles);
+    }
   }
 
   /** The VM must be suspended. Throws `UsageError`; it still is then. */
