@@ -33,6 +33,22 @@ function value(text: string, row: number, path: string): number {
   return Number(rows[row]![paths.indexOf(path)]);
 }
 
+test('of a recording has the bytes that a batch of the same session has', { timeout: 60_000 }, async () => {
+  writeFileSync(file('session.script'), 'at 61 end\n');
+  const recorded = ['record', file('session.rec'), '--inventory', file('lab.json'), '-d', '0.005'];
+  expect((await runCli([...recorded, '--script', file('session.script')])).code).toBe(0);
+  for (const words of [[], ['-a'], ['-n', '3']]) {
+    const live = await batch('-d', '0.005', ...(words[0] === '-n' ? words : ['-n', '12', ...words]));
+    const replayed = await runCli(['batch', '-R', file('session.rec'), ...words]);
+    expect([replayed.code, replayed.stderr]).toEqual([0, '']);
+    expect(replayed.stdout).toBe(live.stdout);
+  }
+  const both = await runCli(['batch', '-R', file('session.rec'), '-d', '1']);
+  expect([both.code, both.stdout]).toEqual([2, '']);
+  const none = await runCli(['batch', '-R', file('lab.json')]);
+  expect([none.code, none.stdout]).toEqual([2, '']);
+});
+
 describe('the file', () => {
   test.each([1, 10, 60])(
     'of %i samples passes the strict reader, with all counters and with the shown ones',

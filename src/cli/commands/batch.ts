@@ -5,7 +5,7 @@ import type { HostEvent } from '../../hypervisor/index.js';
 import { Runner } from '../../session/runner.js';
 import { WhenIdle } from '../../session/when-idle.js';
 import { BatchWriter } from '../../tui/batch.js';
-import { CONFIG_OPTION } from '../console-config.js';
+import { CONFIG_OPTION, loadConfig } from '../console-config.js';
 import { createHost } from '../create-host.js';
 import { ExitCode } from '../exit.js';
 import { openOutput } from '../files.js';
@@ -13,6 +13,7 @@ import { COST_OPTION, INVENTORY_OPTION, wholeNumber } from '../options.js';
 import { ProgressBar } from '../progress-bar.js';
 import { onSignals, type Streams } from '../streams.js';
 import { logsOf, tellTroubles } from '../vmx/log.js';
+import { loadTape } from './replay.js';
 import { consoleSetup } from './top.js';
 
 interface BatchArguments {
@@ -23,6 +24,7 @@ interface BatchArguments {
   all: boolean | undefined;
   output: string | undefined;
   cost: string[] | undefined;
+  replay: string | undefined;
 }
 
 const SAMPLES_MAX = 1_000_000;
@@ -51,10 +53,19 @@ export const batchCommand = (streams: Streams): CommandModule<object, BatchArgum
       .option('all', { alias: 'a', type: 'boolean', describe: 'all counters, not those of the shown fields only' })
       .option('output', { type: 'string', requiresArg: true, describe: 'file to write to, instead of stdout' })
       .option('cost', COST_OPTION)
+      .option('replay', {
+        alias: 'R',
+        type: 'string',
+        requiresArg: true,
+        conflicts: ['inventory', 'delay', 'cost'],
+        describe: 'the samples of a recording, not of a host',
+      })
       .example('vmitop batch -d 1 -n 60 > host.csv', 'a minute of the default host')
+      .example('vmitop batch -R session.rec > session.csv', 'the samples of a recording')
       .example('vmitop batch -a -d 0.1 -n 100 --inventory lab --output lab.csv', 'every counter, ten times a second'),
   handler: async argv => {
-    process.exitCode = await batch(argv, streams);
+    process.exitCode =
+      argv.replay === undefined ? await batch(argv, streams) : await replayed(argv, argv.replay, streams);
   },
 });
 
@@ -83,8 +94,27 @@ function writeWhole(descriptor: number, text: string): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
 }
 
+const wantedOf = ({ samples }: BatchArguments): number =>
+  samples === undefined ? Infinity : wholeNumber(samples, '--samples', 1, SAMPLES_MAX);
+
+/** What a recording holds, and no more than is wanted. */
+async function replayed(argv: BatchArguments, path: string, streams: Streams): Promise<ExitCode> {
+  const wanted = wantedOf(argv);
+  const { config } = loadConfig(argv.config);
+  const tape = await loadTape(path);
+  const output = outputOf(argv.output, streams);
+  const writer = new BatchWriter(argv.all === true ? 'all' : config.fields);
+  try {
+    for (let index = 0; index < Math.min(wanted, tape.count) && !output.gone; index++)
+      output.write(writer.lines(tape.sample(index)));
+  } finally {
+    output.close();
+  }
+  return ExitCode.OK;
+}
+
 async function batch(argv: BatchArguments, streams: Streams): Promise<ExitCode> {
-  const wanted = argv.samples === undefined ? Infinity : wholeNumber(argv.samples, '--samples', 1, SAMPLES_MAX);
+  const wanted = wantedOf(argv);
   const { config, typeWhenIdle, folder, ...setup } = consoleSetup(
     { ...argv, speed: 'max', mouse: undefined },
     DELAY_SECONDS,

@@ -47,7 +47,7 @@ export const replayCommand = (streams: Streams): CommandModule<object, ReplayArg
 });
 
 /** Throws `UsageError` for a file that is no recording, or is damaged or cut off. */
-async function loadTape(path: string): Promise<Tape> {
+export async function loadTape(path: string): Promise<Tape> {
   // Loaded late: it is the door to the whole hypervisor.
   const { parseRecording } = await import('../../hypervisor/index.js');
   const { samples, commands } = parseRecording(readText(path, 'recording'), path);
