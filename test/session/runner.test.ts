@@ -77,7 +77,10 @@ describe('WhenIdle', () => {
     expect(host.commandLog.map(({ command }) => command)).toEqual([{ kind: 'type', vm: 'a', text: 'go\n' }]);
     whenIdle.take([guest('a', 'getppid'), guest('a', 'idle')]);
     expect(typed()).toBe(1);
-    whenIdle.take([on('a')]);
+    // Resumed: it is as it was.
+    whenIdle.take([on('a'), guest('a', 'idle')]);
+    expect(typed()).toBe(1);
+    whenIdle.take([on('a'), guest('a', 'booting')]);
     whenIdle.take([guest('a', 'idle')]);
     expect(typed()).toBe(2);
   });
