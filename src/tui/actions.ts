@@ -79,20 +79,20 @@ const POWER_ACTIONS = [
     help: 'switch it off, and forget where the guest was',
   },
   {
-    name: 'suspend',
-    kind: 'suspend',
-    states: ['on'],
-    done: 'is suspended',
-    loses: false,
-    help: 'put the guest away as it is, to go on later',
-  },
-  {
     name: 'reset',
     kind: 'reset',
     states: ['on'],
     done: 'was reset',
     loses: true,
     help: 'off and on again; a changed VMI setting takes effect',
+  },
+  {
+    name: 'suspend',
+    kind: 'suspend',
+    states: ['on'],
+    done: 'is suspended',
+    loses: false,
+    help: 'put the guest away as it is, to go on later',
   },
 ] as const;
 

@@ -96,7 +96,7 @@ const CASES: readonly [words: string, ...says: string[]][] = [
   ['vm list --inventory @twice.json', '@twice.json', 'must be a folder'],
   ['vm list web --inventory @lab', 'web'],
   ['vm list --inventory @lab', '@lab/web/web.vmx:2', 'memsize'],
-  ['vm explode web --inventory @lab', 'explode', 'list, create, set, delete'],
+  ['vm explode web --inventory @lab', 'explode', 'list, create, set, start, stop, reset, suspend, resume, delete'],
   ['vm create --inventory @lab', 'vm create', 'name the VM'],
   ['vm create web --inventory @lab', '@lab/web/web.vmx', 'is there already'],
   ['vm create a/b --inventory @lab', 'a/b', '1 to 32 letters'],

@@ -238,12 +238,12 @@ describe('p opens the power menu', () => {
 
   test('and offers the other monitor for the next power-on', async () => {
     const { press, session } = consoleOn();
-    expect(await press('2p')).toContain('3  hardware assist');
-    const frame = await press('3');
+    expect(await press('2p')).toContain('4  hardware assist');
+    const frame = await press('4');
     expect(session.commands).toEqual([{ kind: 'setMonitor', vm: 'db-bt', monitor: 'hv' }]);
     expect(frame).toContain('db-bt: hardware assist at next power-on');
     expect(frame).toMatch(/db-bt .* BT\* /);
-    const back = await press('p3');
+    const back = await press('p4');
     expect(session.commands.at(-1)).toEqual({ kind: 'setMonitor', vm: 'db-bt', monitor: 'bt' });
     expect(back).toContain('db-bt: binary translation at next power-on');
     expect(back).toMatch(/db-bt .* BT +/);
@@ -260,22 +260,38 @@ describe('p opens the power menu', () => {
 
   test('and changes CPU resources, which the host has the last word on', async () => {
     const { press, session } = consoleOn();
-    const menu = await press('p\u001b[B\u001b[B\u001b[B\r');
+    const menu = await press('p\u001b[B\u001b[B\u001b[B\u001b[B\r');
     expect(menu).toContain('CPU resources of web-vmi');
     expect(menu).toMatch(/shares +1000 /);
     expect(menu).toMatch(/limit +none /);
     expect(await press('3')).toContain('CPU limit (MHz) of web-vmi:');
     expect(await press('1500\r')).toContain('web-vmi: CPU limit (MHz) 1500');
-    expect(await press('p\u001b[B\u001b[B\u001b[B\r1high\r')).toContain('web-vmi: CPU shares 2000');
-    expect(await press('p\u001b[B\u001b[B\u001b[B\r3none\r')).toContain('web-vmi: CPU limit (MHz) none');
-    expect(await press('p\u001b[B\u001b[B\u001b[B\r2much\r')).toContain('CPU reservation (MHz) cannot be "much"');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\u001b[B\r1high\r')).toContain('web-vmi: CPU shares 2000');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\u001b[B\r3none\r')).toContain('web-vmi: CPU limit (MHz) none');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\u001b[B\r2much\r')).toContain(
+      'CPU reservation (MHz) cannot be "much"',
+    );
     expect(session.commands).toEqual([
       { kind: 'setCpu', vm: 'web-vmi', limitMhz: 1500 },
       { kind: 'setCpu', vm: 'web-vmi', shares: 2000 },
       { kind: 'setCpu', vm: 'web-vmi', limitMhz: null },
     ]);
     session.refuse = 'web-vmi reserves 9 MHz, and 5 MHz of the host are unreserved';
-    expect(await press('p\u001b[B\u001b[B\u001b[B\r29\r')).toContain('and 5 MHz of the host are unreserved');
+    expect(await press('p\u001b[B\u001b[B\u001b[B\u001b[B\r29\r')).toContain('and 5 MHz of the host are unreserved');
+  });
+
+  test('and puts a VM away and has it go on, or forgets it after a question', async () => {
+    const { press, session } = consoleOn();
+    expect(await press('p3')).toContain('web-vmi is suspended');
+    session.change('web-vmi', { power: 'suspended', guestState: 'suspended' });
+    const menu = await press('p');
+    expect(menu).toContain('Power of web-vmi (suspended)');
+    expect(menu).not.toMatch(/power on|reset|hardware assist/);
+    expect(await press('1')).toContain('web-vmi goes on');
+    session.change('web-vmi', { power: 'suspended', guestState: 'suspended' });
+    expect(await press('p2')).toContain('discard web-vmi: its guest’s state is lost. Sure? (y/n)');
+    await press('y');
+    expect(session.commands.map(({ kind }) => kind)).toEqual(['suspend', 'resume', 'powerOff']);
   });
 
   test('but not before switching on', async () => {
