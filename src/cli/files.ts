@@ -62,16 +62,23 @@ export function openOutput(path: string, option: string): number {
 
 /** New contents for a file, whole or not at all: written beside it and put in its place. Throws `UsageError`. */
 export function replaceFile(path: string, bytes: Uint8Array): void {
-  let beside: string | undefined;
   try {
     const target = realpathSync(path);
-    const temporary = `${target}.${process.pid}.tmp`;
-    writeFileSync(temporary, bytes, { mode: statSync(target).mode });
-    beside = temporary;
-    renameSync(temporary, target);
+    putFile(target, bytes, statSync(target).mode);
   } catch (error) {
-    if (beside !== undefined) rmSync(beside, { force: true });
     throw new UsageError(`${path}: ${fileReason(error)}`, { cause: error });
+  }
+}
+
+/** The same for a file that need not be there yet. Throws what the file system says. */
+export function putFile(path: string, content: Uint8Array | string, mode?: number): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    writeFileSync(temporary, content, mode === undefined ? {} : { mode });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   }
 }
 

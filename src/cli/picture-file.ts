@@ -1,9 +1,9 @@
 /** A picture of the console in a file, whole or not at all. */
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { UsageError } from '../hypervisor/index.js';
 import { PICTURE_KINDS, pictureKind, pictureOf, type Screen } from '../tui/picture/picture.js';
 import type { SnapshotFile } from '../tui/session.js';
-import { fileReason } from './files.js';
+import { fileReason, putFile } from './files.js';
 
 const ENDINGS = PICTURE_KINDS.map(kind => `.${kind}`).join(', ');
 
@@ -12,12 +12,9 @@ export async function writePicture(path: string, screen: Screen): Promise<void> 
   const kind = pictureKind(path);
   if (kind === undefined) throw new UsageError(`${path}: the name must end in one of ${ENDINGS}`);
   const bytes = await pictureOf(kind, screen);
-  const temporary = `${path}.${process.pid}.tmp`;
   try {
-    writeFileSync(temporary, bytes);
-    renameSync(temporary, path);
+    putFile(path, bytes);
   } catch (error) {
-    rmSync(temporary, { force: true });
     throw new UsageError(`${path}: ${fileReason(error)}`, { cause: error });
   }
 }

@@ -157,9 +157,7 @@ export function openPowerMenu(desk: Desk & Asker, vm: VmSample): void {
 export function runRefusal(vm: VmSample): string | undefined {
   const name = printable(vm.name);
   if (vm.power !== 'on')
-    return vm.power === 'suspended'
-      ? `${name} is suspended: resume it first (p)`
-      : `${name} is ${vm.power}: power it on first (p)`;
+    return `${name} is ${vm.power}: ${vm.power === 'suspended' ? 'resume it' : 'power it on'} first (p)`;
   if (vm.guestState === 'booting') return `${name} is still booting: no shell yet`;
   if (vm.guestState !== 'idle')
     return `${name} is running ${printable(vm.guestState)}: wait for its end, or attach (A)`;

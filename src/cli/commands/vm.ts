@@ -5,7 +5,7 @@ import { alignedLines } from '../aligned.js';
 import { ExitCode } from '../exit.js';
 import { isFolder } from '../inventory.js';
 import type { Streams } from '../streams.js';
-import { askConsole } from '../vmx/door.js';
+import { askConsole, powersIn } from '../vmx/door.js';
 import { createVm, deleteVm, findFile, openFolder, setInVm } from '../vmx/folder.js';
 import { knownKey, VMX_KEYS } from '../vmx/keys.js';
 import { ignoredLines, listedVms, listTable } from '../vmx/list.js';
@@ -28,16 +28,15 @@ function powerAction(action: keyof typeof POWER, help: string): Action {
     words: `${action} NAME`,
     help: `${help}; in the console that has the folder open`,
     run: async ({ inventory, name, settings }, { stdout }) => {
-      const { base } = findFile(inventory, nameOf(action, name));
+      const file = findFile(inventory, nameOf(action, name));
       refuseExtra(settings?.[0], undefined);
-      const file = openFolder(inventory).vms.find(each => each.base === base)!;
-      const states = await askConsole(inventory, { kind: 'states' });
-      if (states === undefined) {
+      const { name: vm } = openFolder(inventory).vms.find(({ path }) => path === file.path)!;
+      const isResumed = action === 'start' && (await powersIn(inventory))?.[vm] === 'suspended';
+      const answer = await askConsole(inventory, { kind: isResumed ? 'resume' : POWER[action], vm });
+      if (answer === undefined) {
         throw new UsageError(`vm ${action}: no console has ${inventory} open: vmitop top --inventory ${inventory}`);
       }
-      const isResumed = action === 'start' && states.ok && states.states?.[file.name] === 'suspended';
-      const answer = await askConsole(inventory, { kind: isResumed ? 'resume' : POWER[action], vm: file.name });
-      if (answer?.ok !== true) throw new UsageError(`vm ${action}: ${answer?.reason ?? 'the console is gone'}`);
+      if (!answer.ok) throw new UsageError(`vm ${action}: ${answer.reason}`);
       stdout.write(`${action}() = 1\n`);
     },
   };
@@ -135,8 +134,7 @@ export const vmCommand = (streams: Streams): CommandModule<object, VmArguments> 
 });
 
 async function list({ inventory, verbose, json }: VmArguments, { stdout }: Streams): Promise<void> {
-  const states = await askConsole(inventory, { kind: 'states' });
-  const vms = listedVms(openFolder(inventory), states?.ok === true ? states.states : undefined);
+  const vms = listedVms(openFolder(inventory), await powersIn(inventory));
   if (json) {
     stdout.write(`${JSON.stringify(vms, null, 2)}\n`);
     return;

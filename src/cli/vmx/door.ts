@@ -1,7 +1,6 @@
 /**
  * The console's door for other processes: while it has a folder of .vmx files open, it listens on a socket in that folder, and `vmitop vm start` and
- * its like ask it. A request and its answer are a line of JSON each. Whoever may write to the folder's owner's files may ask: the socket is
- * the owner's alone.
+ * its like ask it. A request and its answer are a line of JSON each. Only the console's user may ask: the socket is closed to others.
  */
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
@@ -135,4 +134,10 @@ export function askConsole(folder: string, request: DoorRequest): Promise<DoorAn
       }
     });
   });
+}
+
+/** The power of the VMs of the console that has a folder open, by name; undefined where none has. Throws `UsageError` likewise. */
+export async function powersIn(folder: string): Promise<Readonly<Record<string, string>> | undefined> {
+  const answer = await askConsole(folder, { kind: 'states' });
+  return answer?.ok === true ? answer.states : undefined;
 }

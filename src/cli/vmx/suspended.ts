@@ -7,13 +7,13 @@
  * No .vmss of a product can be read, nor can a product read ours: the devices are others.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { deflate, inflateSync } from 'node:zlib';
 import { UsageError } from '../../hypervisor/index.js';
 import type { Progress } from '../../session/protocol.js';
-import { fileReason } from '../files.js';
+import { fileReason, putFile } from '../files.js';
 import type { Streams } from '../streams.js';
 import type { InventoryFolder, VmxFile } from './folder.js';
 
@@ -49,14 +49,7 @@ export function readState(path: string): Uint8Array {
 /** Whole or not at all. */
 async function writeState(path: string, state: Uint8Array): Promise<void> {
   const compressed: Buffer = await promisify<Uint8Array, object, Buffer>(deflate)(state, { level: LEVEL });
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, Buffer.concat([Buffer.from(`${FORMAT}${hashOf(compressed)}\n`), compressed]));
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+  putFile(path, Buffer.concat([Buffer.from(`${FORMAT}${hashOf(compressed)}\n`), compressed]));
 }
 
 /** Keeps the files of a folder as its VMs are suspended and go on. */

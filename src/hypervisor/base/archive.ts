@@ -1,7 +1,7 @@
 /**
  * State that is written down and put back by the same code: `exchange` of a device goes through its fields once, each with
  * `this.#field = archive.number(this.#field)`. A `StateWriter` notes the value and gives it back, a `StateReader` gives the noted one. So nothing
- * can be saved in one order and restored in another, and what is forgotten is forgotten in both, which saving a restored machine again shows.
+ * can be saved in one order and restored in another. What is forgotten is forgotten in both, which only the guest's behaviour shows.
  *
  * Everything is a double, little-endian, but bytes: those of texts, and arrays whose size both sides know.
  */
@@ -18,6 +18,7 @@ export interface Archive {
   bytes(values: ArrayBufferView): void;
   /** In order. Restoring, `exchange` is called for as many as there were, with nothing. */
   list<T>(items: Iterable<T>, exchange: (item: T | undefined) => T): T[];
+  numbers(values: Iterable<number>): number[];
   /** What follows belongs to `name`: restoring, it must. */
   section(name: string): void;
 }
@@ -31,7 +32,7 @@ const FIRST_BYTES = 65_536;
 
 abstract class ArchiveBase {
   abstract number(value: number): number;
-  abstract text(value: string): string;
+  abstract list<T>(items: Iterable<T>, exchange: (item: T | undefined) => T): T[];
 
   flag(value: boolean): boolean {
     return this.number(value ? 1 : 0) !== 0;
@@ -39,6 +40,10 @@ abstract class ArchiveBase {
 
   optional(value: number | undefined): number | undefined {
     return this.flag(value !== undefined) ? this.number(value ?? 0) : undefined;
+  }
+
+  numbers(values: Iterable<number>): number[] {
+    return this.list(values, value => this.number(value ?? 0));
   }
 }
 
@@ -103,10 +108,6 @@ export class StateReader extends ArchiveBase implements Archive {
     super();
     this.#data = data;
     this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  }
-
-  get atEnd(): boolean {
-    return this.#at === this.#data.length;
   }
 
   number(): number {

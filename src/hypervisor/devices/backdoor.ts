@@ -75,7 +75,6 @@ export class Backdoor implements PortDevice {
   writePort(): void {}
 
   exchange(archive: Archive): void {
-    const byte = (value: number | undefined): number => archive.number(value ?? 0);
     for (let id = 0; id < CHANNELS; id++) {
       const channel = this.#channels[id];
       if (!archive.flag(channel !== undefined)) {
@@ -84,8 +83,8 @@ export class Backdoor implements PortDevice {
       }
       this.#channels[id] = {
         requestBytes: archive.number(channel?.requestBytes ?? 0),
-        request: archive.list(channel?.request ?? [], byte),
-        reply: archive.list(channel?.reply ?? [], byte),
+        request: archive.numbers(channel?.request ?? []),
+        reply: archive.numbers(channel?.reply ?? []),
         replySent: archive.number(channel?.replySent ?? 0),
       };
     }

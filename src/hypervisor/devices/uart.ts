@@ -118,10 +118,8 @@ export class Uart implements PortDevice {
   }
 
   exchange(archive: Archive): void {
-    const byte = (value: number | undefined): number => archive.number(value ?? 0);
-    const fifo = archive.list(this.#fifo, byte);
-    this.#fifo.splice(0, this.#fifo.length, ...fifo);
-    this.#input = archive.list(this.#input, byte);
+    this.#fifo.splice(0, this.#fifo.length, ...archive.numbers(this.#fifo));
+    this.#input = archive.numbers(this.#input);
     this.#ier = archive.number(this.#ier);
     this.#fcr = archive.number(this.#fcr);
     this.#lcr = archive.number(this.#lcr);

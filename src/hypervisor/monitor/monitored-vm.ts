@@ -48,9 +48,6 @@ export interface MonitoredVm {
    */
   readonly stopRequested?: boolean;
 
-  /** The guest's time-stamp counter less the host's clock; 0 where nothing is said. */
-  readonly timeStampOffset?: number;
-
   /** Cycle at which the next device timer is due; Infinity when none is. */
   nextTimerAt(): number;
   /** Runs every timer that is due at `nowCycles`, in order of its time. Returns how many fired. */

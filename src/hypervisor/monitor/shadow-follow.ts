@@ -99,7 +99,7 @@ export class ShadowFollower implements TraceFollower {
 
   /** Which pages are announced. Restoring: before there are shadows. */
   exchange(archive: Archive): void {
-    for (const ppn of archive.list(this.#announced, known => archive.number(known ?? 0))) this.#announced.add(ppn);
+    for (const ppn of archive.numbers(this.#announced)) this.#announced.add(ppn);
   }
 
   isAnnounced(ppn: Ppn): boolean {

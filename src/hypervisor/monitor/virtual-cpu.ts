@@ -211,7 +211,7 @@ export class VirtualCpu {
 
   /** The guest's time-stamp counter. */
   get timeStamp(): number {
-    return this.thread.cycles + (this.vm.timeStampOffset ?? 0);
+    return this.thread.cycles + this.thread.timeStampOffset;
   }
 
   get esp(): number {

@@ -12,6 +12,7 @@ import { SAVVIO_10K_1 } from '../machine/costs/disks.js';
 import type { VmDiskSample, VmNicSample } from '../stats/sample.js';
 import type { VirtualSwitch } from '../vmkernel/virtual-switch.js';
 import type { Board } from './board.js';
+import { bytesDigest } from './digest.js';
 
 /** A line of the VM's log. */
 type Log = (line: string) => void;
@@ -39,14 +40,23 @@ function plugVirtio<T extends VirtioDevice>(
 export class VmDisk {
   readonly name: string;
   readonly #imageName: string;
+  readonly #bytes: Uint8Array;
   readonly #image: DiskImage;
+  #digest: string | undefined;
   #figures: DiskFigures = zeroDiskFigures();
 
   /** `index`: its place among the VM's disks. `bytes`: whole sectors; they are never changed. */
   constructor(index: number, imageName: string, bytes: Uint8Array) {
     this.name = `scsi0:${index}`;
     this.#imageName = imageName;
+    this.#bytes = bytes;
     this.#image = new DiskImage(bytes);
+  }
+
+  /** By which a suspended guest knows its disk again. Computed once: disks are large. */
+  get identity(): readonly [name: string, bytes: number, digest: string] {
+    this.#digest ??= bytesDigest(this.#bytes);
+    return [this.#imageName, this.#bytes.length, this.#digest];
   }
 
   plug(board: Board, log: Log): void {

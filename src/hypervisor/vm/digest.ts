@@ -36,7 +36,7 @@ export function bytesDigest(bytes: Uint8Array): string {
   return digest.toString();
 }
 
-const isZero = (words: Int32Array): boolean => {
+export const isZero = (words: Int32Array): boolean => {
   for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
   return true;
 };

@@ -162,7 +162,7 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     thread.instance = this;
     context.cycles = wiring.poweredOnAtCycles;
     resetThread(context);
-    context.timeStampOffset = this.timeStampOffset;
+    context.timeStampOffset = -(wiring.shiftCycles ?? 0);
     try {
       this.#mapAdapters();
       this.#vmiTimer = new VmiTimer({
@@ -228,10 +228,6 @@ export class MonitoredInstance implements Instance, MonitoredVm {
     archive.section('monitor');
     this.#vmiTimer.exchange(archive);
     this.#loop.technique.exchange?.(archive);
-  }
-
-  get timeStampOffset(): number {
-    return -(this.#wiring.shiftCycles ?? 0);
   }
 
   get memory(): MachineMemory {

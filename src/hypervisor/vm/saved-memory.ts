@@ -1,5 +1,6 @@
 /** Guest memory that is put away: the pages that hold anything. */
 import type { Archive } from '../base/archive.js';
+import { isZero } from './digest.js';
 
 const PAGE_BYTES = 4096;
 
@@ -12,7 +13,7 @@ export function exchangeMemory(
   write: (physical: number, bytes: Uint8Array) => void,
 ): void {
   const bytes = new Uint8Array(PAGE_BYTES);
-  const used = archive.restores ? [] : [...pages].filter(([, words]) => words.some(word => word !== 0));
+  const used = archive.restores ? [] : [...pages].filter(([, words]) => !isZero(words));
   archive.list<Page>(used, page => {
     const ppn = archive.number(page?.[0] ?? 0);
     archive.bytes(page?.[1] ?? bytes);

@@ -35,20 +35,17 @@ export function writeState(identity: string, head: SuspendedHead, write: (archiv
   archive.text(identity);
   exchangeHead(archive, head);
   write(archive);
-  archive.section('end');
   return archive.result;
 }
 
 /** Stands behind the head then. Throws `UsageError` when the state is none, or of another VM. */
 export function openState(bytes: Uint8Array, identity: string): { archive: StateReader; head: SuspendedHead } {
   const archive = new StateReader(bytes);
-  let format: string | undefined;
   try {
-    format = archive.text();
-  } catch {
-    format = undefined;
+    archive.section(FORMAT);
+  } catch (error) {
+    throw new UsageError('this is no suspended state, or one of another version', { cause: error });
   }
-  if (format !== FORMAT) throw new UsageError('this is no suspended state, or one of another version');
   const saved = archive.text();
   if (saved !== identity) throw new UsageError(`the suspended state is of another VM: ${difference(saved, identity)}`);
   return { archive, head: exchangeHead(archive, undefined) };

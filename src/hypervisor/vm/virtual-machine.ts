@@ -29,7 +29,7 @@ import type { Adapter } from './board.js';
 import type { BootImage, BootOptions } from './boot-image.js';
 import { VmDisk, VmNic } from './cards.js';
 import { cpuAllocationOf } from './cpu-allocation.js';
-import { bytesDigest, digestOf } from './digest.js';
+import { digestOf } from './digest.js';
 import { GuestProcessor } from './guest-processor.js';
 import {
   adapterEndPage,
@@ -61,6 +61,16 @@ export interface VmWiring {
   readonly nowCycles: number;
   emit(event: HostEvent): void;
 }
+
+/** What a power-on begins with. */
+interface Beginning {
+  /** Host time less the guest's. */
+  readonly shiftCycles: number;
+  /** Since the guest was powered on first. */
+  readonly stolenCycles: number;
+  readonly saved?: SavedGuest;
+}
+const FRESH: Beginning = { shiftCycles: 0, stolenCycles: 0 };
 
 type Stop =
   | { readonly kind: 'off'; readonly reason: string }
@@ -192,8 +202,7 @@ export class VirtualMachine implements Guest {
 
   /** Throws `UsageError`; nothing has changed then. */
   powerOn(nowCycles: number): void {
-    this.#shiftCycles = 0;
-    this.#switchOn(nowCycles, 0, undefined);
+    this.#switchOn(nowCycles, FRESH);
     this.#vmiEnabled = this.#vmiConfigured;
     this.#vmiActive = false;
     this.#bootCycles = undefined;
@@ -202,14 +211,14 @@ export class VirtualMachine implements Guest {
     this.#setGuestState('booting', nowCycles);
   }
 
-  /** With what a guest has that goes on. */
-  #switchOn(nowCycles: number, stolenCycles: number, saved: SavedGuest | undefined): void {
+  #switchOn(nowCycles: number, beginning: Beginning): void {
     const counters = zeroCounters();
     const causes = zeroCauses();
     this.#dispatchAtPowerOn = this.#world.dispatchChargedCycles;
     this.#switchesAtPowerOn = this.#world.switches;
-    this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles) - stolenCycles;
-    this.#instance = this.#makeInstance(nowCycles, counters, causes, saved);
+    this.#readyAtPowerOn = this.#world.cyclesIn('ready', nowCycles) - beginning.stolenCycles;
+    this.#instance = this.#makeInstance(nowCycles, counters, causes, beginning);
+    this.#shiftCycles = beginning.shiftCycles;
     this.#setupCycles = this.#instance.thread.cycles - nowCycles;
     this.#counters = counters;
     this.#causes = causes;
@@ -270,16 +279,14 @@ export class VirtualMachine implements Guest {
   /** The VM must be suspended. Throws `UsageError`; it still is then. */
   resume(nowCycles: number): void {
     const { archive, head } = openState(this.#suspended!, this.#identity());
-    const before = this.#shiftCycles;
-    this.#shiftCycles = nowCycles - head.guestCycles;
+    const { mode, guestCycles, stolenCycles, progress } = head;
     try {
-      this.#switchOn(nowCycles, head.stolenCycles, { mode: head.mode, archive });
+      this.#switchOn(nowCycles, { shiftCycles: nowCycles - guestCycles, stolenCycles, saved: { mode, archive } });
     } catch (error) {
-      this.#shiftCycles = before;
-      for (const card of [...this.#disks, ...this.#nics]) card.unplug();
+      this.#unplugCards();
       throw error;
     }
-    this.#setProgress(head.progress);
+    this.#setProgress(progress);
     this.#suspended = undefined;
     const { name } = this.config;
     this.#emit({ kind: 'power', atCycles: nowCycles, vm: name, state: 'on', reason: 'resumed by command' });
@@ -311,12 +318,12 @@ export class VirtualMachine implements Guest {
     const { config } = this;
     const { memoryMib, append, cpu, nics = 0, apic } = config;
     const monitor = this.#vmiConfigured ? 'vmi' : this.#monitor;
-    const { hardware, image, disks } = this.#wiring;
+    const { hardware, image } = this.#wiring;
     return JSON.stringify({
       memoryMib,
       monitor,
       ...{ image: config.image, kind: image.kind, append, cpu, nics, apic },
-      disks: disks.map(({ name, bytes }) => [name, bytes.length, bytesDigest(bytes)]),
+      disks: this.#disks.map(({ identity }) => identity),
       costs: hardware.costs.name,
     });
   }
@@ -499,7 +506,7 @@ export class VirtualMachine implements Guest {
     };
   }
 
-  #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles, saved: SavedGuest | undefined): Instance {
+  #makeInstance(nowCycles: number, counters: Counters, causes: CauseCycles, beginning: Beginning): Instance {
     const { hardware, image, initrd } = this.#wiring;
     const vm = this;
     const log = (line: string): void => this.#log(line, this.#now());
@@ -523,8 +530,8 @@ export class VirtualMachine implements Guest {
       hardwareAssist: this.#monitor === 'hv' && !this.#vmiConfigured,
       adapters,
       poweredOnAtCycles: nowCycles,
-      shiftCycles: this.#shiftCycles,
-      ...(saved !== undefined && { saved }),
+      shiftCycles: beginning.shiftCycles,
+      ...(beginning.saved !== undefined && { saved: beginning.saved }),
       counters,
       causes,
       stolen: {
@@ -569,6 +576,10 @@ export class VirtualMachine implements Guest {
       if (known === undefined) machine.release();
       throw error;
     }
+  }
+
+  #unplugCards(): void {
+    for (const card of [...this.#disks, ...this.#nics]) card.unplug();
   }
 
   #noteRings(rings: Float64Array): void {
@@ -619,7 +630,7 @@ export class VirtualMachine implements Guest {
     this.#mode = instance.mode;
     this.#interruptsAtEnd = instance.board.interruptSample();
     this.#wiring.scheduler.remove(this.#world, nowCycles);
-    for (const card of [...this.#disks, ...this.#nics]) card.unplug();
+    this.#unplugCards();
     for (const world of this.#waitingWorlds) world.enter('off', nowCycles);
     this.#instance = undefined;
     instance.release();

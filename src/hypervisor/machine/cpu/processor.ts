@@ -11,7 +11,7 @@ export interface HardwareThread {
    * sets it to the pCPU's time. Exact at every return from `run`, in every port and MMIO callback, and for RDTSC.
    */
   cycles: number;
-  /** What RDTSC shows beyond `cycles`. */
+  /** What RDTSC shows beyond `cycles`. A VM entry sets it by the VMCS. */
   timeStampOffset: number;
   /** Cycles spent at each CPL (index 0..3), only rising. Delivery into ring 0 counts there, IRET where it was executed. */
   readonly cyclesByRing: Float64Array;

@@ -35,8 +35,8 @@ const HOST_DATA = 0x10;
 const HOST_TASK = 0x18;
 
 /** The controls of this guest: its time-stamp counter may not be the host's. */
-export const cpuControls = ({ vm }: VirtualCpu): number =>
-  CPU_CONTROLS | ((vm.timeStampOffset ?? 0) === 0 ? 0 : CpuControl.TSC_OFFSETTING);
+export const cpuControls = ({ thread }: VirtualCpu): number =>
+  CPU_CONTROLS | (thread.timeStampOffset === 0 ? 0 : CpuControl.TSC_OFFSETTING);
 
 /** Makes a VMCS the current one. Answers its page, which is the caller's to free. Charges each VMWRITE. */
 export function setUpVmcs(vcpu: VirtualCpu): Mpn {
@@ -66,7 +66,7 @@ export function setUpVmcs(vcpu: VirtualCpu): Mpn {
     [Field.HOST_TR_SELECTOR, HOST_TASK],
   ];
   for (const [field, value] of constants) vmx.write(field, value);
-  const { timeStampOffset = 0 } = vm;
+  const { timeStampOffset } = thread;
   if (timeStampOffset !== 0) {
     vmx.write(Field.TSC_OFFSET, (timeStampOffset % 2 ** 32) | 0);
     vmx.write(Field.TSC_OFFSET + 1, Math.floor(timeStampOffset / 2 ** 32));
