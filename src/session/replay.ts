@@ -1,5 +1,5 @@
 /**
- * A session over a recording: its samples, one after the other, at the pace at which they were taken or another one. Nothing runs, so nothing can
+ * A session over a recording or a performance log: its samples, one after the other, at the pace at which they were taken or another one. Nothing runs, so nothing can
  * be changed; what was typed and switched then is told as events. What guests wrote on their consoles is not in recordings.
  */
 import type {
@@ -24,11 +24,13 @@ export interface Tape {
   readonly count: number;
   sample(index: number): Sample;
   readonly commands: readonly LoggedCommand[];
+  /** What is missing of it, in one line. */
+  readonly cutOff?: string | undefined;
 }
 
 /** Samples as JSON, parsed when they are looked at: of a long session few are. */
-export function tapeOf(samples: readonly string[], commands: readonly LoggedCommand[]): Tape {
-  return { count: samples.length, sample: index => JSON.parse(samples[index]!) as Sample, commands };
+export function tapeOf(samples: readonly string[], commands: readonly LoggedCommand[], cutOff?: string): Tape {
+  return { count: samples.length, sample: index => JSON.parse(samples[index]!) as Sample, commands, cutOff };
 }
 
 export class ReplaySession implements Session {
@@ -92,7 +94,7 @@ export class ReplaySession implements Session {
   }
 
   consoleText(): string {
-    return 'A recording does not hold what guests write on their consoles.';
+    return 'What guests write on their consoles is not in files that are replayed.';
   }
 
   speed(): undefined {
@@ -106,11 +108,11 @@ export class ReplaySession implements Session {
   refresh(): void {}
 
   disassemble(): Promise<CodeAnswer> {
-    return Promise.resolve({ ok: false, reason: 'a recording does not hold code' });
+    return Promise.resolve({ ok: false, reason: 'a replay does not hold code' });
   }
 
   screen(): Promise<ScreenAnswer> {
-    return Promise.resolve({ ok: false, reason: 'a recording does not hold screens' });
+    return Promise.resolve({ ok: false, reason: 'a replay does not hold screens' });
   }
 
   close(): Promise<void> {
@@ -123,13 +125,14 @@ export class ReplaySession implements Session {
   }
 
   #position(): ReplayPosition {
-    const ended = this.#index === this.#tape.count - 1;
+    const ended =
+      this.#index === this.#tape.count - 1 ? (this.#tape.cutOff === undefined ? 'ended' : 'cut off') : undefined;
     const { atCycles, cyclesPerSecond } = this.#latest;
     return {
       seconds: atCycles / cyclesPerSecond,
       endSeconds: this.#end,
       speed: this.#speed,
-      state: this.#paused ? 'paused' : ended ? 'ended' : 'plays',
+      state: this.#paused ? 'paused' : (ended ?? 'plays'),
     };
   }
 

@@ -132,7 +132,7 @@ async function changeMonitor(desk: Desk, vm: VmSample, { other, name }: (typeof 
 
 export function openPowerMenu(desk: Desk & Asker, vm: VmSample): void {
   const name = printable(vm.name);
-  const monitor = vm.monitor === 'native' ? undefined : MONITORS[vm.monitor];
+  const monitor = vm.monitor === 'native' || vm.monitor === 'unknown' ? undefined : MONITORS[vm.monitor];
   const items = POWER_ACTIONS.filter(action => (action.states as readonly string[]).includes(vm.power)).map(
     (action): MenuItem => ({
       cells: [action.name, action.help],

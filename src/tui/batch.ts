@@ -5,19 +5,29 @@
  *     "(PDH-CSV 4.0) (UTC)(0)","\\esx01\Memory\Machine MBytes",...,"\\esx01\Group Cpu(16:web01)\% Used",...
  *     "04/01/2008 09:00:05","5120",...,"12.41",...
  *
- * The counters are those of the screens' columns (`Column.counter`) and of the header (`host-figures.ts`). Object names that begin with `Vm`
- * and `Vmkernel` are ours; the others are esxtop's. Texts (NAME, MODE, GUEST, SOURCE) are no counters, and neither is what simulating the host
- * takes (speed, engine): it would differ from computer to computer.
+ * The counters are those of the screens' columns (`Column.counter`), of the header (`host-figures.ts`) and the state of each VM as numbers
+ * (`vm-state.ts`). Object names that begin with `Vm` and `Vmkernel` are ours; the others are esxtop's. Texts (GUEST, SOURCE) are no counters,
+ * and neither is what simulating the host takes (speed, engine): it would differ from computer to computer.
  */
 import { CAUSES, EPOCH_SECONDS, type Sample } from '../hypervisor/index.js';
 import type { BatchCounter, Field, ScreenId } from './columns.js';
 import { CAUSE_ORDER, causeRows, exitsSubject } from './exits.js';
 import { EXITS_FIELDS, type FieldOrders, shownColumns } from './fields.js';
-import { LOAD_COUNTERS, MEMORY_LINES, pcpuShares, STATE_COUNTER, STATE_LINE, stateCode } from './host-figures.js';
+import { fixed, NO_FIGURE } from './format.js';
+import {
+  LOAD_COUNTERS,
+  MEMORY_LINES,
+  pcpuShares,
+  STATE_COUNTER,
+  STATE_LINE,
+  stateCode,
+  UPTIME_COUNTER,
+} from './host-figures.js';
 import { diskRows, portRows, SWITCH_NAME } from './io-rows.js';
 import { DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
-import { elapsedCycles, interruptRows, rise, sameRun, vmGroups } from './rows.js';
+import { elapsedCycles, interruptRows, ratio, rise, sameRun, vmGroups } from './rows.js';
 import { CPU_FIELDS, INTERRUPT_FIELDS, MEMORY_FIELDS, TIMER_FIELDS } from './screens.js';
+import { millisecondsOf, VM_STATE_COUNTERS, VM_STATE_OBJECT } from './vm-state.js';
 
 /** What a batch file holds besides the host's own figures: the counters of every screen's shown fields, or of all fields. */
 export type BatchSelection = FieldOrders | 'all';
@@ -27,10 +37,12 @@ const FIRST_CELL = '(PDH-CSV 4.0) (UTC)(0)';
 const GONE = ' ';
 
 /** Names without what readers take for the end of a cell, of a path's part or of an instance's: each becomes `_`. */
-const safe = (name: string): string => name.replaceAll(/[^\x20-\x7e]|[",\\():]/g, '_');
+export const safe = (name: string): string => name.replaceAll(/[^\x20-\x7e]|[",\\():]/g, '_');
 
-const fixed = (value: number, places: 0 | 2): string => {
-  const text = value.toFixed(places);
+/** Never `-0.00`; nothing for what nobody knows (of a performance log that is replayed). */
+const textOf = (value: number, places: 0 | 2): string => {
+  const text = fixed(value, places);
+  if (text === NO_FIGURE) return GONE;
   return Number(text) === 0 ? (0).toFixed(places) : text;
 };
 
@@ -57,7 +69,7 @@ class CellList {
   /** `instance` in parts, which colons will separate. */
   add(object: string, instance: readonly (string | number)[], counter: string, value: number, places: 0 | 2): void {
     const of = instance.length === 0 ? '' : `(${instance.map(part => safe(String(part))).join(':')})`;
-    this.cells.push({ path: `${this.#host}\\${object}${of}\\${counter}`, value: fixed(value, places) });
+    this.cells.push({ path: `${this.#host}\\${object}${of}\\${counter}`, value: textOf(value, places) });
   }
 
   addRow<R>(
@@ -94,6 +106,7 @@ function addHost(list: CellList, now: Sample, before: Sample | undefined): void 
   });
   list.add('Physical Cpu', ['_Total'], '% Processor Time', mean, 2);
   list.add('Vmkernel', [], 'Worlds', now.host.worldCount, 0);
+  list.add('Vmkernel', [], UPTIME_COUNTER, millisecondsOf(now.atCycles, now), 2);
 }
 
 function addVms(list: CellList, now: Sample, before: Sample | undefined, selection: BatchSelection): void {
@@ -106,6 +119,11 @@ function addVms(list: CellList, now: Sample, before: Sample | undefined, selecti
     for (const world of everyWorld) {
       // `vmm0:web01`, which readers take for one name or for two.
       list.addRow('Vcpu', [gid, name, world.world.id, ...world.world.name.split(':')], cpuOfWorlds, world);
+    }
+  }
+  for (const { row } of groups) {
+    for (const { name, places, of } of VM_STATE_COUNTERS) {
+      list.add(VM_STATE_OBJECT, [row.vm.gid, row.vm.name], name, of(row.vm, now), places);
     }
   }
   for (const [screen, object, fields] of [
@@ -154,7 +172,7 @@ function addExits(list: CellList, now: Sample, before: Sample | undefined, selec
     const vmBefore = sameRun(vm, before);
     const exits = rise(vm.counters.exits, vmBefore?.counters.exits);
     list.add('Vm Exits', [vm.gid, vm.name, '_Total'], 'Exits', vm.counters.exits, 0);
-    list.add('Vm Exits', [vm.gid, vm.name, '_Total'], 'Exits/sec', seconds > 0 ? exits / seconds : 0, 2);
+    list.add('Vm Exits', [vm.gid, vm.name, '_Total'], 'Exits/sec', ratio(exits, seconds), 2);
     for (const { cause, sides } of causeRows([exitsSubject(vm, now, before, undefined)], CAUSE_ORDER)) {
       const figures = sides[0]!;
       const label = cause === 'sum' ? '_Total' : CAUSES[cause].label;

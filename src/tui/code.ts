@@ -16,6 +16,8 @@ export function untranslated(vm: VmSample): string | undefined {
       return `${name} runs with hardware assist: its kernel is executed as it is, and nothing is translated.`;
     case 'vmi':
       return `${name} runs with VMI: its kernel is executed in ring 1, and translations went when it called Init.`;
+    case 'unknown':
+      return `Nobody knows how ${name} runs: a performance log may not say.`;
   }
 }
 

@@ -2,8 +2,8 @@
  * What a column is: heading, width, help, cell, sort order, when it leaves a narrow terminal, and the counter that it is in batch files.
  * The screens' own are in `screens.ts`; here are the kinds of columns and those that several screens have.
  */
-import type { Mode, VmSample } from '../hypervisor/index.js';
-import { decimal, printable } from './format.js';
+import type { VmSample } from '../hypervisor/index.js';
+import { decimal, NO_FIGURE, printable } from './format.js';
 import type { CpuRow, CpuShares, VmRow } from './rows.js';
 
 /** Screens with a row for each VM, or for each of its parts. */
@@ -92,13 +92,20 @@ export function share(
   };
 }
 
-export const MODE_LABELS: Readonly<Record<Mode, string>> = { native: 'native', bt: 'BT', hv: 'HV', vmi: 'VMI' };
+export const MODE_LABELS: Readonly<Record<VmSample['mode'], string>> = {
+  native: 'native',
+  bt: 'BT',
+  hv: 'HV',
+  vmi: 'VMI',
+  unknown: NO_FIGURE,
+};
 
 /**
  * How the guest runs now. In brackets while the VM is off: what the next power-on begins with. `*`: the configuration changed and
  * the next power-on will differ.
  */
 export function modeText({ vm }: { readonly vm: VmSample }): string {
+  if (vm.mode === 'unknown') return NO_FIGURE;
   if (vm.power !== 'on') return `(${MODE_LABELS[vm.vmiConfigured ? 'vmi' : vm.monitor]})`;
   // Without VMI the mode is the monitor that the guest was powered on with.
   const same = vm.vmiConfigured === vm.vmiEnabled && (vm.vmiConfigured || vm.mode === vm.monitor);
@@ -108,6 +115,7 @@ export function modeText({ vm }: { readonly vm: VmSample }): string {
 export function guestText(row: CpuRow): string {
   if (row.kind === 'vm') return printable(row.vm.guestState);
   const { state, pcpu } = row.world;
+  if (state === 'unknown') return NO_FIGURE;
   return state === 'run' && pcpu !== undefined ? `run cpu${pcpu}` : state;
 }
 

@@ -4,8 +4,8 @@
  */
 import { CAUSE_NAMES, CAUSES, type Cause, type Counters, type Sample, type VmSample } from '../hypervisor/index.js';
 import { type Column, modeText, PERCENT_WIDTH } from './columns.js';
-import { decimal, duration, left, printable, short } from './format.js';
-import { elapsedCycles, rise, sameRun } from './rows.js';
+import { decimal, duration, left, NO_FIGURE, printable, short } from './format.js';
+import { elapsedCycles, ratio, rise, sameRun } from './rows.js';
 import { headingLine, type PlacedColumn, placeColumns, rowLine } from './table.js';
 
 /** What a VM has spent on a cause, or on all of them. */
@@ -55,8 +55,7 @@ export function exitsSubject(
   };
 }
 
-const percentOf = (part: number, whole: number): number => (whole > 0 ? (100 * part) / whole : 0);
-const perSecond = (count: number, seconds: number): number => (seconds > 0 ? count / seconds : 0);
+const percentOf = (part: number, whole: number): number => 100 * ratio(part, whole);
 
 function eventsSince(cause: Cause, now: Counters, before: Counters | undefined): number | undefined {
   const { counters } = CAUSES[cause];
@@ -74,7 +73,7 @@ function figuresOf(cause: Cause, { vm, zero, before, seconds }: ExitsSubject, to
     percent: percentOf(cycles, total.cycles),
     percentNow: percentOf(cyclesNow, total.cyclesNow),
     events: eventsSince(cause, vm.counters, zero?.counters),
-    eventsPerSecond: eventsNow === undefined ? undefined : perSecond(eventsNow, seconds),
+    eventsPerSecond: eventsNow === undefined ? undefined : ratio(eventsNow, seconds),
   };
 }
 
@@ -91,8 +90,6 @@ function totalOf({ vm, zero, before }: ExitsSubject): CauseFigures {
     eventsPerSecond: undefined,
   };
 }
-
-const NO_FIGURE = '-';
 
 function countColumn(
   id: string,
@@ -184,7 +181,7 @@ function subjectLine(label: string, { vm, zero, before, seconds, secondsSince }:
   const exits = short(rise(vm.counters.exits, zero?.counters.exits));
   const about = `${label}: ${printable(vm.name)} (${modeText({ vm })}, ${printable(vm.guestState)}); ${exits} exits`;
   if (vm.power !== 'on') return left(`${about} in its last run`, width);
-  const rate = short(perSecond(rise(vm.counters.exits, before?.counters.exits), seconds));
+  const rate = short(ratio(rise(vm.counters.exits, before?.counters.exits), seconds));
   return left(
     `${about} (${rate}/s) in ${duration(secondsSince)} since ${zero === undefined ? 'power-on' : 'z'}`,
     width,

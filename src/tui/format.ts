@@ -38,13 +38,20 @@ export function cut(text: string, width: number): string {
   return width <= 0 ? '' : `${chars.slice(0, width - 1).join('')}>`;
 }
 
+/** What stands for a figure that nobody knows. */
+export const NO_FIGURE = '-';
+
+/** With `decimals` places, however long; `-` for NaN. */
+export const fixed = (value: number, decimals: number): string =>
+  Number.isNaN(value) ? NO_FIGURE : value.toFixed(decimals);
+
 /**
  * A number with `decimals` places in at most `width` cells: gives decimals up before digits, then shows `*`. A figure that
  * does not fit is never shown cut, since a cut figure is a wrong one.
  */
 export function decimal(value: number, width: number, decimals = 2): string {
   for (let places = decimals; places >= 0; places--) {
-    const text = value.toFixed(places);
+    const text = fixed(value, places);
     if (text.length <= width) return text;
   }
   return '*'.repeat(Math.min(width, 3));
@@ -53,11 +60,11 @@ export function decimal(value: number, width: number, decimals = 2): string {
 /** A count in at most five cells: 812, 12.3k, 4.56M. */
 export function short(value: number): string {
   for (const [unit, size] of UNITS) {
-    if (value < size) continue;
+    if (!(value >= size)) continue;
     const scaled = value / size;
     return `${scaled >= 100 ? scaled.toFixed(0) : scaled.toFixed(1)}${unit}`;
   }
-  return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toFixed(1);
+  return fixed(value, value >= 100 || Number.isInteger(value) ? 0 : 1);
 }
 const UNITS = [
   ['G', 1e9],
@@ -84,7 +91,7 @@ export function uptime(seconds: number): string {
 
 /** A duration: `1.9 ms`, `2.34 s`. */
 export const duration = (seconds: number): string =>
-  seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
+  seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${fixed(seconds, 2)} s`;
 
 /** Kilobytes as whole megabytes. */
-export const megabytes = (kb: number): string => Math.round(kb / 1024).toString();
+export const megabytes = (kb: number): string => fixed(Math.round(kb / 1024), 0);

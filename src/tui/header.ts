@@ -1,7 +1,7 @@
 /** The lines above the table, in the manner of esxtop 3.5. Only figures that samples hold. */
 import type { EngineState, Sample } from '../hypervisor/index.js';
 import type { VmScreenId } from './columns.js';
-import { clock, left, megabytes, short, uptime } from './format.js';
+import { clock, fixed, left, megabytes, short, uptime } from './format.js';
 import { MEMORY_LINES, pcpuShares, STATE_LINE } from './host-figures.js';
 import { diskRows, type PortRow, portRows } from './io-rows.js';
 import { interruptRows, vmGroups } from './rows.js';
@@ -12,7 +12,7 @@ import { interruptRows, vmGroups } from './rows.js';
 export function firstLine(now: Sample, speed: number | string | undefined, width: number): string {
   const seconds = now.atCycles / now.cyclesPerSecond;
   const up = `${clock(seconds).padStart(8)} up ${uptime(seconds)}, ${now.host.worldCount} worlds`;
-  const load = now.host.loadAverages.map(average => average.toFixed(2)).join(', ');
+  const load = now.host.loadAverages.map(average => fixed(average, 2)).join(', ');
   const words = typeof speed === 'number' ? `speed ${speed.toFixed(speed < 0.1 ? 3 : 2)}x` : speed;
   const pace = words === undefined ? '' : `; ${words}`;
   const shapes = [`${up}; CPU load average: ${load}${pace}`, `${up}; load: ${load}${pace}`, `${up}${pace}`, up];
@@ -22,10 +22,8 @@ export function firstLine(now: Sample, speed: number | string | undefined, width
 /** `PCPU(%):` with one figure per pCPU and their mean, on as many lines as they need. */
 export function pcpuLines(now: Sample, before: Sample | undefined, width: number): string[] {
   const { used, mean } = pcpuShares(now, before);
-  const pieces = used.map(
-    (percent, index) => `${percent.toFixed(2).padStart(7)}${index < used.length - 1 ? ',' : ' '}`,
-  );
-  pieces.push(`;   used total: ${mean.toFixed(2).padStart(6)}`);
+  const pieces = used.map((percent, index) => `${fixed(percent, 2).padStart(7)}${index < used.length - 1 ? ',' : ' '}`);
+  pieces.push(`;   used total: ${fixed(mean, 2).padStart(6)}`);
   const lines: string[] = [];
   let line = 'PCPU(%):';
   for (const piece of pieces) {
@@ -43,7 +41,8 @@ const figure = (kb: number, unit: string): string => `${megabytes(kb).padStart(6
 
 export function memoryLines(now: Sample, width: number): string[] {
   return MEMORY_LINES.map(({ label, figures: [first, ...others] }) => {
-    const state = label === STATE_LINE ? `,  ${now.host.memory.state} state` : '';
+    const state =
+      label === STATE_LINE && now.host.memory.state !== 'unknown' ? `,  ${now.host.memory.state} state` : '';
     const rest = others.map(({ unit, kb }) => figure(kb(now), unit)).join('');
     return left(`${labelled(label, first!.kb(now), first!.unit)}${rest}${state}`, width);
   });
@@ -70,7 +69,7 @@ export function timerLines(now: Sample, before: Sample | undefined, width: numbe
   for (const { vm } of rows) {
     if (vm.power === 'on') sources.set(vm.timer.source, (sources.get(vm.timer.source) ?? 0) + 1);
   }
-  const rate = (value: number) => value.toFixed(0).padStart(6);
+  const rate = (value: number) => fixed(value, 0).padStart(6);
   return [
     `TIMER /s: ${rate(total(row => row.vm.timer.requestedHz))} requested:${rate(total(row => row.timer.deliveredPerSecond))} dlvd,` +
       `${rate(total(row => row.timer.wakeupsPerSecond))} wake-ups;  backlog: ${short(total(row => row.vm.timer.backlog))}`,
@@ -83,12 +82,16 @@ function diskLine(now: Sample, before: Sample | undefined, width: number): strin
   const rows = now.vms.map(vm => diskRows(now, before, vm).all);
   const total = (pick: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + pick(row), 0);
   const rate = (name: 'commands' | 'readMb' | 'writeMb') =>
-    total(row => row.rates[name])
-      .toFixed(2)
-      .padStart(9);
+    fixed(
+      total(row => row.rates[name]),
+      2,
+    ).padStart(9);
   return left(
     `DISK  /s: ${rate('commands')} commands,${rate('readMb')} MB read,${rate('writeMb')} MB written;  ` +
-      `${total(row => row.outstanding)} active`,
+      `${fixed(
+        total(row => row.outstanding),
+        0,
+      )} active`,
     width,
   );
 }
@@ -97,10 +100,10 @@ function diskLine(now: Sample, before: Sample | undefined, width: number): strin
 function networkLine(now: Sample, before: Sample | undefined, width: number): string {
   const rows = now.vms.flatMap(vm => portRows(now, before, vm));
   const total = (pick: (row: PortRow) => number) =>
-    rows
-      .reduce((sum, row) => sum + pick(row), 0)
-      .toFixed(2)
-      .padStart(9);
+    fixed(
+      rows.reduce((sum, row) => sum + pick(row), 0),
+      2,
+    ).padStart(9);
   return left(
     `NET   /s: ${total(row => row.sentPackets)} PKTTX,${total(row => row.receivedPackets)} PKTRX,` +
       `${total(row => row.sentMb)} MbTX,${total(row => row.receivedMb)} MbRX`,
@@ -112,7 +115,7 @@ function networkLine(now: Sample, before: Sample | undefined, width: number): st
 export function interruptLines(now: Sample, before: Sample | undefined, width: number): string[] {
   const rows = vmGroups(now, before, new Set()).map(group => group.row);
   const lines = rows.flatMap(({ vm }) => interruptRows(now, before, vm));
-  const rate = (value: number) => value.toFixed(0).padStart(6);
+  const rate = (value: number) => fixed(value, 0).padStart(6);
   const delivered = lines.reduce((sum, line) => sum + line.perSecond, 0);
   const active = lines.filter(line => line.perSecond > 0).length;
   const timers = rows.reduce((sum, { timer }) => sum + timer.hostTimersPerSecond, 0);

@@ -4,6 +4,7 @@
  */
 import type { HostMemorySample, Sample, VmMemorySample } from '../hypervisor/index.js';
 import { elapsedCycles, rise } from './rows.js';
+import { codeOf } from './vm-state.js';
 
 export interface MemoryFigure {
   /** What follows the figure in the header, padded as esxtop pads it. */
@@ -60,9 +61,9 @@ export const MEMORY_LINES: readonly MemoryLine[] = [
 /** Where the state of the memory is said: behind the figures of this line. */
 export const STATE_LINE = 'VMKMEM/MB:';
 export const STATE_COUNTER = 'Kernel State';
-const STATES: readonly HostMemorySample['state'][] = ['high', 'soft', 'hard', 'low'];
+export const MEMORY_STATES: readonly HostMemorySample['state'][] = ['high', 'soft', 'hard', 'low'];
 /** esxtop's number for the state. */
-export const stateCode = ({ host }: Sample): number => STATES.indexOf(host.memory.state);
+export const stateCode = ({ host }: Sample): number => codeOf(MEMORY_STATES, host.memory.state);
 
 /** Under the object `Physical Cpu Load`, in the order of `HostSample.loadAverages`. */
 export const LOAD_COUNTERS = [
@@ -70,6 +71,9 @@ export const LOAD_COUNTERS = [
   'Cpu Load (5 Minute Avg)',
   'Cpu Load (15 Minute Avg)',
 ] as const;
+
+/** Time since the host's start, which timestamps have in whole seconds only; under the object `Vmkernel`. */
+export const UPTIME_COUNTER = 'Uptime MilliSec';
 
 /** How busy each pCPU was between two samples, and all of them on average, in percent. */
 export function pcpuShares(

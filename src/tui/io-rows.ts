@@ -1,6 +1,6 @@
 /** Rows of the disk and network screens. As everywhere, rates are differences between two samples; averages are over what ended between them. */
 import type { Sample, VmDiskSample, VmNicSample, VmSample } from '../hypervisor/index.js';
-import { elapsedCycles, rise, sameRun } from './rows.js';
+import { elapsedCycles, ratio, rise, sameRun } from './rows.js';
 
 export interface DiskRates {
   readonly commands: number;
@@ -49,7 +49,6 @@ export interface PortRow {
 export const SWITCH_NAME = 'vSwitch0';
 
 const MEBIBYTE = 1_048_576;
-const ratio = (part: number, whole: number): number => (whole > 0 ? part / whole : 0);
 
 /** What rose in one disk between two samples. */
 const DISK_SUMS = [
@@ -127,7 +126,7 @@ export function portRows(now: Sample, before: Sample | undefined, vm: VmSample):
   const seconds = elapsedCycles(now, before) / now.cyclesPerSecond;
   const nicsBefore = sameRun(vm, before)?.nics;
   return vm.nics.map(nic => {
-    const nicBefore = nicsBefore?.find(({ name }) => name === nic.name);
+    const nicBefore = nicsBefore?.find(({ port }) => port === nic.port);
     const rose = (name: Exclude<keyof VmNicSample, 'name' | 'mac' | 'port'>) => rise(nic[name], nicBefore?.[name]);
     const megabits = (bytes: number) => ratio((8 * bytes) / 1e6, seconds);
     const percent = (dropped: number, passed: number) => 100 * ratio(dropped, dropped + passed);

@@ -94,7 +94,8 @@ export const elapsedCycles = (now: Sample, before: Sample | undefined): number =
 export const rise = (now: number, before: number | undefined): number =>
   before === undefined || now < before ? now : now - before;
 
-const ratio = (part: number, whole: number): number => (whole > 0 ? part / whole : 0);
+/** 0 over nothing; NaN where a part is not known. */
+export const ratio = (part: number, whole: number): number => (whole <= 0 ? 0 : part / whole);
 
 /** The VM in the sample before, if it is still the same power-on; its counters began again otherwise. */
 export function sameRun(now: VmSample, before: Sample | undefined): VmSample | undefined {

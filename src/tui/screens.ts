@@ -21,9 +21,9 @@ import {
   VM_NAME,
   type VmScreenId,
 } from './columns.js';
-import { decimal, printable } from './format.js';
+import { decimal, fixed, NO_FIGURE, printable } from './format.js';
 import { DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
-import type { CpuRow, EventRates, InterruptRow, Row, VmRow } from './rows.js';
+import { type CpuRow, type EventRates, type InterruptRow, type Row, ratio, type VmRow } from './rows.js';
 
 const ID: Column = {
   id: 'id',
@@ -70,7 +70,7 @@ function allocation(id: string, title: string, counter: string, help: string, of
     width: 7,
     keep: 78,
     help,
-    cell: row => (row.kind === 'vm' ? String(of(row)) : '-'),
+    cell: row => (row.kind === 'vm' ? fixed(of(row), 0) : NO_FIGURE),
     sort: of,
     counter: { name: counter, places: 0, of: row => (row.kind === 'vm' ? of(row) : 0), vmOnly: true },
   };
@@ -139,8 +139,7 @@ export const CPU_FIELDS: readonly Field[] = [
   field('GUEST', 'What the guest does', [GUEST]),
 ];
 
-const activePercent = ({ vm }: VmRow): number =>
-  vm.memory.sizeKb > 0 ? (100 * vm.memory.touchedKb) / vm.memory.sizeKb : 0;
+const activePercent = ({ vm }: VmRow): number => 100 * ratio(vm.memory.touchedKb, vm.memory.sizeKb);
 
 export const MEMORY_FIELDS: readonly Field<Column<VmRow>>[] = [
   field('ID', 'Id', [ID], false),
@@ -288,9 +287,10 @@ export const INTERRUPT_FIELDS: readonly Field<Column<InterruptRow, InterruptRow>
     width: 7,
     keep: 80,
     help: 'vector that the guest has given the line',
-    cell: row => `0x${row.line.vector.toString(16)}`,
+    cell: row => (Number.isNaN(row.line.vector) ? NO_FIGURE : `0x${row.line.vector.toString(16)}`),
     sort: row => row.line.vector,
     rising: true,
+    counter: { name: 'Vector', places: 0, of: row => row.line.vector },
   }),
   ownField(
     figure<InterruptRow>(

@@ -55,7 +55,8 @@ export interface ReplayPosition {
   readonly endSeconds: number;
   /** Seconds of the recording in a real one. */
   readonly speed: number;
-  readonly state: 'plays' | 'paused' | 'ended';
+  /** `cut off`: at the end of what there is, which is not the end of the session. */
+  readonly state: 'plays' | 'paused' | 'ended' | 'cut off';
 }
 
 /** What can be done with a recording that is played. */

@@ -64,9 +64,61 @@ test.each([
   expect((await tui.exited).exitCode).toBe(0);
 });
 
+test('a recording that was not ended is played as far as it goes', { timeout: 60_000 }, async () => {
+  const path = join(folder, 'killed.rec');
+  const lines = readFileSync(recording, 'utf8').split('\n');
+  // In the middle of the fifth sample.
+  const fifth = lines.findIndex(line => line.includes('"sequence":4'));
+  writeFileSync(path, [...lines.slice(0, fifth), lines[fifth]!.slice(0, 1000)].join('\n'));
+  const { code, stderr, stdout } = await runCli(['replay', path]);
+  expect(code).toBe(0);
+  expect(stdout.match(/ up [\d.]+ s/g)).toHaveLength(4);
+  expect(stderr).toBe(`vmitop: recording ${path}:${fifth + 1}: is cut off in the middle; this is what it holds\n`);
+  tui = new Tui(process.execPath, [LAUNCHER, 'replay', path, '--speed', '4'], { cols: 100, rows: 24 });
+  await tui.until('0:00:00 cut off', { timeoutMs: 30_000 });
+  tui.send('q');
+  expect((await tui.exited).exitCode).toBe(0);
+  const verified = await runCli(['verify', path]);
+  expect([verified.code, verified.stdout]).toEqual([2, '']);
+});
+
+test('what batch mode wrote: as text, and in a terminal', { timeout: 60_000 }, async () => {
+  const path = join(folder, 'one.csv');
+  const words = ['batch', '-a', '-d', '0.1', '-n', '10', '--inventory', 'one.json', '--output', path];
+  expect((await runCli(words, { cwd: folder })).code).toBe(0);
+  const live = await runCli(['top', '--inventory', 'one.json', '-d', '0.1', '-n', '10', '--speed', 'max'], {
+    cwd: folder,
+  });
+  const replayed = await runCli(['replay', path]);
+  expect([replayed.code, replayed.stderr]).toEqual([0, '']);
+  // The rows of the VM but for what the guest does, which is no counter.
+  const rows = (text: string) => text.match(/^ +16 +16 one .*(?= (?:VMI|HV|BT) )/gm)?.map(row => row.trimEnd());
+  expect(rows(replayed.stdout)).toHaveLength(10);
+  expect(rows(replayed.stdout)).toEqual(rows(live.stdout));
+  tui = new Tui(process.execPath, [LAUNCHER, 'replay', path, '--speed', '0.5'], { cols: 100, rows: 30 });
+  await tui.until('replay 0:00:00/0:00:01', { timeoutMs: 30_000 });
+  tui.send('Pj100%\r');
+  await tui.until(/up 1\.000 s.*paused/);
+  for (const [key, sign] of [
+    ['m', 'VMKMEM/MB:'],
+    ['i', 'COUNT/s'],
+    ['t', 'DLVD/s'],
+    ['x', 'guest kernel'],
+    ['a', 'WHAT '],
+    ['c', '%RDY'],
+  ] as const) {
+    tui.send(key);
+    await tui.until(sign);
+  }
+  expect(tui.screen()).not.toMatch(/NaN|undefined/);
+  tui.send('q');
+  expect((await tui.exited).exitCode).toBe(0);
+});
+
 test.each([
   ['none.rec', () => undefined, 'no such file'],
-  ['cut.rec', () => readFileSync(recording).subarray(0, -200), 'cut off'],
+  ['cut.rec', () => readFileSync(recording).subarray(0, 400), 'cut off in the middle'],
+  ['cut.csv', () => '"(PDH-CSV 4.0) (UTC)(0)","\\\\a\\B\\C"\n"04/01/2008 09:00:01"\n', ':2: invalid record length'],
   ['other.rec', () => 'hello\n', ':1: '],
   [
     'changed.rec',

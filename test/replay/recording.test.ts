@@ -139,6 +139,36 @@ describe('a recording', () => {
     });
   });
 
+  describe('that was not ended, where it is taken for what it holds', () => {
+    const taken = (lines: string[]) => parseRecording(lines.join('\n'), 'x', { cutOff: 'taken' });
+    const whole = () => text.trimEnd().split('\n');
+
+    test('has everything up to its last whole line, and says what is missing', () => {
+      const lines = whole().slice(0, -3);
+      const cut = taken([...lines.slice(0, -1), lines.at(-1)!.slice(0, -1)]);
+      expect(cut.cutOff).toBe(`recording x:${lines.length}: is cut off in the middle`);
+      const held = cut.samples.length;
+      expect(cut.samples).toEqual(recording.samples.slice(0, held));
+      expect(held + cut.commands.length).toBe(lines.length - 2);
+      expect(cut.endCycles).toBe(JSON.parse(cut.samples.at(-1)!).atCycles);
+    });
+
+    test('misses nothing but its end', () => {
+      const { cutOff, ...rest } = taken(whole().slice(0, -1));
+      expect(cutOff).toMatch(/without the end of its session$/);
+      expect(rest).toEqual({ ...recording, endCycles: rest.endCycles });
+      expect(taken(whole())).not.toHaveProperty('cutOff');
+    });
+
+    test('is still refused where it is damaged before its end, and without a whole first line', () => {
+      const lines = whole();
+      expect(() => taken(lines.map((line, i) => (i === 2 ? line.slice(0, 50) : line)))).toThrow(
+        /^recording x:3: is not JSON$/,
+      );
+      expect(() => taken([lines[0]!.slice(0, 50)])).toThrow(UsageError);
+    });
+  });
+
   const broken: readonly (readonly [string, (lines: string[]) => string[], RegExp])[] = [
     ['empty', () => [], /^recording x: is empty$/],
     ['another file', () => ['hello'], /^recording x:1: is /],

@@ -10,9 +10,9 @@ import {
   type Command,
   createHost,
   type HostConfig,
-  type Mode,
   type Recording,
   recordingOf,
+  type VmSample,
   verifyRecording,
 } from '../../src/hypervisor/index.js';
 
@@ -56,7 +56,7 @@ class Session {
     expect(this.host.execute(command)).toEqual({ ok: true });
   }
 
-  modeOf(name: string): Mode {
+  modeOf(name: string): VmSample['mode'] {
     return this.host.sample().vms.find(vm => vm.name === name)!.mode;
   }
 }

@@ -108,7 +108,7 @@ test('nothing can be changed, and what is not in the file says so', async () => 
   });
   expect(await session.disassemble()).toMatchObject({ ok: false });
   expect(await session.screen()).toMatchObject({ ok: false });
-  expect(session.consoleText()).toContain('does not hold');
+  expect(session.consoleText()).toContain('not in files that are replayed');
   await session.close();
   expect(vi.getTimerCount()).toBe(0);
 });

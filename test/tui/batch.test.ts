@@ -23,12 +23,13 @@ test('the host’s own figures, in esxtop’s order', () => {
       ...[1, 5, 15].map(minutes => `"\\\\esx01\\Physical Cpu Load\\Cpu Load (${minutes} Minute Avg)"`),
       ...[0, 1, '_Total'].map(cpu => `"\\\\esx01\\Physical Cpu(${cpu})\\% Processor Time"`),
       '"\\\\esx01\\Vmkernel\\Worlds"',
+      '"\\\\esx01\\Vmkernel\\Uptime MilliSec"',
     ].join(','),
   );
   // The figures of the fixtures: the first pCPU is busy half of the time.
   expect(row).toBe(
     '"04/01/2008 09:00:02","5120","256","100","4764","4864","307","200","4664","0","0","0","0","0",' +
-      '"0.21","0.17","0.20","50.00","0.00","25.00","0"',
+      '"0.21","0.17","0.20","50.00","0.00","25.00","0","2000.00"',
   );
 });
 

@@ -190,7 +190,10 @@ export function withDevices(now: Sample): Sample {
       nics: [times(nic(1, { receivedDropped: 50 }), n)],
     },
     'db-bt': {
-      disks: [times(disk('scsi0:0', { writeBytes: 0 }), n), times(disk('scsi0:1', { reads: 0, outstanding: 0 }), n)],
+      disks: [
+        times(disk('scsi0:0', { writeBytes: 0 }), n),
+        times(disk('scsi0:1', { reads: 0, readCycles: 0, outstanding: 0 }), n),
+      ],
       nics: [times(nic(2, { sentPackets: 7, sentBytes: 1_000, receivedPackets: 70, receivedBytes: 900_000 }), n)],
     },
   };

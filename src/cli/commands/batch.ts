@@ -13,7 +13,7 @@ import { COST_OPTION, INVENTORY_OPTION, wholeNumber } from '../options.js';
 import { ProgressBar } from '../progress-bar.js';
 import { onSignals, type Streams } from '../streams.js';
 import { logsOf, tellTroubles } from '../vmx/log.js';
-import { loadTape } from './replay.js';
+import { loadTape, tellCutOff } from './replay.js';
 import { consoleSetup } from './top.js';
 
 interface BatchArguments {
@@ -58,7 +58,7 @@ export const batchCommand = (streams: Streams): CommandModule<object, BatchArgum
         type: 'string',
         requiresArg: true,
         conflicts: ['inventory', 'delay', 'cost'],
-        describe: 'the samples of a recording, not of a host',
+        describe: 'the samples of a recording or another batch file, not of a host',
       })
       .example('vmitop batch -d 1 -n 60 > host.csv', 'a minute of the default host')
       .example('vmitop batch -R session.rec > session.csv', 'the samples of a recording')
@@ -107,6 +107,7 @@ async function replayed(argv: BatchArguments, path: string, streams: Streams): P
   try {
     for (let index = 0; index < Math.min(wanted, tape.count) && !output.gone; index++)
       output.write(writer.lines(tape.sample(index)));
+    tellCutOff(tape, streams);
   } finally {
     output.close();
   }

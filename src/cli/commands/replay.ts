@@ -21,10 +21,10 @@ interface ReplayArguments {
 
 export const replayCommand = (streams: Streams): CommandModule<object, ReplayArguments> => ({
   command: 'replay <file>',
-  describe: 'a recording in the console: pause, step, jump, other speeds',
+  describe: 'a recording or a batch file in the console: pause, step, jump, other speeds',
   builder: yargs =>
     yargs
-      .positional('file', { type: 'string', demandOption: true, describe: 'a recording' })
+      .positional('file', { type: 'string', demandOption: true, describe: 'a recording, or what batch mode wrote' })
       .option('speed', {
         type: 'string',
         requiresArg: true,
@@ -46,13 +46,24 @@ export const replayCommand = (streams: Streams): CommandModule<object, ReplayArg
   },
 });
 
-/** Throws `UsageError` for a file that is no recording, or is damaged or cut off. */
+/** What a file holds, by its first characters. Throws `UsageError` for one that is neither a recording nor a performance log, or is damaged. */
 export async function loadTape(path: string): Promise<Tape> {
-  // Loaded late: it is the door to the whole hypervisor.
+  const text = readText(path, 'recording');
+  // Loaded late: they are doors to the whole hypervisor.
+  const { isPerformanceLog } = await import('../../session/performance-log/read.js');
+  if (isPerformanceLog(text)) {
+    const { tapeOfLog } = await import('../../session/performance-log/tape.js');
+    return tapeOfLog(text, path);
+  }
   const { parseRecording } = await import('../../hypervisor/index.js');
-  const { samples, commands } = parseRecording(readText(path, 'recording'), path);
-  if (samples.length === 0) throw new UsageError(`recording ${path}: holds no sample`);
-  return tapeOf(samples, commands);
+  const { samples, commands, cutOff } = parseRecording(text, path, { cutOff: 'taken' });
+  if (samples.length === 0) throw new UsageError(cutOff ?? `recording ${path}: holds no sample`);
+  return tapeOf(samples, commands, cutOff);
+}
+
+/** What is missing of a tape that is played without a console, as a line on stderr. */
+export function tellCutOff({ cutOff }: Tape, { stderr }: Streams): void {
+  if (cutOff !== undefined) stderr.write(`vmitop: ${cutOff}; this is what it holds\n`);
 }
 
 async function replay(argv: ReplayArguments, streams: Streams): Promise<number> {
@@ -66,6 +77,7 @@ async function replay(argv: ReplayArguments, streams: Streams): Promise<number> 
       const width = streams.stdout.columns ?? 132;
       streams.stdout.write(sampleText(tape.sample(index), before, undefined, width, config));
     }
+    tellCutOff(tape, streams);
     return ExitCode.OK;
   }
   const { runConsole } = await import('../../tui/app.js');

@@ -108,8 +108,10 @@ export interface Recording {
   readonly commands: readonly LoggedCommand[];
   /** Each as JSON, as it was written. */
   readonly samples: readonly string[];
-  /** Host clock at the end of the session. */
+  /** Host clock at the end of the session; of one that is cut off, at the last thing in it. */
   readonly endCycles: number;
+  /** Where and why it stops before the end of its session, in one line; only if the reader takes such recordings. */
+  readonly cutOff?: string;
 }
 
 export function costsDigest(costs: CostProfile): string {
@@ -176,21 +178,35 @@ export function recordingOf(host: Host): Recording {
   };
 }
 
+export interface ParseOptions {
+  /**
+   * Takes a recording whose writer was stopped (killed, disk full) for what it holds: its last line may be missing, or the end of its last
+   * line. Its samples can be looked at; a session without an end cannot be verified.
+   */
+  readonly cutOff?: 'taken';
+}
+
 /** Reads a recording's text; `name` is for messages. Throws `UsageError` with the number of the first bad line. */
-export function parseRecording(text: string, name: string): Recording {
+export function parseRecording(text: string, name: string, options: ParseOptions = {}): Recording {
+  const place = (line: number, reason: string): string => `recording ${name}:${line}: ${reason}`;
   const fail = (line: number, reason: string): never => {
-    throw new UsageError(`recording ${name}:${line}: ${reason}`);
+    throw new UsageError(place(line, reason));
   };
   const lines = text.split('\n');
   if (lines.at(-1) === '') lines.pop();
   if (lines.length === 0) throw new UsageError(`recording ${name}: is empty`);
+  let cutOff: string | undefined;
+  if (options.cutOff === 'taken' && lines.length > 1 && !isJson(lines.at(-1)!)) {
+    cutOff = place(lines.length, CUT_LINE);
+    lines.pop();
+  }
   const digest = new Digest();
   const read = <T extends { hash: string }>(schema: z.ZodType<T>, index: number): T => {
     let value: unknown;
     try {
       value = JSON.parse(lines[index]!);
     } catch {
-      return fail(index + 1, index === lines.length - 1 ? 'is cut off in the middle' : 'is not JSON');
+      return fail(index + 1, index === lines.length - 1 ? CUT_LINE : 'is not JSON');
     }
     const parsed = schema.safeParse(value);
     if (!parsed.success) return fail(index + 1, describe(parsed.error));
@@ -204,6 +220,7 @@ export function parseRecording(text: string, name: string): Recording {
   const commands: LoggedCommand[] = [];
   const samples: string[] = [];
   let endCycles: number | undefined;
+  let lastCycles = 0;
   for (let index = 1; index < lines.length; index++) {
     if (endCycles !== undefined) return fail(index + 1, 'stands behind the end of the session');
     const entry = read(entrySchema, index);
@@ -211,15 +228,39 @@ export function parseRecording(text: string, name: string): Recording {
       const { atCycles, command } = entry;
       if (atCycles < (commands.at(-1)?.atCycles ?? 0)) return fail(index + 1, 'commands are out of order');
       commands.push({ atCycles, command } as LoggedCommand);
+      lastCycles = atCycles;
     } else if (entry.kind === 'sample') {
       samples.push(JSON.stringify(entry.sample));
+      lastCycles = entry.sample.atCycles;
     } else {
       endCycles = entry.atCycles;
     }
   }
-  if (endCycles === undefined) return fail(lines.length, 'the recording stops here, without the end of its session');
+  if (endCycles === undefined) {
+    cutOff ??= place(lines.length, 'the recording stops here, without the end of its session');
+    if (options.cutOff !== 'taken') throw new UsageError(cutOff);
+  }
   const { config, images, costs } = header;
-  return { config: config as RecordedConfig, images, costs, commands, samples, endCycles };
+  return {
+    config: config as RecordedConfig,
+    images,
+    costs,
+    commands,
+    samples,
+    endCycles: endCycles ?? lastCycles,
+    ...(cutOff !== undefined && { cutOff }),
+  };
+}
+
+const CUT_LINE = 'is cut off in the middle';
+
+function isJson(line: string): boolean {
+  try {
+    JSON.parse(line);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The whole recording as text, as a `RecordingWriter` would have written it: commands in order, before later samples. */

@@ -4,6 +4,9 @@
  * (VM counters, `causes`); rates are differences between two samples.
  *
  * Times are in cycles of the host clock (`cyclesPerSecond`), sizes in the unit that the name ends with.
+ *
+ * A host knows all of it. Samples that are made of performance logs, which hold some of the figures and no texts, have `unknown` and NaN
+ * for the rest.
  */
 import type { CauseCycles } from './causes.js';
 import type { Counters } from './counters.js';
@@ -39,7 +42,7 @@ export interface HostMemorySample {
   readonly freeKb: number;
   readonly minFreeKb: number;
   readonly reservedKb: number;
-  readonly state: 'high' | 'soft' | 'hard' | 'low';
+  readonly state: 'high' | 'soft' | 'hard' | 'low' | 'unknown';
 }
 
 export interface PcpuSample {
@@ -59,9 +62,9 @@ export interface VmSample {
   /** Why it crashed: one readable line. */
   readonly crashReason: string | undefined;
   /** Technique that runs the guest now (a VMI VM starts under BT until its kernel calls Init); last one while off. */
-  readonly mode: Mode;
+  readonly mode: Mode | 'unknown';
   /** Monitor as configured, for the next power-on: what runs the guest unless it is offered VMI. */
-  readonly monitor: Exclude<Mode, 'vmi'>;
+  readonly monitor: Exclude<Mode, 'vmi'> | 'unknown';
   /** `vmi.present` in force since the last power-on. */
   readonly vmiEnabled: boolean;
   /** `vmi.present` as configured, for the next power-on. */
@@ -103,7 +106,7 @@ export interface WorldSample {
   readonly id: number;
   readonly name: string;
   readonly kind: 'vmm' | 'vcpu' | 'vmx';
-  readonly state: 'run' | 'ready' | 'wait' | 'idle' | 'off';
+  readonly state: 'run' | 'ready' | 'wait' | 'idle' | 'off' | 'unknown';
   readonly pcpu: number | undefined;
   readonly usedCycles: number;
   readonly runCycles: number;

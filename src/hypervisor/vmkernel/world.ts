@@ -12,7 +12,7 @@ import type { WorldSample } from '../stats/sample.js';
 import { AllocationClocks, type CpuAllocation } from './allocation.js';
 
 export type WorldKind = WorldSample['kind'];
-export type WorldState = WorldSample['state'];
+export type WorldState = Exclude<WorldSample['state'], 'unknown'>;
 
 /** How a stretch of guest execution ended. */
 export type GuestResult =
