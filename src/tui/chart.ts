@@ -1,14 +1,13 @@
 /** The chart pane: a figure of some rows over the last minutes, with a cursor that says what it was. */
-import type { VmScreenId } from './columns.js';
-import { clock, cut, left, right, short } from './format.js';
-import { figureColumns, type Moment, scaleOf } from './history.js';
+import { CAUSE_NAMES, CAUSES } from '../hypervisor/index.js';
+import { clock, cut, left, printable, right, short } from './format.js';
+import { causeKey, figureColumns, type HistoryColumn, type HistoryScreen, type Moment, scaleOf } from './history.js';
 import { type PlotCell, plot } from './plot.js';
-import type { ScreenColumn } from './screens.js';
 import type { Theme } from './theme.js';
 
 export interface ChartDialog {
   readonly kind: 'chart';
-  readonly screen: VmScreenId;
+  readonly screen: HistoryScreen;
   /** Id of the column. */
   readonly column: string;
   /** Keys of the rows whose lines are drawn, in the order in which they were marked: the letters of their lines. */
@@ -32,6 +31,10 @@ export interface ChartContext {
   readonly times: readonly number[];
 }
 
+/** The rows of a VM on the exits screen. */
+export const chartCauses = (vm: string): ChartRow[] =>
+  CAUSE_NAMES.map(cause => ({ key: causeKey(vm, cause), label: `${CAUSES[cause].label}, ${printable(vm)}` }));
+
 const SPANS = [0.1, 1, 10, 30, 60, 120, 300, 600, 1800, 3600] as const;
 /** Lines that can be told apart. */
 const LINES_MAX = 7;
@@ -40,12 +43,12 @@ const AXIS_WIDTH = 8;
 const LABEL_WIDTH = 2;
 const PLOT_ROWS_MIN = 4;
 
-export const openChart = (screen: VmScreenId, column: ScreenColumn, row: string | undefined): ChartDialog => ({
+export const openChart = (screen: HistoryScreen, column: HistoryColumn, marked: readonly string[]): ChartDialog => ({
   kind: 'chart',
   screen,
   column: column.id,
-  marked: row === undefined ? [] : [row],
-  selected: row,
+  marked,
+  selected: marked[0],
   cursor: undefined,
   spanSeconds: 300,
 });

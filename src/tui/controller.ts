@@ -4,15 +4,14 @@
  */
 import type { Command, HostEvent, Sample, VmSample } from '../hypervisor/index.js';
 import { type Desk, killVm, openPowerMenu, openRunMenu, toggleVmi } from './actions.js';
-import type { ChartContext } from './chart.js';
+import { type ChartContext, chartCauses } from './chart.js';
 import { untranslated } from './code.js';
-import type { VmScreenId } from './columns.js';
 import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { ATTACH_KEYS, type DialogHolder, dialogKey, PAGE } from './dialog-keys.js';
 import { fieldsOf, shownColumns } from './fields.js';
 import { printable } from './format.js';
 import { buildFrame, type Frame } from './frame.js';
-import { History } from './history.js';
+import { History, type HistoryScreen } from './history.js';
 import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
 import { bindingFor, type CommandId, type KeyBinding, screenName } from './keys.js';
@@ -502,10 +501,17 @@ export class ConsoleController implements Desk, Asker {
     quit: () => this.#options.quit(),
   };
 
-  #chartContext(screen: VmScreenId): ChartContext {
+  #chartContext(screen: HistoryScreen): ChartContext {
+    const { times } = this.#history;
     const { now, before } = this.#shown();
+    if (screen === 'exits') {
+      const names = [selectedVm(this.#rows(), this.#state.selected)?.name, this.#state.beside];
+      const vms = now?.vms.filter(({ name }) => names.includes(name)) ?? [];
+      const rows = vms.flatMap(vm => chartCauses(vm.name));
+      return { rows, times };
+    }
     const rows = now ? screenRows(screen, now, before, this.#state.sort[screen], this.#state.expanded) : [];
-    return { rows: rows.map(row => ({ key: row.key, label: rowLabel(row) })), times: this.#history.times };
+    return { rows: rows.map(row => ({ key: row.key, label: rowLabel(row) })), times };
   }
 
   /** A new sample is remembered, once. */

@@ -1,7 +1,7 @@
 /** What keys do while a dialog has the keyboard: each kind of dialog changes itself, closes, or accepts what it was opened for. */
 import { type ChartContext, chartKey } from './chart.js';
-import type { VmScreenId } from './columns.js';
 import { moveField, toggleField } from './fields.js';
+import type { HistoryScreen } from './history.js';
 import type { Key } from './input.js';
 import type { ConsoleState, Dialog, MenuDialog } from './state.js';
 
@@ -21,7 +21,7 @@ export interface DialogHolder {
   scrolled(step: number): number;
   /** Asks for the text screen that the dialog shows. */
   followScreen(): void;
-  chartContext(screen: VmScreenId): ChartContext;
+  chartContext(screen: HistoryScreen): ChartContext;
 }
 
 export function dialogKey(holder: DialogHolder, dialog: Dialog, key: Key): void {

@@ -4,7 +4,7 @@
  */
 import { CAUSE_NAMES, CAUSES, type Cause, type Counters, type Sample, type VmSample } from '../hypervisor/index.js';
 import { type Column, modeText, PERCENT_WIDTH } from './columns.js';
-import { decimal, duration, left, NO_FIGURE, printable, short } from './format.js';
+import { decimal, duration, left, NO_FIGURE, printable, right, short } from './format.js';
 import { elapsedCycles, ratio, rise, sameRun } from './rows.js';
 import { headingLine, type PlacedColumn, placeColumns, rowLine } from './table.js';
 
@@ -163,6 +163,8 @@ export const EXITS_COLUMNS: readonly Column<CauseFigures, CauseFigures>[] = [
 export const CAUSE_ORDER = 'cause';
 const CAUSE_WIDTH = 21;
 const BETWEEN = ' |';
+const DIFFERENCE_WIDTHS = [9, 8] as const;
+const DIFFERENCE_TITLES = ['DIFF/s', '%DIFF'] as const;
 
 /** Causes in the table's order or by a column's falling figure of the first VM, and the sum. */
 export function causeRows(subjects: readonly ExitsSubject[], sortId: string): CauseRow[] {
@@ -174,6 +176,52 @@ export function causeRows(subjects: readonly ExitsSubject[], sortId: string): Ca
   const sort = EXITS_COLUMNS.find(column => column.id === sortId)?.sort;
   if (sort) rows.sort((a, b) => sort(b.sides[0]!) - sort(a.sides[0]!));
   return [...rows, { cause: 'sum', sides: totals }];
+}
+
+/** What a cause takes of the right VM more than of the left one (negative: less), in the time that the screen counts. */
+export interface CauseDifference {
+  readonly cause: Cause | 'sum';
+  /** Cycles per second of each VM's own time. */
+  readonly perSecond: number;
+  /** Of all that the left VM takes per second: these of all causes sum up to that of the sum. */
+  readonly percent: number;
+}
+
+/** For each row the right VM's rate less the left one's. */
+export function causeDifferences(
+  [first, second]: readonly ExitsSubject[],
+  rows: readonly CauseRow[],
+): CauseDifference[] {
+  const rates = rows.map(({ sides: [a, b] }) => [
+    ratio(a!.cycles, first!.secondsSince),
+    ratio(b!.cycles, second!.secondsSince),
+  ]) as [number, number][];
+  const all = rates[rows.findIndex(({ cause }) => cause === 'sum')]![0];
+  return rows.map(({ cause }, index) => {
+    const perSecond = rates[index]![1] - rates[index]![0];
+    return { cause, perSecond, percent: percentOf(perSecond, all) };
+  });
+}
+
+const signed = (value: number, text: (size: number) => string): string =>
+  Number.isNaN(value) ? NO_FIGURE : `${value < 0 ? '-' : '+'}${text(Math.abs(value))}`;
+const signedPercent = (percent: number): string => signed(percent, size => size.toFixed(1));
+
+/** Both VMs in a sentence, with the causes that make the difference, largest first: as many as there is room for. */
+export function whyLine(subjects: readonly ExitsSubject[], width: number): string {
+  const [leftName, rightName] = subjects.map(({ vm }) => printable(vm.name));
+  const differences = causeDifferences(subjects, causeRows(subjects, CAUSE_ORDER));
+  const sum = differences.at(-1)!;
+  const size = Number.isNaN(sum.percent) ? NO_FIGURE : Math.abs(sum.percent).toFixed(1);
+  let line = `${rightName} takes ${size}% ${sum.percent < 0 ? 'fewer' : 'more'} cycles/s than ${leftName}`;
+  const parts = differences.slice(0, -1).sort((a, b) => Math.abs(b.percent) - Math.abs(a.percent));
+  for (const { cause, percent } of parts) {
+    if (Math.abs(percent) < 0.05) break;
+    const piece = `${line.includes(': ') ? ', ' : ': '}${CAUSES[cause as Cause].label} ${signedPercent(percent)}%`;
+    if (line.length + piece.length > width) break;
+    line += piece;
+  }
+  return left(line, width);
 }
 
 /** `LABEL: name (mode, guest); so many exits since ...`. */
@@ -196,30 +244,53 @@ export function exitsLines(subjects: readonly ExitsSubject[], width: number): st
 export interface ExitsTable {
   readonly heading: string;
   readonly rows: readonly string[];
+  /** Where the marked column's title is in the heading, for each VM. */
+  readonly marks: readonly { readonly from: number; readonly to: number }[];
 }
 
-/** The table over `width` cells: each VM has the same of the columns, as many as fit. */
+const differenceCells = (texts: readonly string[]): string =>
+  texts.map((text, index) => right(text, DIFFERENCE_WIDTHS[index]!)).join('');
+
+/**
+ * The table over `width` cells: each VM has the same of the columns, as many as fit, and two VMs have their difference behind them. `marked` is
+ * the id of a column.
+ */
 export function exitsTable(
   subjects: readonly ExitsSubject[],
   columns: readonly Column<CauseFigures, CauseFigures>[],
   sortId: string,
   width: number,
+  marked?: string,
 ): ExitsTable {
   const rows = causeRows(subjects, sortId);
-  const room = Math.floor((width - CAUSE_WIDTH - BETWEEN.length * (subjects.length - 1)) / subjects.length);
+  const differences = subjects.length === 2 ? causeDifferences(subjects, rows) : undefined;
+  const behind = differences === undefined ? 0 : BETWEEN.length + differenceCells(DIFFERENCE_TITLES).length;
+  const room = Math.floor((width - CAUSE_WIDTH - behind - BETWEEN.length * (subjects.length - 1)) / subjects.length);
   const placed: PlacedColumn<CauseFigures>[] = placeColumns(columns, [], room);
   const sideWidth = placed.reduce((sum, column) => sum + column.width, 0);
   const line = (title: string, sides: readonly string[]) => left(left(title, CAUSE_WIDTH) + sides.join(BETWEEN), width);
+  const markedAt = placed.findIndex(({ column }) => column.id === marked);
+  const before = placed.slice(0, markedAt).reduce((sum, { width: cells }) => sum + cells, CAUSE_WIDTH);
   return {
-    heading: line(
-      ' CAUSE',
-      subjects.map(() => headingLine(placed, sideWidth)),
-    ),
-    rows: rows.map(({ cause, sides }) =>
-      line(
-        ` ${cause === 'sum' ? 'sum' : CAUSES[cause].label}`,
-        sides.map(figures => rowLine(placed, figures, sideWidth)),
-      ),
-    ),
+    heading: line(' CAUSE', [
+      ...subjects.map(() => headingLine(placed, sideWidth)),
+      ...(differences === undefined ? [] : [differenceCells(DIFFERENCE_TITLES)]),
+    ]),
+    rows: rows.map(({ cause, sides }, index) => {
+      const difference = differences?.[index];
+      return line(` ${cause === 'sum' ? 'sum' : CAUSES[cause].label}`, [
+        ...sides.map(figures => rowLine(placed, figures, sideWidth)),
+        ...(difference === undefined
+          ? []
+          : [differenceCells([signed(difference.perSecond, short), signedPercent(difference.percent)])]),
+      ]);
+    }),
+    marks:
+      markedAt < 0
+        ? []
+        : subjects.map((_, side) => {
+            const from = before + side * (sideWidth + BETWEEN.length);
+            return { from, to: from + placed[markedAt]!.width };
+          }),
   };
 }

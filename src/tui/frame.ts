@@ -8,14 +8,14 @@ import { type ChartContext, type ChartDialog, chartLines } from './chart.js';
 import { type CodeView, codeTable, codeTitle, symbolic } from './code.js';
 import { modeText, type ScreenId, type VmScreenId } from './columns.js';
 import { detailLine } from './detail.js';
-import { type ExitsSubject, exitsLines, exitsSubject, exitsTable } from './exits.js';
+import { type ExitsSubject, exitsLines, exitsSubject, exitsTable, whyLine } from './exits.js';
 import { formatExpression } from './expression.js';
 import { EXITS_FIELDS, fieldDialog, shownColumns } from './fields.js';
 import { cut, left, printable } from './format.js';
 import { consoleLines, visibleLines } from './guest-console.js';
 import { firstLine, headerLines } from './header.js';
 import { helpLines } from './help.js';
-import { figureColumns, type History } from './history.js';
+import { figureColumns, type History, type HistoryScreen } from './history.js';
 import { footerLine } from './keys.js';
 import type { FrameHits } from './mouse.js';
 import { vmGroups } from './rows.js';
@@ -44,7 +44,7 @@ export interface FrameInput {
   readonly failure: string | undefined;
   readonly events: readonly HostEvent[];
   readonly history: History;
-  readonly chartContext: (screen: VmScreenId) => ChartContext;
+  readonly chartContext: (screen: HistoryScreen) => ChartContext;
   readonly consoleText: (vm: string) => string;
   /** What the host said about the code at `state.place`. */
   readonly code: (vm: string) => CodeAnswer | undefined;
@@ -219,18 +219,31 @@ function exitsFrame(input: FrameInput, now: Sample): Frame {
   const subjects = exitsSubjects(input, now);
   const [first] = subjects;
   if (first === undefined) return frameOf(input, [...above, nothing(state.screen, now)], ['', footer(input)]);
-  const { heading, rows } = exitsTable(
-    subjects,
-    shownColumns(EXITS_FIELDS, state.fields.exits),
-    state.sort.exits,
-    width,
-  );
-  above.push(theme.heading(heading), ...rows.slice(0, -1), theme.key(rows.at(-1)!));
-  return frameOf(input, above, [detailLine(first.vm.name, now, before, width), footer(input)]);
+  const columns = shownColumns(EXITS_FIELDS, state.fields.exits);
+  const { heading, rows, marks } = exitsTable(subjects, columns, state.sort.exits, width, state.column);
+  above.push(markedHeading(heading, marks, theme), ...rows.slice(0, -1), theme.key(rows.at(-1)!));
+  const marked = columns.find(({ id }) => id === state.column);
+  const detail = subjects.length === 2 ? whyLine(subjects, width) : detailLine(first.vm.name, now, before, width);
+  return frameOf(input, above, [marked ? helpLine(marked, theme, width) : detail, footer(input)]);
+}
+
+/** A heading in which the title of the marked column stands out, wherever it is. */
+function markedHeading(
+  words: string,
+  marks: readonly { readonly from: number; readonly to: number }[],
+  theme: Theme,
+): string {
+  let done = 0;
+  let line = '';
+  for (const { from, to } of marks) {
+    line += words.slice(done, from) + theme.key(words.slice(from, to));
+    done = to;
+  }
+  return theme.heading(line + words.slice(done));
 }
 
 /** What a column means, for the one that is marked. */
-const helpLine = ({ title, help }: ScreenColumn, theme: Theme, width: number): string => {
+const helpLine = ({ title, help }: Pick<ScreenColumn, 'title' | 'help'>, theme: Theme, width: number): string => {
   const words = cut(`${title}: ${help}`, width);
   return theme.key(words.slice(0, title.length)) + words.slice(title.length);
 };
@@ -255,8 +268,13 @@ function tableFrame(input: FrameInput, now: Sample, screen: VmScreenId): Frame {
   });
   const heading = above.length;
   const words = headingLine(placed, width - sparks.width) + sparks.heading;
-  const at = titles.find(({ id }) => id === state.column) ?? { from: 0, to: 0 };
-  above.push(theme.heading(words.slice(0, at.from) + theme.key(words.slice(at.from, at.to)) + words.slice(at.to)));
+  above.push(
+    markedHeading(
+      words,
+      titles.filter(({ id }) => id === state.column),
+      theme,
+    ),
+  );
   const selected = rows[index];
   const marked = columnsOf(screen).find(column => column.id === state.column);
   const detail = selected ? detailLine(selected.vm.name, now, before, width) : '';

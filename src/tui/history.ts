@@ -4,6 +4,7 @@
  */
 import type { Sample } from '../hypervisor/index.js';
 import type { VmScreenId } from './columns.js';
+import { CAUSE_ORDER, type CauseFigures, causeRows, EXITS_COLUMNS, exitsSubject } from './exits.js';
 import { EVERY_ROW, type Row } from './rows.js';
 import { columnsOf, SCREENS, type ScreenColumn } from './screens.js';
 import { screenRows } from './table.js';
@@ -11,13 +12,22 @@ import { screenRows } from './table.js';
 /** Samples that are kept; of 64 VMs they take some 7 MB. */
 export const HISTORY_MAX = 600;
 
+/** Screens whose figures are remembered. */
+export type HistoryScreen = VmScreenId | 'exits';
+
+/** A row of the exits screen: a cause of a VM, or the sum. */
+export const causeKey = (vm: string, cause: string): string => `cause ${cause} ${vm}`;
+
+/** The exits screen's figures that are about the last interval: totals since power-on tell no history. */
+const CAUSE_COLUMNS = EXITS_COLUMNS.filter(({ id }) => id === 'now' || id === 'rate');
+
 /** A value and its virtual time, in seconds; NaN where the row was not there. */
 export interface Moment {
   readonly seconds: number;
   readonly value: number;
 }
 
-const keyOf = (screen: VmScreenId, row: string, column: string): string => `${screen} ${column} ${row}`;
+const keyOf = (screen: HistoryScreen, row: string, column: string): string => `${screen} ${column} ${row}`;
 
 /** The figure of a column that batch files have, too. */
 const figureOf = ({ counter }: ScreenColumn, row: Row): number | undefined =>
@@ -45,14 +55,25 @@ export class History {
     this.#times.push(seconds);
     const place = (this.#first + this.#times.length - 1) % this.#max;
     for (const values of this.#series.values()) values[place] = Number.NaN;
+    const keep = (key: string, value: number): void => {
+      this.#of(key)[place] = value;
+    };
     const expanded = new Set(now.vms.map(({ name }) => name));
     for (const screen of Object.keys(SCREENS) as VmScreenId[]) {
       const columns = columnsOf(screen);
       for (const row of screenRows(screen, now, before, '', expanded, EVERY_ROW)) {
         for (const column of columns) {
           const value = figureOf(column, row);
-          if (value !== undefined) this.#of(keyOf(screen, row.key, column.id))[place] = value;
+          if (value !== undefined) keep(keyOf(screen, row.key, column.id), value);
         }
+      }
+    }
+    for (const vm of now.vms) {
+      for (const { cause, sides } of causeRows([exitsSubject(vm, now, before, undefined)], CAUSE_ORDER)) {
+        const [figures] = sides as [CauseFigures];
+        const key = causeKey(vm.name, cause);
+        keep(keyOf('exits', key, 'now'), figures.percentNow);
+        if (figures.eventsPerSecond !== undefined) keep(keyOf('exits', key, 'rate'), figures.eventsPerSecond);
       }
     }
     if (place === 0) this.#forget();
@@ -77,7 +98,7 @@ export class History {
   }
 
   /** The newest `count` moments, oldest first. */
-  moments(screen: VmScreenId, row: string, column: string, count = this.#max): Moment[] {
+  moments(screen: HistoryScreen, row: string, column: string, count = this.#max): Moment[] {
     const values = this.#series.get(keyOf(screen, row, column));
     const from = Math.max(0, this.#times.length - count);
     return this.#times.slice(from).map((seconds, index) => ({
@@ -88,7 +109,7 @@ export class History {
 }
 
 /** The figure that a screen is mostly looked at for, where it is sorted by a name. */
-const MAIN: Readonly<Record<VmScreenId, string>> = {
+const MAIN: Readonly<Record<HistoryScreen, string>> = {
   cpu: 'used',
   memory: 'tchd',
   diskDevice: 'commands',
@@ -96,14 +117,17 @@ const MAIN: Readonly<Record<VmScreenId, string>> = {
   network: 'sentPackets',
   interrupt: 'rate',
   timer: 'delivered',
+  exits: 'now',
 };
 
+export type HistoryColumn = Pick<ScreenColumn, 'id' | 'title'>;
+
 /** The columns of a screen that have a history. */
-export const figureColumns = (screen: VmScreenId): readonly ScreenColumn[] =>
-  columnsOf(screen).filter(({ counter }) => counter !== undefined);
+export const figureColumns = (screen: HistoryScreen): readonly HistoryColumn[] =>
+  screen === 'exits' ? CAUSE_COLUMNS : columnsOf(screen).filter(({ counter }) => counter !== undefined);
 
 /** The column that the rows are sorted by, or the screen's main one. */
-export function historyColumn(screen: VmScreenId, sortId: string): ScreenColumn {
+export function historyColumn(screen: HistoryScreen, sortId: string): HistoryColumn {
   const columns = figureColumns(screen);
   return columns.find(({ id }) => id === sortId) ?? columns.find(({ id }) => id === MAIN[screen])!;
 }

@@ -2,9 +2,11 @@
 import type { Desk } from './actions.js';
 import { openChart } from './chart.js';
 import { modeText, type VmScreenId } from './columns.js';
+import { causeRows, exitsSubject } from './exits.js';
+import { EXITS_FIELDS, shownColumns } from './fields.js';
 import { findRow } from './find.js';
 import { printable } from './format.js';
-import { historyColumn } from './history.js';
+import { causeKey, historyColumn } from './history.js';
 import { type Asker, askExpression, askGroup, askThreshold, askWords } from './prompts.js';
 import type { Row } from './rows.js';
 import { columnsOf, SCREENS, type ScreenColumn } from './screens.js';
@@ -87,22 +89,38 @@ export const markFigures = (view: View): void =>
 export const toggleSparklines = (view: View): void =>
   onRows(view, () => view.set({ sparklines: !view.state.sparklines }));
 
-export const chartRow = (view: View): void =>
-  onRows(view, screen => {
-    const rows = view.rows();
-    const row = rows[selectedIndex(rows, view.state.selected)];
-    view.set({
-      dialog: openChart(screen, historyColumn(screen, view.state.column ?? view.state.sort[screen]), row?.key),
+/** Causes of which a new graph shows the history: those that take most now. */
+const CAUSES_DRAWN = 4;
+
+/** The graph of the selected row; on the exits screen, of the causes that take most of the VM's time. */
+export function chartRow(view: View): void {
+  const { screen, column, sort } = view.state;
+  const { now, before } = view.shown();
+  const rows = view.rows();
+  const row = rows[selectedIndex(rows, view.state.selected)];
+  if (screen === 'exits' && now !== undefined && row !== undefined) {
+    const causes = causeRows([exitsSubject(row.vm, now, before, undefined)], 'now').slice(0, CAUSES_DRAWN);
+    const taking = causes.filter(({ sides }) => sides[0]!.percentNow > 0);
+    const keys = (taking.length > 0 ? taking : causes.slice(0, 1)).map(({ cause }) => causeKey(row.vm.name, cause));
+    view.set({ dialog: openChart(screen, historyColumn(screen, column ?? ''), keys) });
+  } else {
+    onRows(view, onScreen => {
+      const drawn = row === undefined ? [] : [row.key];
+      view.set({ dialog: openChart(onScreen, historyColumn(onScreen, column ?? sort[onScreen]), drawn) });
     });
-  });
+  }
+}
 
 /** Marks the column `step` places further on; left of the first one none is marked. */
-export const markColumn = (view: View, step: number): void =>
-  onRows(view, screen => {
-    const columns = view.columns(screen);
-    const index = columns.findIndex(({ id }) => id === view.state.column) + step;
+export function markColumn(view: View, step: number): void {
+  const { screen, column } = view.state;
+  const mark = (columns: readonly { readonly id: string }[]): void => {
+    const index = columns.findIndex(({ id }) => id === column) + step;
     view.set({ column: columns[Math.min(columns.length - 1, index)]?.id });
-  });
+  };
+  if (screen === 'exits') mark(shownColumns(EXITS_FIELDS, view.state.fields.exits));
+  else onRows(view, onScreen => mark(view.columns(onScreen)));
+}
 
 /** The selected row as two lines of cells with tabs between them: titles and texts. */
 export const copyRow = (view: View): void =>

@@ -130,11 +130,13 @@ cmitxba:screens  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit
       'LEFT  : db-bt (BT, getppid); 36 exits (18/s) in 3.00 s since power-on',
       'RIGHT : web-vmi (VMI, idle); 0 exits (0/s) in 3.00 s since power-on',
       '',
-      ' CAUSE                    EVENTS  CYC/EVT  %TIME |     EVENTS  CYC/EVT  %TIME',
-      ' guest user                    -        -  40.00 |          -        -   0.00',
-      ' guest kernel                  -        -   0.00 |          -        -   0.00',
-      ' syscall forwarding           12    100.0  30.00 |          0        -   0.00',
+      ' CAUSE                 CYC/EVT  %TIME |  CYC/EVT  %TIME |   DIFF/s   %DIFF',
+      // 1600 of 4000 cycles in three seconds, and none.
+      ' guest user                  -  40.00 |        -   0.00 |     -533   -40.0',
+      ' guest kernel                -   0.00 |        -   0.00 |       +0    +0.0',
+      ' syscall forwarding      100.0  30.00 |        -   0.00 |     -400   -30.0',
     ]);
+    expect(pair.at(-2)).toBe('web-vmi takes 100.0% fewer cycles/s than db-bt: guest user -40.0%');
     const next = await press('\u001b[B');
     expect(next).toContain('LEFT  : boot-bt');
     expect(next).toContain('RIGHT : web-vmi');
@@ -147,8 +149,45 @@ cmitxba:screens  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit
     const { press } = consoleOn(132, 50, session());
     const lines = shape(await press('2x+1')).split('\n');
     expect(lines[4]).toBe(
-      ' CAUSE                    EVENTS    EVT/s         CYCLES  CYC/EVT  %TIME |     EVENTS    EVT/s         CYCLES  CYC/EVT  %TIME',
+      ' CAUSE                    EVENTS    EVT/s  CYC/EVT  %TIME |     EVENTS    EVT/s  CYC/EVT  %TIME |   DIFF/s   %DIFF',
     );
+    expect(lines.at(-2)).toContain('guest user -40.0%, syscall forwarding -30.0%, true faults -30.0%');
+  });
+
+  test('marks a column for both VMs, and explains it', async () => {
+    const { press } = consoleOn(80, 24, session());
+    const marked = await press('2x+1\u001b[C\u001b[C');
+    expect(shape(marked).split('\n').at(-2)).toMatch(/^EVT\/s: events per second/);
+    expect(
+      shape(await press('\u001b[C\u001b[C'))
+        .split('\n')
+        .at(-2),
+    ).toMatch(/^CYC\/EVT: cycles per event/);
+    expect(
+      shape(await press('\u001b[D'.repeat(4)))
+        .split('\n')
+        .at(-2),
+    ).toContain('fewer cycles/s');
+  });
+
+  test('G draws the causes that take most now, over time', async () => {
+    const { press, session: fake } = consoleOn(80, 30, session());
+    // The second before was of 1000 cycles as the last one: 40, 30 and 30 percent.
+    const chart = await press('2xG');
+    expect(chart).toMatch(/%NOW in 5 min, 3 of 14 rows/);
+    expect(chart).toMatch(/> A guest user, db-bt +40\.00/);
+    expect(chart).toMatch(/ B syscall forwarding, db-bt +30\.00/);
+    fake.tick();
+    fake.change('db-bt', {
+      causes: causes({ guestUser: 1600, syscall: 1200, trueFault: 1200, traceFault: 1000 }),
+      chargedCycles: 5000,
+    });
+    const later = await press('\u001b[F');
+    expect(later).toMatch(/ traces, db-bt +100\.00/);
+    expect(later).toMatch(/A guest user, db-bt +0\.00/);
+    // One second back.
+    expect(await press('\u001b[D')).toMatch(/A guest user, db-bt +40\.00/);
+    expect(await press(',')).toMatch(/EVT\/s in 5 min/);
   });
 
   test('z counts from now, and again from power-on', async () => {
