@@ -23,8 +23,8 @@ import {
   stateCode,
   UPTIME_COUNTER,
 } from './host-figures.js';
-import { diskRows, portRows, SWITCH_NAME } from './io-rows.js';
-import { DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
+import { adapterRows, diskRows, portRows, SWITCH_NAME } from './io-rows.js';
+import { DISK_ADAPTER_FIELDS, DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
 import { elapsedCycles, interruptRows, ratio, rise, sameRun, vmGroups } from './rows.js';
 import { CPU_FIELDS, INTERRUPT_FIELDS, MEMORY_FIELDS, TIMER_FIELDS } from './screens.js';
 import { millisecondsOf, VM_STATE_COUNTERS, VM_STATE_OBJECT } from './vm-state.js';
@@ -133,11 +133,15 @@ function addVms(list: CellList, now: Sample, before: Sample | undefined, selecti
     const counters = countersOf(screen, fields, selection);
     for (const { row } of groups) list.addRow(object, [row.vm.gid, row.vm.name], counters, row);
   }
+  const adapter = countersOf('diskAdapter', DISK_ADAPTER_FIELDS, selection);
   const device = countersOf('diskDevice', DISK_DEVICE_FIELDS, selection);
   const disk = countersOf('diskVm', DISK_VM_FIELDS, selection);
   const port = countersOf('network', NETWORK_FIELDS, selection);
   for (const { row } of groups) {
     const { all, each } = diskRows(now, before, row.vm);
+    for (const of of adapterRows(now, before, row.vm)) {
+      list.addRow('Vm Adapter', [row.vm.gid, row.vm.name, of.adapter!], adapter, of);
+    }
     if (all.count > 0) list.addRow('Virtual Disk', [row.vm.name], disk, all);
     for (const of of each) {
       const name = of.disk?.name.split(':') ?? [];

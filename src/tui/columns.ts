@@ -7,7 +7,7 @@ import { decimal, NO_FIGURE, printable } from './format.js';
 import type { CpuRow, CpuShares, VmRow } from './rows.js';
 
 /** Screens with a row for each VM, or for each of its parts. */
-export type VmScreenId = 'cpu' | 'memory' | 'diskDevice' | 'diskVm' | 'network' | 'interrupt' | 'timer';
+export type VmScreenId = 'cpu' | 'memory' | 'diskAdapter' | 'diskDevice' | 'diskVm' | 'network' | 'interrupt' | 'timer';
 export type ScreenId = VmScreenId | 'exits' | 'code' | 'activity';
 
 /** A column of rows `R`, which are sorted by rows `S`: worlds stay below their VM. */

@@ -4,11 +4,11 @@
  *
  *     ABCDEfghIJ           1 CPU          upper case: shown; the order is that of the columns
  *     aBCdefGHijklMN       2 memory
- *     ABCdEfGhijkl         3 disk adapter, and 8 power management: esxtop's alone, passed on as they came
+ *     ABCdEfGhijkl         3 disk adapter
  *     AbcdeFGhIjklmnop     4 disk device
  *     aBCDEFGH             5 disk VM
  *     AbcDeFGHIJKLm        6 network
- *     GHIABJFcde           7 interrupt
+ *     GHIABJFcde           7 interrupt; 8 is power management: esxtop's alone, passed on as it came
  *     ABCDEFGHIJK          9 timer        ours
  *     ABCDEF              10 exits        ours
  *     sort cpu = used
@@ -32,7 +32,7 @@ import { formatThreshold, parseThreshold, type Threshold } from './thresholds.js
 
 /** What each line is about; null where the screen is esxtop's alone. */
 const LINES: readonly (ScreenId | null)[] = [
-  ...(['cpu', 'memory', null, 'diskDevice', 'diskVm'] as const),
+  ...(['cpu', 'memory', 'diskAdapter', 'diskDevice', 'diskVm'] as const),
   ...(['network', 'interrupt', null, 'timer', 'exits'] as const),
 ];
 
@@ -40,7 +40,7 @@ const LINES: readonly (ScreenId | null)[] = [
 const ESXTOP_LINES = 8;
 
 /** What is written for them when nobody knows better: the letters of a release whose files are known, by place. */
-const FOREIGN_LINES: Readonly<Record<number, string>> = { 2: 'ABCdEfGhijkl', 7: 'ABCDe' };
+const FOREIGN_LINES: Readonly<Record<number, string>> = { 7: 'ABCDe' };
 
 /**
  * esxtop's letters as ours, by the number of letters in a line. From 5.0 on there is LWID as the third, and some fields have been added;
@@ -48,6 +48,7 @@ const FOREIGN_LINES: Readonly<Record<number, string>> = { 2: 'ABCdEfGhijkl', 7: 
  */
 const RELEASES: Readonly<Partial<Record<ScreenId, Readonly<Record<number, string>>>>> = {
   cpu: { 8: 'abcdefgh', 10: 'ab cdefgh ' },
+  diskAdapter: { 12: 'abcdefghijkl' },
   diskDevice: { 16: 'abcdefghijklmnop' },
   diskVm: { 8: 'abcdefgh' },
   // Without and with the packets' sizes, as far as captures tell.
@@ -123,6 +124,8 @@ export function parseConfig(text: string, source: string): ConsoleConfig {
     const about = ours || place < ESXTOP_LINES ? LINES[place] : undefined;
     place += 1;
     if (about === null) foreign[place - 1] = line;
+    // Nobody has told how many letters releases before 5.0 have there.
+    else if (about === 'diskAdapter' && !ours && !(line.length in RELEASES.diskAdapter!)) continue;
     else if (about !== undefined) {
       const order = ours ? line : translated(about, line);
       if (order === undefined || !isOrder(about, order)) {

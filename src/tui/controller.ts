@@ -438,6 +438,7 @@ export class ConsoleController implements Desk, Asker {
   readonly #commands: Readonly<Record<CommandId, (binding: KeyBinding) => void>> = {
     'screen.cpu': () => this.#screen('cpu'),
     'screen.memory': () => this.#screen('memory'),
+    'screen.diskAdapter': () => this.#ioScreen('diskAdapter', 'disk'),
     'screen.diskDevice': () => this.#ioScreen('diskDevice', 'disk'),
     'screen.diskVm': () => this.#ioScreen('diskVm', 'disk'),
     'screen.network': () => this.#ioScreen('network', 'network card'),

@@ -136,6 +136,7 @@ export function headerLines(
       return [first, ...pcpuLines(now, before, width)];
     case 'memory':
       return [first, ...memoryLines(now, width), ...(engine === undefined ? [] : [engineLine(engine, width)])];
+    case 'diskAdapter':
     case 'diskDevice':
     case 'diskVm':
       return [first, diskLine(now, before, width)];

@@ -112,6 +112,7 @@ export class History {
 const MAIN: Readonly<Record<HistoryScreen, string>> = {
   cpu: 'used',
   memory: 'tchd',
+  diskAdapter: 'commands',
   diskDevice: 'commands',
   diskVm: 'commands',
   network: 'sentPackets',

@@ -25,6 +25,8 @@ export interface DiskRow {
   readonly vm: VmSample;
   /** undefined: all of the VM's. */
   readonly disk: VmDiskSample | undefined;
+  /** The virtual adapter, where the row is about all disks of one. */
+  readonly adapter?: string;
   readonly count: number;
   readonly outstanding: number;
   readonly rates: DiskRates;
@@ -85,6 +87,18 @@ function diskRates(rises: readonly DiskRise[], seconds: number, cyclesPerSecond:
     readMs: ms(all('readCycles'), all('reads')),
     writeMs: ms(all('writeCycles'), all('writes')),
   };
+}
+
+/** The adapter of a virtual disk: `scsi0` of `scsi0:1`. */
+const adapterOf = ({ name }: VmDiskSample): string => name.split(':')[0]!;
+
+/** A row for each virtual adapter of a VM: the sums over its disks. */
+export function adapterRows(now: Sample, before: Sample | undefined, vm: VmSample): DiskRow[] {
+  return [...new Set(vm.disks.map(adapterOf))].map(adapter => {
+    const disks = vm.disks.filter(disk => adapterOf(disk) === adapter);
+    const { all } = diskRows(now, before, { ...vm, disks });
+    return { ...all, key: `adapter ${adapter} ${vm.name}`, vm, adapter };
+  });
 }
 
 /** All disks of a VM as one row, and one for each. */

@@ -49,6 +49,80 @@ const latency = (
   ...(alarm && { alarm: (row: DiskRow) => row.rates[id] >= 25 }),
 });
 
+/** What batch files have of the devices already. */
+const uncounted = (columns: readonly DiskColumn[]): DiskColumn[] => columns.map(({ counter: _, ...column }) => column);
+
+const QUEUE_STATS: readonly DiskColumn[] = [
+  disk(
+    'active',
+    'ACTV',
+    5,
+    0,
+    'Active Commands',
+    95,
+    'commands that wait for the disk or are served',
+    row => row.outstanding,
+  ),
+];
+const COMMAND_LATENCIES: readonly DiskColumn[] = [
+  latency('deviceMs', 'DAVG/cmd', 9, 'Average Device MilliSec/Command', 'served by the disk, ms for a command', true),
+  latency('queueMs', 'QAVG/cmd', 9, 'Average Queue MilliSec/Command', 'waiting for the disk, ms for a command'),
+  latency('guestMs', 'GAVG/cmd', 9, 'Average Guest MilliSec/Command', 'both together', true),
+];
+const READ_LATENCY = latency('readMs', 'GAVG/rd', 8, 'Average Guest MilliSec/Read', 'ms for a read', true);
+const WRITE_LATENCY = latency('writeMs', 'GAVG/wr', 8, 'Average Guest MilliSec/Write', 'ms for a write', true);
+const ERRORS = disk(
+  'errors',
+  'ERR/s',
+  7,
+  2,
+  'Errors/sec',
+  70,
+  'commands that failed, per second',
+  row => row.rates.errors,
+);
+
+/** The host has no adapters of its own, since disks are images: these are the ones that its VMs see. */
+export const DISK_ADAPTER_FIELDS: readonly Field<DiskColumn>[] = [
+  field('ADAPTR', 'Adapter Name', [
+    {
+      ...text<DiskRow>(
+        'adapter',
+        'ADAPTR',
+        29,
+        16,
+        Number.POSITIVE_INFINITY,
+        'VM and virtual adapter',
+        row => `${row.vm.name} ${row.adapter ?? ''}`,
+      ),
+      sort: row => row.vm.gid,
+      rising: true,
+    },
+  ]),
+  noField('PATH', 'Path Name'),
+  field('NPTH', 'Num of Paths', [
+    {
+      id: 'paths',
+      title: 'NPTH',
+      width: 5,
+      keep: 60,
+      help: 'virtual disks of the adapter: each has one path',
+      cell: row => String(row.count),
+      sort: row => row.count,
+      counter: { name: 'Paths', places: 0, of: row => row.count },
+    },
+  ]),
+  field('QSTATS', 'Queue Stats', QUEUE_STATS, false),
+  field('IOSTATS', 'I/O Stats', IO_STATS),
+  noField('RESVSTATS', 'Reserve Stats'),
+  field('LATSTATS/cmd', 'Overall Latency Stats (ms)', COMMAND_LATENCIES),
+  field('LATSTATS/rd', 'Read Latency Stats (ms)', [READ_LATENCY], false),
+  field('LATSTATS/wr', 'Write Latency Stats (ms)', [WRITE_LATENCY], false),
+  field('ERRSTATS/s', 'Error Stats', [ERRORS], false),
+  noField('PAESTATS/s', 'PAE Stats'),
+  noField('SPLTSTATS/s', 'Split Stats'),
+];
+
 export const DISK_DEVICE_FIELDS: readonly Field<DiskColumn>[] = [
   field('DEVICE', 'Device Name', [
     {
@@ -63,47 +137,13 @@ export const DISK_DEVICE_FIELDS: readonly Field<DiskColumn>[] = [
   noField('NUM', 'Num of Objects'),
   noField('SHARES', 'Shares'),
   noField('BLKSZ', 'Block Size (bytes)'),
-  field('QSTATS', 'Queue Stats', [
-    disk(
-      'active',
-      'ACTV',
-      5,
-      0,
-      'Active Commands',
-      95,
-      'commands that wait for the disk or are served',
-      row => row.outstanding,
-    ),
-  ]),
-  field(
-    'IOSTATS',
-    'I/O Stats',
-    IO_STATS.map(({ counter: _, ...column }) => column),
-  ),
+  field('QSTATS', 'Queue Stats', QUEUE_STATS),
+  field('IOSTATS', 'I/O Stats', uncounted(IO_STATS)),
   noField('RESVSTATS', 'Reserve Stats'),
-  field('LATSTATS/cmd', 'Overall Latency Stats (ms)', [
-    latency('deviceMs', 'DAVG/cmd', 9, 'Average Device MilliSec/Command', 'served by the disk, ms for a command', true),
-    latency('queueMs', 'QAVG/cmd', 9, 'Average Queue MilliSec/Command', 'waiting for the disk, ms for a command'),
-    latency('guestMs', 'GAVG/cmd', 9, 'Average Guest MilliSec/Command', 'both together', true),
-  ]),
-  field(
-    'LATSTATS/rd',
-    'Read Latency Stats (ms)',
-    [latency('readMs', 'GAVG/rd', 8, 'Average Guest MilliSec/Read', 'ms for a read', true)],
-    false,
-  ),
-  field(
-    'LATSTATS/wr',
-    'Write Latency Stats (ms)',
-    [latency('writeMs', 'GAVG/wr', 8, 'Average Guest MilliSec/Write', 'ms for a write', true)],
-    false,
-  ),
-  field(
-    'ERRSTATS/s',
-    'Error Stats',
-    [disk('errors', 'ERR/s', 7, 2, 'Errors/sec', 70, 'commands that failed, per second', row => row.rates.errors)],
-    false,
-  ),
+  field('LATSTATS/cmd', 'Overall Latency Stats (ms)', COMMAND_LATENCIES),
+  field('LATSTATS/rd', 'Read Latency Stats (ms)', [READ_LATENCY], false),
+  field('LATSTATS/wr', 'Write Latency Stats (ms)', [WRITE_LATENCY], false),
+  field('ERRSTATS/s', 'Error Stats', [ERRORS], false),
   noField('PAESTATS/s', 'PAE Stats'),
   noField('SPLTSTATS/s', 'Split Stats'),
   noField('VAAISTATS', 'VAAI Stats'),

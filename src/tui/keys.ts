@@ -9,7 +9,7 @@ import { CAUSE_ORDER } from './exits.js';
 import { hasRows } from './screens.js';
 
 /** esxtop's sort keys of a disk screen; `w` is free elsewhere, `r` starts programs there. */
-const diskSorts = <S extends 'diskDevice' | 'diskVm'>(screen: S, name: string, help: string) =>
+const diskSorts = <S extends 'diskAdapter' | 'diskDevice' | 'diskVm'>(screen: S, name: string, help: string) =>
   [
     { keys: ['r'], show: 'r', command: 'sort', screen, column: 'reads', group: 'sort', help: 'READS/s' },
     { keys: ['w'], show: 'w', command: 'sort', screen, column: 'writes', group: 'sort', help: 'WRITES/s' },
@@ -21,7 +21,24 @@ const diskSorts = <S extends 'diskDevice' | 'diskVm'>(screen: S, name: string, h
 export const KEYS = [
   { keys: ['c'], show: 'c', command: 'screen.cpu', group: 'display', help: 'CPU' },
   { keys: ['m'], show: 'm', command: 'screen.memory', group: 'display', help: 'memory' },
-  { keys: ['u'], show: 'u', command: 'screen.diskDevice', shows: 'diskDevice', group: 'display', help: 'disk device' },
+  {
+    keys: ['d'],
+    show: 'd',
+    command: 'screen.diskAdapter',
+    shows: 'diskAdapter',
+    group: 'display',
+    help: 'disk adapter',
+    footer: 'adapter',
+  },
+  {
+    keys: ['u'],
+    show: 'u',
+    command: 'screen.diskDevice',
+    shows: 'diskDevice',
+    group: 'display',
+    help: 'disk device',
+    footer: 'disk',
+  },
   { keys: ['D'], show: 'D', command: 'screen.diskVm', shows: 'diskVm', group: 'display', help: 'disk VM' },
   { keys: ['n'], show: 'n', command: 'screen.network', shows: 'network', group: 'display', help: 'network' },
   { keys: ['i'], show: 'i', command: 'screen.interrupt', group: 'display', help: 'interrupt' },
@@ -126,6 +143,7 @@ export const KEYS = [
     help: 'sort by MCTLSZ: no guest has a balloon driver',
   },
   { keys: ['N'], show: 'N', command: 'sort', screen: 'memory', column: 'gid', group: 'sort', help: 'GID' },
+  ...diskSorts('diskAdapter', 'adapter', 'ADAPTR'),
   ...diskSorts('diskDevice', 'device', 'DEVICE'),
   ...diskSorts('diskVm', 'gid', 'GID'),
   { keys: ['t'], show: 't', command: 'sort', screen: 'network', column: 'sentPackets', group: 'sort', help: 'PKTTX/s' },
@@ -238,7 +256,7 @@ export interface KeyBinding {
   /** `absent`: esxtop's key, of which this host has nothing; it says so. */
   readonly group: 'display' | 'vm' | 'rows' | 'sort' | 'general' | 'replay' | 'absent';
   readonly help: string;
-  /** Word in the footer; absent: not in the footer. */
+  /** Word in the footer; absent: not in the footer, or, of a screen, its name. */
   readonly footer?: string;
   /** Only on this screen. */
   readonly screen?: ScreenId;
@@ -277,9 +295,9 @@ interface FooterEntry {
 function footerEntries(bindings: readonly KeyBinding[], brief: boolean): FooterEntry[] {
   const displays = bindings
     .filter(({ group }) => group === 'display')
-    .map(({ show, help }) => ({ key: show, words: help }));
-  const others = bindings.flatMap(({ show, footer }) =>
-    footer === undefined ? [] : [{ key: show.split(' ')[0]!, words: footer }],
+    .map(({ show, help, footer }) => ({ key: show, words: footer ?? help }));
+  const others = bindings.flatMap(({ show, footer, group }) =>
+    footer === undefined || group === 'display' ? [] : [{ key: show.split(' ')[0]!, words: footer }],
   );
   const screens = { key: displays.map(({ key }) => key).join(''), words: 'screens' };
   return [...(brief ? [screens] : displays), ...others];

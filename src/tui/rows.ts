@@ -222,7 +222,7 @@ export function rowLabel(row: Row): string {
     case 'interrupt':
       return `${name} irq ${row.line.irq ?? 'LOC'}`;
     case 'disk':
-      return row.disk === undefined ? name : `${name} ${row.disk.name}`;
+      return [name, row.disk?.name ?? row.adapter].join(' ').trimEnd();
     case 'port':
       return `${name} ${row.nic.name}`;
   }

@@ -22,7 +22,7 @@ import {
   type VmScreenId,
 } from './columns.js';
 import { decimal, fixed, NO_FIGURE, printable } from './format.js';
-import { DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
+import { DISK_ADAPTER_FIELDS, DISK_DEVICE_FIELDS, DISK_VM_FIELDS, NETWORK_FIELDS } from './io-screens.js';
 import { type CpuRow, type EventRates, type InterruptRow, type Row, ratio, type VmRow } from './rows.js';
 
 const ID: Column = {
@@ -363,6 +363,7 @@ const screen = <C>(title: string, fields: readonly Field<C>[], order?: string, s
 export const SCREENS: Readonly<Record<VmScreenId, Screen>> = {
   cpu: screen('CPU', CPU_FIELDS),
   memory: screen('memory', MEMORY_FIELDS),
+  diskAdapter: screen('disk adapter', DISK_ADAPTER_FIELDS, undefined, 'adapter'),
   diskDevice: screen('disk device', DISK_DEVICE_FIELDS, undefined, 'device'),
   diskVm: screen('disk VM', DISK_VM_FIELDS),
   network: screen('network', NETWORK_FIELDS, undefined, 'port'),
@@ -381,6 +382,7 @@ export const defaultColumns = (screen: VmScreenId): readonly ScreenColumn[] =>
 /** Is there anything in a sample that the screen could show? */
 export function hasRows(screen: ScreenId, now: Sample | undefined): boolean {
   switch (screen) {
+    case 'diskAdapter':
     case 'diskDevice':
     case 'diskVm':
       return now?.vms.some(({ disks }) => disks.length > 0) ?? false;

@@ -101,6 +101,7 @@ export interface ShownSamples {
 export const SCREEN_IDS = [
   'cpu',
   'memory',
+  'diskAdapter',
   'diskDevice',
   'diskVm',
   'network',

@@ -3,7 +3,7 @@ import type { Sample } from '../hypervisor/index.js';
 import type { Column, ScreenId, VmScreenId } from './columns.js';
 import { matches } from './find.js';
 import { left, right } from './format.js';
-import { diskRows, portRows } from './io-rows.js';
+import { adapterRows, diskRows, portRows } from './io-rows.js';
 import { EVERY_ROW, interruptRows, type Row, type RowFilter, vmGroups } from './rows.js';
 import { columnsOf, defaultColumns, SCREENS, type ScreenColumn } from './screens.js';
 import { PLAIN_THEME, type Theme } from './theme.js';
@@ -106,6 +106,8 @@ export function screenRows(
       return sorted(groups.flatMap(({ row }): Row[] => interruptRows(now, before, row.vm)).filter(isIn), column);
     case 'network':
       return sorted(groups.flatMap(({ row }): Row[] => portRows(now, before, row.vm)).filter(isIn), column);
+    case 'diskAdapter':
+      return sorted(groups.flatMap(({ row }): Row[] => adapterRows(now, before, row.vm)).filter(isIn), column);
     case 'diskDevice':
       return sorted(groups.flatMap(({ row }): Row[] => [...diskRows(now, before, row.vm).each]).filter(isIn), column);
     case 'diskVm': {

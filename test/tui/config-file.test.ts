@@ -12,7 +12,7 @@ test('the default one', () => {
     [
       'ABCDEfghIJ',
       'aBCdefGHijklMN',
-      'ABCdEfGhijkl',
+      'AbCdEfGhijkl',
       'AbcdeFGhIjklmnop',
       'aBCDEFGH',
       'AbcDeFGHIJKLm',
@@ -22,6 +22,7 @@ test('the default one', () => {
       'ABCDEF',
       'sort cpu = gid',
       'sort memory = gid',
+      'sort diskAdapter = adapter',
       'sort diskDevice = device',
       'sort diskVm = gid',
       'sort network = port',
@@ -53,6 +54,7 @@ test('whatever is chosen is read as it was written', () => {
     fields: fc.record({
       cpu: order('abcdefghij'),
       memory: order('abcdefghijklmn'),
+      diskAdapter: order('abcdefghijkl'),
       diskDevice: order('abcdefghijklmnop'),
       diskVm: order('abcdefgh'),
       network: order('abcdefghijklm'),
@@ -65,6 +67,7 @@ test('whatever is chosen is read as it was written', () => {
     sort: fc.record({
       cpu: fc.constantFrom('gid', 'used', 'ready', 'wakeups', 'ashrs'),
       memory: fc.constantFrom('gid', 'memsz', 'tc'),
+      diskAdapter: fc.constantFrom('adapter', 'paths'),
       diskDevice: fc.constantFrom('device', 'reads'),
       diskVm: fc.constantFrom('gid', 'writeMb'),
       network: fc.constantFrom('port', 'sentMb'),
@@ -156,8 +159,8 @@ describe('refused, with the line', () => {
   test.each([
     ['', 'configuration rc: must be lines of field letters'],
     ['ABCDEfgh\n5c\n', 'configuration rc: must be lines of field letters'],
-    [good.replace('\n1c', '\nc'), 'configuration rc:22: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
-    [good.replace('\n1c', '\n0.01c'), 'configuration rc:22: must be a delay of 0.1'],
+    [good.replace('\n1c', '\nc'), 'configuration rc:23: must be a delay of 0.1 to 3600 seconds and a screen’s key'],
+    [good.replace('\n1c', '\n0.01c'), 'configuration rc:23: must be a delay of 0.1'],
     [
       good.replace('ABCDEfghIJ', 'ABCDEfghII'),
       'rc:1: must have each letter of the cpu screen’s fields once: ABCDEfghII',
@@ -169,8 +172,8 @@ describe('refused, with the line', () => {
     [good.replace('ABCDe\n', 'AB-CDe\n'), 'rc:8: must be field letters: AB-CDe'],
     [good.replace('cpu = gid', 'cpu = mode'), 'rc:11: the cpu screen does not sort by mode'],
     [good.replace('sort cpu', 'sort disk'), 'rc:11: unknown option: sort disk'],
-    [good.replace('rows = 0', 'rows = many'), 'rc:19: rows must be 0 to 1000: many'],
-    [good.replace('name = 0', 'name = 65'), 'rc:20: name must be 0 to 64: 65'],
+    [good.replace('rows = 0', 'rows = many'), 'rc:20: rows must be 0 to 1000: many'],
+    [good.replace('name = 0', 'name = 65'), 'rc:21: name must be 0 to 64: 65'],
     ['\u007fELF\u0001\n\u0000\n\u0000\n', 'configuration rc:3: must be a delay'],
   ])('%j', (text, reason) => {
     expect(() => parseConfig(text, 'rc')).toThrow(reason);

@@ -208,7 +208,7 @@ cmitxba:screens  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit
   });
 
   test('help names its keys, columns and causes with what is counted', async () => {
-    const { press } = consoleOn(100, 100);
+    const { press } = consoleOn(100, 110);
     const help = await press('xh');
     for (const text of ['show another VM beside', 'E:EVENTS', 'CYC/EVT', CAUSES.trap.help, COUNTERS.tcExits.help])
       expect(help).toContain(text);

@@ -46,7 +46,8 @@ describe('the table of keys', () => {
       // Only where esxtop sorts by them, and where one searches for code.
       const taken = own.filter(key => everywhere.includes(key));
       expect(taken, screen).toEqual(
-        { diskDevice: ['r'], diskVm: ['r'], network: ['t', 'r'], code: ['/'] }[screen as string] ?? [],
+        { diskAdapter: ['r'], diskDevice: ['r'], diskVm: ['r'], network: ['t', 'r'], code: ['/'] }[screen as string] ??
+          [],
       );
     }
   });

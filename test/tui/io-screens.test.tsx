@@ -40,6 +40,17 @@ test('u: a row for each virtual disk', async () => {
   expect(await press('qcr')).toContain('Run a program in web-vmi');
 });
 
+test('d: a row for each virtual adapter, with the sums over its disks', async () => {
+  const { press } = consoleOn(132, 24, withDevices());
+  const lines = table(await press('d'), 5).slice(2);
+  expect(lines[0]).toMatch(
+    /^ ADAPTR +NPTH +CMDS\/s +READS\/s WRITES\/s MBREAD\/s MBWRTN\/s DAVG\/cmd QAVG\/cmd GAVG\/cmd$/,
+  );
+  expect(lines[1]).toMatch(/^>web-vmi scsi0 +1 +32\.00 +20\.00 +10\.00 +4\.00 +1\.00 /);
+  expect(lines[2]).toMatch(/^ db-bt scsi0 +2 +52\.00 +40\.00 +10\.00 +8\.00 +2\.00 /);
+  expect(await press('G')).toMatch(/> A web-vmi scsi0 +32\.00/);
+});
+
 test('D: a row for each VM with disks, and its disks when it is expanded', async () => {
   const { press } = consoleOn(132, 24, withDevices());
   expect(table(await press('De'), 6)).toEqual([
@@ -76,9 +87,9 @@ describe('without devices', () => {
     expect(await press('u')).toContain('no VM of this host has a disk');
     expect(await press('D')).toContain('no VM of this host has a disk');
     expect(await press('n')).toContain('no VM of this host has a network card');
-    expect(await press(' ')).not.toContain('u:disk device');
+    expect(await press(' ')).not.toContain('u:disk');
     expect(await press('h')).toContain('u       disk device screen: no VM has such a device');
-    expect(consoleOn(180, 60, withDevices()).screen()).toContain('u:disk device  D:disk VM  n:network');
+    expect(consoleOn(180, 60, withDevices()).screen()).toContain('d:adapter  u:disk  D:disk VM  n:network');
   });
 });
 
