@@ -18,6 +18,11 @@ export const MOUSE_OPTION = {
   describe: '--no-mouse leaves the mouse to the terminal; default: what the configuration says',
 } as const satisfies Options;
 
+export const SCREEN_READER_OPTION = {
+  type: 'boolean',
+  describe: 'in words, line by line, for screen readers; also where INK_SCREEN_READER is true',
+} as const satisfies Options;
+
 export const SPEED_OPTION = {
   type: 'string',
   requiresArg: true,

@@ -3,13 +3,11 @@ import { render } from 'ink';
 import { useSyncExternalStore } from 'react';
 import { FrameView } from './components/frame-view.js';
 import { ConsoleController } from './controller.js';
-import { flushKeys, type Key, splitKeys } from './input.js';
 import { MOUSE_OFF, MOUSE_ON } from './mouse.js';
 import type { ConsoleOptions, Session } from './session.js';
+import { asError, readKeys, watchEnd } from './terminal.js';
 import { type Theme, themeFor } from './theme.js';
 
-/** A lone ESC is the Escape key when nothing follows in this time. */
-const ESCAPE_WAIT_MS = 30;
 /** Sizes of one drag of a window's corner arrive in a burst. */
 const RESIZE_SETTLE_MS = 20;
 /**
@@ -34,35 +32,6 @@ interface AppProps {
 export function App({ controller, theme, blank = false }: AppProps) {
   const frame = useSyncExternalStore(controller.subscribe, controller.frame);
   return blank ? null : <FrameView frame={frame} theme={theme} />;
-}
-
-/** Reads keys from a terminal in raw mode; the returned function gives the terminal back. */
-function readKeys(stdin: NodeJS.ReadStream, onKeys: (keys: readonly Key[]) => void): () => void {
-  let rest = '';
-  let timer: NodeJS.Timeout | undefined;
-  const onData = (chunk: string | Buffer) => {
-    clearTimeout(timer);
-    const split = splitKeys(rest + chunk.toString());
-    rest = split.rest;
-    if (split.keys.length > 0) onKeys(split.keys);
-    if (rest !== '') {
-      timer = setTimeout(() => {
-        const keys = flushKeys(rest);
-        rest = '';
-        onKeys(keys);
-      }, ESCAPE_WAIT_MS);
-    }
-  };
-  stdin.setEncoding('utf8');
-  if (stdin.isTTY) stdin.setRawMode(true);
-  stdin.on('data', onData);
-  stdin.resume();
-  return () => {
-    clearTimeout(timer);
-    stdin.off('data', onData);
-    if (stdin.isTTY) stdin.setRawMode(false);
-    stdin.pause();
-  };
 }
 
 /**
@@ -158,40 +127,23 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
       finish(asError(error));
     }
   });
-  const onEnd = () => finish();
-  stdin.once('end', onEnd);
-  const signals = Object.entries({ SIGTERM: 143, SIGHUP: 129, SIGINT: 130 }).map(([signal, code]) => {
-    const onSignal = () => {
-      process.exitCode = code;
-      finish();
-    };
-    process.on(signal, onSignal);
-    return () => process.off(signal, onSignal);
-  });
-  const onFault = (error: unknown) => finish(asError(error));
-  process.on('uncaughtException', onFault);
-  process.on('unhandledRejection', onFault);
+  const stopWatching = watchEnd(stdin, finish);
   // A component that throws makes Ink end by itself.
   instance.waitUntilExit().then(
     () => finish(),
     (error: unknown) => finish(asError(error)),
   );
 
-  options.hostStands?.catch(onFault);
+  options.hostStands?.catch((error: unknown) => finish(asError(error)));
 
   const error = await finished;
   clearTimeout(settle);
   stdout.off('resize', drawAnew);
-  stdin.off('end', onEnd);
-  for (const stop of signals) stop();
   stopReading();
   takeMouse(false);
   controller.close();
   instance.unmount();
   await instance.waitUntilExit().catch(() => {});
-  process.off('uncaughtException', onFault);
-  process.off('unhandledRejection', onFault);
+  stopWatching();
   if (error) throw error;
 }
-
-const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

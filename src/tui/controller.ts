@@ -10,7 +10,7 @@ import { formatConfig, NAME_LENGTH_MAX, ROWS_MAX } from './config-file.js';
 import { ATTACH_KEYS, type DialogHolder, dialogKey, PAGE } from './dialog-keys.js';
 import { fieldsOf, shownColumns } from './fields.js';
 import { printable } from './format.js';
-import { buildFrame, type Frame } from './frame.js';
+import { buildFrame, type Frame, type FrameInput } from './frame.js';
 import { History, type HistoryScreen } from './history.js';
 import { askForCode, askForScreen } from './host-question.js';
 import type { Key } from './input.js';
@@ -140,7 +140,13 @@ export class ConsoleController implements Desk, Asker {
   };
 
   readonly frame = (): Frame => {
-    this.#frame ??= buildFrame({
+    this.#frame ??= buildFrame(this.frameInput());
+    return this.#frame;
+  };
+
+  /** All that a frame is made from: who has no use for frames says it in another way. */
+  frameInput(): FrameInput {
+    return {
       state: this.#state,
       ...this.#shown(),
       speed: this.#session.replay === undefined ? this.#session.speed() : replayText(this.#session.replay.position),
@@ -155,9 +161,8 @@ export class ConsoleController implements Desk, Asker {
       symbols: this.#options.symbols,
       theme: this.#options.theme,
       ...this.#size,
-    });
-    return this.#frame;
-  };
+    };
+  }
 
   /** What is on the screen, for a picture of it. */
   picture(): Screen {

@@ -159,6 +159,8 @@ export const EXITS_COLUMNS: readonly Column<CauseFigures, CauseFigures>[] = [
   ),
 ];
 
+export const causeLabel = (cause: Cause | 'sum'): string => (cause === 'sum' ? 'sum' : CAUSES[cause].label);
+
 /** The order that no column gives: that of the table of causes. */
 export const CAUSE_ORDER = 'cause';
 const CAUSE_WIDTH = 21;
@@ -278,7 +280,7 @@ export function exitsTable(
     ]),
     rows: rows.map(({ cause, sides }, index) => {
       const difference = differences?.[index];
-      return line(` ${cause === 'sum' ? 'sum' : CAUSES[cause].label}`, [
+      return line(` ${causeLabel(cause)}`, [
         ...sides.map(figures => rowLine(placed, figures, sideWidth)),
         ...(difference === undefined
           ? []

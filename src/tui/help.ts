@@ -13,7 +13,6 @@ const ENTRIES_IN_LINE = 4;
 
 /** Keys of esxtop that mean something else here, or nothing. */
 const ABSENT = [
-  { keys: 'd', help: 'disk adapter screen: virtual disks are images, no adapter of the host is behind them' },
   { keys: 'v', help: 'disk-VM screen: that is D, v turns VMI on or off, on every screen' },
   { keys: 'p', help: 'power management: p is the power of the VM' },
 ] as const;

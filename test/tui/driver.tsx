@@ -1,8 +1,9 @@
 /**
- * The console over a fake session, for the PTY tests: `driver.tsx [crash | scribble | pid]`. Prints a last line after the
+ * The console over a fake session, for the PTY tests: `driver.tsx [crash | scribble | pid | words]`. Prints a last line after the
  * console is gone.
  */
 import { runConsole } from '../../src/tui/app.js';
+import { runLineConsole } from '../../src/tui/line-console.js';
 import { defaultConfig } from '../../src/tui/state.js';
 import { FakeSession } from './fake-session.js';
 
@@ -18,7 +19,7 @@ if (what === 'scribble') {
 if (what === 'pid') session.failed = `pid ${process.pid}`;
 
 try {
-  await runConsole(session, {
+  await (what === 'words' ? runLineConsole : runConsole)(session, {
     config: defaultConfig(),
     configFile: { defaultPath: '/tmp/none', save: () => 'nothing is written here' },
     snapshotFile: {

@@ -5,7 +5,8 @@ import { ReplaySession, type Tape, tapeOf } from '../../session/replay.js';
 import { CONFIG_OPTION, configFileAt, loadConfig } from '../console-config.js';
 import { ExitCode } from '../exit.js';
 import { readText } from '../files.js';
-import { MOUSE_OPTION, positive, wholeNumber } from '../options.js';
+import { openConsole } from '../open-console.js';
+import { MOUSE_OPTION, positive, SCREEN_READER_OPTION, wholeNumber } from '../options.js';
 import { snapshotFile } from '../picture-file.js';
 import { sampleText } from '../sample-text.js';
 import type { Streams } from '../streams.js';
@@ -16,6 +17,7 @@ interface ReplayArguments {
   speed: string;
   config: string | undefined;
   mouse: boolean | undefined;
+  'screen-reader': boolean | undefined;
   iterations: string | undefined;
 }
 
@@ -33,6 +35,7 @@ export const replayCommand = (streams: Streams): CommandModule<object, ReplayArg
       })
       .option('config', CONFIG_OPTION)
       .option('mouse', MOUSE_OPTION)
+      .option('screen-reader', SCREEN_READER_OPTION)
       .option('iterations', {
         alias: 'n',
         type: 'string',
@@ -80,10 +83,9 @@ async function replay(argv: ReplayArguments, streams: Streams): Promise<number> 
     tellCutOff(tape, streams);
     return ExitCode.OK;
   }
-  const { runConsole } = await import('../../tui/app.js');
   const session = new ReplaySession(tape, speed);
   try {
-    await runConsole(session, {
+    await openConsole(argv['screen-reader'], session, {
       config: { ...config, mouse: argv.mouse ?? config.mouse },
       configFile: configFileAt(path),
       snapshotFile,

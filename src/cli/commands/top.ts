@@ -11,6 +11,7 @@ import { CONFIG_OPTION, configFileAt, loadConfig } from '../console-config.js';
 import { createHost } from '../create-host.js';
 import { ExitCode } from '../exit.js';
 import { hostConfig, loadInventory, typedWhenIdle } from '../inventory.js';
+import { openConsole } from '../open-console.js';
 import {
   COST_OPTION,
   INVENTORY_OPTION,
@@ -18,6 +19,7 @@ import {
   parseCosts,
   parsePace,
   positive,
+  SCREEN_READER_OPTION,
   SPEED_OPTION,
   wholeNumber,
 } from '../options.js';
@@ -36,6 +38,7 @@ export interface ConsoleArguments {
   speed: string;
   config: string | undefined;
   mouse: boolean | undefined;
+  'screen-reader': boolean | undefined;
   cost: string[] | undefined;
 }
 
@@ -76,6 +79,7 @@ export const consoleOptions = <T>(yargs: Argv<T>) =>
     })
     .option('config', CONFIG_OPTION)
     .option('mouse', MOUSE_OPTION)
+    .option('screen-reader', SCREEN_READER_OPTION)
     .option('speed', { ...SPEED_OPTION, default: '1' })
     .option('cost', COST_OPTION);
 
@@ -139,9 +143,7 @@ export async function runConsoleSession(
   });
   const door = folder && (await Door.open(folder.path, session));
   try {
-    // Loaded late: React and Ink are of no use to the other commands.
-    const { runConsole } = await import('../../tui/app.js');
-    await runConsole(session, {
+    await openConsole(argv['screen-reader'], session, {
       config: setup.console,
       configFile: configFileAt(setup.configPath),
       snapshotFile,
