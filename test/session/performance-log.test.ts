@@ -1,6 +1,7 @@
 /** Batch files as sessions: what was written comes back, what was not written is shown as unknown, and what is no such file is refused. */
 import { describe, expect, test } from 'vitest';
 import { type Sample, UsageError } from '../../src/hypervisor/index.js';
+import { isPerformanceLog } from '../../src/session/performance-log/read.js';
 import { tapeOfLog } from '../../src/session/performance-log/tape.js';
 import type { Tape } from '../../src/session/replay.js';
 import { BatchWriter } from '../../src/tui/batch.js';
@@ -188,6 +189,20 @@ test('a file of another host: groups without worlds, counters that we do not hav
   const table = textTable('cpu', now, before, 200).map(line => line.trim().split(/ +/));
   expect(table[2]!.slice(0, 5)).toEqual(['1001', '1001', 'db01', '5', '37.50']);
   expect(headerLines('cpu', now, before, undefined, 120)[1]).toContain(' 35.00');
+});
+
+test('what versions of esxtop do beside the format: a line before it, commas and an empty line at ends', () => {
+  const plain = ['"(PDH-CSV 4.0) (UTC)(0)","\\\\a\\Memory\\Machine MBytes"', '"06/01/2010 10:00:00","8191"'];
+  for (const text of [
+    `Connected to a\n${plain.join('\n')}\n`,
+    `${plain.map(line => `${line},`).join('\n')}\n`,
+    `${plain.join('\n')}\n\n`,
+    `\ufeff${plain.join('\r\n')}\r\n`,
+  ]) {
+    expect(isPerformanceLog(text)).toBe(true);
+    expect(tapeOfLog(text, 'x').sample(0).host.memory.totalKb).toBe(8191 * 1024);
+  }
+  expect(isPerformanceLog('{"kind":"header"}\n"(PDH-CSV 4.0)"\n')).toBe(false);
 });
 
 test.each([

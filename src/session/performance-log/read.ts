@@ -5,7 +5,8 @@
  *     "(PDH-CSV 4.0) (UTC)(0)","\\esx01\Memory\Machine MBytes",...,"\\esx01\Group Cpu(16:web01)\% Used",...
  *     "04/01/2008 09:00:05","5120",...,"12.41",...
  *
- * A cell that is empty or blank has no value: its object has gone.
+ * A cell that is empty or blank has no value: its object has gone. Some versions of esxtop end each line with a comma and files with
+ * an empty one.
  */
 import { CsvError, parse } from 'csv-parse/sync';
 import { UsageError } from '../../hypervisor/index.js';
@@ -30,8 +31,11 @@ export interface LoggedObject {
 
 const FIRST_CELL = /^\(PDH-CSV 4\.0\)/;
 
+/** resxtop may print a line before the header. */
+const HEADER = /^\ufeff?(?:[^"\n]*\n)?"?\(PDH-CSV /;
+
 /** Does a file begin as a performance log does? */
-export const isPerformanceLog = (text: string): boolean => /^\ufeff?"?\(PDH-CSV /.test(text);
+export const isPerformanceLog = (text: string): boolean => HEADER.test(text);
 
 /** Throws `UsageError` with the number of the first bad line; `name` is for messages. */
 export function readPerformanceLog(text: string, name: string): PerformanceLog {
@@ -51,7 +55,7 @@ export function readPerformanceLog(text: string, name: string): PerformanceLog {
     if (time === undefined) throw bad(line, `not a time: "${cells[0]}"`);
     if (time < (times.at(-1) ?? 0)) throw bad(line, `goes back in time: "${cells[0]}"`);
     times.push(time);
-    const row = new Float64Array(cells.length - 1);
+    const row = new Float64Array(header.paths.length);
     for (let index = 0; index < row.length; index++) {
       const cell = cells[index + 1]!.trim();
       const value = cell === '' ? Number.NaN : Number(cell);
@@ -65,6 +69,8 @@ export function readPerformanceLog(text: string, name: string): PerformanceLog {
   try {
     parse(text, {
       bom: true,
+      from_line: /^\ufeff?"/.test(text) ? 1 : 2,
+      skip_empty_lines: true,
       // A row at a time: a day's file does not stand in memory as text cells.
       on_record: (cells: string[], { lines }) => {
         take(cells, lines);
@@ -83,9 +89,10 @@ export function readPerformanceLog(text: string, name: string): PerformanceLog {
 }
 
 function readHeader(
-  [first, ...paths]: readonly string[],
+  [first, ...cells]: readonly string[],
   bad: (reason: string) => UsageError,
 ): { host: string; objects: LoggedObject[]; paths: readonly string[] } {
+  const paths = cells.at(-1) === '' ? cells.slice(0, -1) : cells;
   if (!FIRST_CELL.test(first ?? '')) throw bad('does not begin with (PDH-CSV 4.0)');
   if (paths.length === 0) throw bad('has no counter');
   const objects = new Map<string, { object: string; instance: string; counters: Map<string, number> }>();
