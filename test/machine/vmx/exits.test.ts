@@ -5,7 +5,7 @@ import { CpuControl } from '../../../src/hypervisor/machine/vmx/controls.js';
 import { CR4_VMXE } from '../../../src/hypervisor/machine/vmx/entry-checks.js';
 import { ExitReason } from '../../../src/hypervisor/machine/vmx/exit-reasons.js';
 import { Field } from '../../../src/hypervisor/machine/vmx/fields.js';
-import { CODE, CS3, DATA, DS3, HANDLERS, STACK3 } from '../fixture.js';
+import { CODE, CS3, DATA, DS3, HANDLERS, Machine, STACK3 } from '../fixture.js';
 import { VmxMachine } from './vmx-machine.js';
 
 const ALL =
@@ -80,6 +80,57 @@ describe.each(EXITING)('%s', (code, reason, qualification, control) => {
     expect(exit).toMatchObject({ kind: 'vmExit', reason: R.HLT });
     expect(made.field(Field.GUEST_RIP)).toBe(HANDLERS + Vector.GP * 16);
   });
+});
+
+/** Bytes, the exit's reason, and the displacement of a memory operand: that is its qualification. */
+const VMX_INSTRUCTIONS: readonly (readonly [name: string, bytes: string, reason: number, displacement: number])[] = [
+  ['vmcall', '0x0f, 0x01, 0xc1', R.VMCALL, 0],
+  ['vmlaunch', '0x0f, 0x01, 0xc2', R.VMLAUNCH, 0],
+  ['vmresume', '0x0f, 0x01, 0xc3', R.VMRESUME, 0],
+  ['vmxoff', '0x0f, 0x01, 0xc4', R.VMXOFF, 0],
+  ['vmptrld [0x6000]', '0x0f, 0xc7, 0x35, 0x00, 0x60, 0, 0', R.VMPTRLD, 0x6000],
+  ['vmclear [esi-8]', '0x66, 0x0f, 0xc7, 0x76, 0xf8', R.VMCLEAR, -8],
+  ['vmxon [edi]', '0xf3, 0x0f, 0xc7, 0x37', R.VMXON, 0],
+  ['vmptrst [0x6000]', '0x0f, 0xc7, 0x3d, 0x00, 0x60, 0, 0', R.VMPTRST, 0x6000],
+  ['vmread [edi+0x10], ecx', '0x0f, 0x78, 0x4f, 0x10', R.VMREAD, 0x10],
+  ['vmwrite ecx, eax', '0x0f, 0x79, 0xc8', R.VMWRITE, 0],
+];
+
+describe.each(VMX_INSTRUCTIONS)('%s', (_, bytes, reason, displacement) => {
+  test('exits at every privilege level, before the guest’s own lack of it', () => {
+    const made = new VmxMachine();
+    const exit = made.runCode(`db ${bytes}\n l: jmp l`);
+    expect(exit).toMatchObject({ kind: 'vmExit', reason });
+    expect(made.field(Field.EXIT_REASON)).toBe(reason);
+    expect(made.field(Field.EXIT_QUALIFICATION)).toBe(displacement);
+    expect(made.field(Field.GUEST_RIP)).toBe(CODE);
+    expect(made.read8(CODE + made.field(Field.EXIT_INSTRUCTION_BYTES))).toBe(0xe9);
+    const user = new VmxMachine();
+    user.loadAt(0x20000, `db ${bytes}`);
+    expect(user.runCode(IRET_TO_USER(0x20000))).toMatchObject({ kind: 'vmExit', reason });
+    expect(user.field(Field.GUEST_RIP)).toBe(0x20000);
+  });
+
+  test('is no instruction outside of VMX operation', () => {
+    const made = new Machine();
+    made.execute(`db ${bytes}`);
+    expect(made.reg(S.EIP)).toBe(HANDLERS + Vector.UD * 16 + 1);
+  });
+});
+
+test('in virtual-8086 mode only VMCALL exits', () => {
+  for (const [, bytes, reason] of VMX_INSTRUCTIONS.slice(0, 3)) {
+    const made = new VmxMachine(CpuControl.HLT);
+    const segments = [0, 0, 0, 0].map(() => 'push 0').join('\n');
+    made.loadAt(0x20000, `db ${bytes}`);
+    const frame = `${segments}\n push 0\n push 0x1000\n push ${Flag.VM | 2}\n push 0x2000\n push 0\n iretd`;
+    const exit = made.runCode(frame);
+    if (reason === R.VMCALL) expect(exit).toMatchObject({ reason });
+    else {
+      expect(exit).toMatchObject({ reason: R.HLT });
+      expect(made.field(Field.GUEST_RIP)).toBe(HANDLERS + Vector.UD * 16);
+    }
+  }
 });
 
 describe('I/O bitmaps', () => {

@@ -125,6 +125,18 @@ describe('an exit costs what is done for it', () => {
     expect(priceOf('in al, 0x60')).toBe(ROUND + COSTS.vmcsRead + COSTS.deviceAccess);
   });
 
+  it('VMCALL: the guest has no VMX, and gets the #UD that its processor would raise', () => {
+    const { test, loop, vcpu } = machine('db 0x0f, 0x01, 0xc1\nhlt');
+    expect(loop.run(1e9).kind).toBe('halted');
+    expect(test.read32(0x6000)).toBe(6);
+    // The frame has the instruction's own address.
+    expect(test.read32(test.thread.s[S.EBX]! >>> 0)).toBe(CODE);
+    // Itself, and the handler's HLT.
+    expect(test.vm.counters.trappedInstructions).toBe(2);
+    expect(test.vm.counters.forwardedFaults).toBe(1);
+    expect(total(test.vm.causes)).toBe(vcpu.chargedCycles);
+  });
+
   it('INVLPG: also the qualification and what the monitor does about its TLB', () => {
     expect(priceOf('invlpg [0x5000]')).toBe(ROUND + COSTS.vmcsRead + COSTS.invlpg);
   });

@@ -1,5 +1,6 @@
 /** Lowering of control transfers and of everything that a helper executes. */
 import { Code, type Instruction, MemorySize, Mnemonic, OpKind } from 'iced-x86';
+import { ExitReason } from '../vmx/exit-reasons.js';
 import { Op } from './ir.js';
 import { ZERO } from './layout.js';
 import { conditionOf, isMemory, type Lower, type Lowering, registerNumber, registerSize } from './lower.js';
@@ -299,6 +300,14 @@ const invlpg: Lower = (low, ins) => {
   return low.system('invalidatePage', place.seg, low.address(place));
 };
 
+/** The instructions of VMX, of which a guest has none: what is told of them is for VMX non-root operation. */
+const vmxInstruction =
+  (reason: ExitReason): Lower =>
+  (low, ins) => {
+    const inMemory = isMemory(ins, 0) || isMemory(ins, 1);
+    low.system('vmxInstruction', reason, inMemory ? Number(BigInt.asIntN(32, ins.memoryDisplacement)) : 0);
+  };
+
 /** SALC: undocumented, AL = CF ? FF : 0. */
 const salc: Lower = low => {
   low.spend('simple');
@@ -374,6 +383,16 @@ export const CONTROL: readonly (readonly [Mnemonic, Lower])[] = [
   [Mnemonic.Rdmsr, low => low.system('readMsr')],
   [Mnemonic.Wrmsr, low => low.system('writeMsr')],
   [Mnemonic.Cpuid, low => low.system('cpuid')],
+  [Mnemonic.Vmcall, vmxInstruction(ExitReason.VMCALL)],
+  [Mnemonic.Vmclear, vmxInstruction(ExitReason.VMCLEAR)],
+  [Mnemonic.Vmlaunch, vmxInstruction(ExitReason.VMLAUNCH)],
+  [Mnemonic.Vmptrld, vmxInstruction(ExitReason.VMPTRLD)],
+  [Mnemonic.Vmptrst, vmxInstruction(ExitReason.VMPTRST)],
+  [Mnemonic.Vmread, vmxInstruction(ExitReason.VMREAD)],
+  [Mnemonic.Vmresume, vmxInstruction(ExitReason.VMRESUME)],
+  [Mnemonic.Vmwrite, vmxInstruction(ExitReason.VMWRITE)],
+  [Mnemonic.Vmxoff, vmxInstruction(ExitReason.VMXOFF)],
+  [Mnemonic.Vmxon, vmxInstruction(ExitReason.VMXON)],
   [Mnemonic.Cmpxchg8b, compareExchange8],
   [Mnemonic.Salc, salc],
   // There are no performance counters, so every number of one is wrong.

@@ -535,6 +535,11 @@ function invalidOpcode(cpu: Core): number {
   return fault(cpu, Vector.UD);
 }
 
+/** VMCALL, VMXON and their like (SDM vol. 3, 30.3), outside of VMX operation: CR4.VMXE is no bit that a guest can set. */
+function vmxInstruction(cpu: Core): number {
+  return invalidOpcode(cpu);
+}
+
 /** Helpers by number: the `helper` argument of a `SYSTEM` op. */
 const HELPERS = {
   unimplemented,
@@ -574,6 +579,7 @@ const HELPERS = {
   readMsr,
   writeMsr,
   cpuid,
+  vmxInstruction,
   compareExchange8,
   bound,
   enter: enterFrame,

@@ -7,7 +7,7 @@
 import { type Core, Result } from '../cpu/core.js';
 import { Source } from '../cpu/event-source.js';
 import { ioAllowed } from '../cpu/ports.js';
-import { Cr0, Cr4, S, segBase, Vector } from '../cpu/state.js';
+import { Cr0, Cr4, Flag, S, segBase, Vector } from '../cpu/state.js';
 import { Repeat, StringKind } from '../cpu/strings.js';
 import type { HelperName } from '../cpu/system.js';
 import { CpuControl, InterruptionType, type NonRootControls, type Vectoring } from './controls.js';
@@ -110,8 +110,19 @@ function string(cpu: Core, controls: NonRootControls, args: (index: number) => n
   return io(cpu, controls, cpu.s[S.EDX]! & 0xffff, (packed >> 4) & 15, more);
 }
 
+/**
+ * Exits at every privilege level, with the displacement of a memory operand as qualification (SDM vol. 3, 25.1.2). All but VMCALL are invalid
+ * opcodes first outside of protected mode (30.3, "Operation").
+ */
+function vmxInstruction(cpu: Core, _controls: NonRootControls, args: (index: number) => number): number | undefined {
+  const { s } = cpu;
+  const isProtected = (s[S.CR0]! & Cr0.PE) !== 0 && (s[S.EFLAGS]! & Flag.VM) === 0;
+  return isProtected || args(0) === ExitReason.VMCALL ? exits(cpu, args(0), args(1)) : undefined;
+}
+
 const INTERCEPTS: Partial<Record<HelperName, Intercept>> = {
   cpuid: cpu => exits(cpu, ExitReason.CPUID),
+  vmxInstruction,
   halt: where(CpuControl.HLT, cpu => exits(cpu, ExitReason.HLT)),
   // WBINVD has no control on this hardware.
   writeBack: privileged((cpu, _controls, args) => (args(0) !== 0 ? exits(cpu, ExitReason.INVD) : undefined)),

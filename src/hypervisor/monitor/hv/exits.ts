@@ -84,6 +84,18 @@ export class ExitHandlers {
         return this.#debugRegister(this.#qualification());
       case ExitReason.IO:
         return this.#io(this.#qualification());
+      // The guest's processor has no VMX.
+      case ExitReason.VMCALL:
+      case ExitReason.VMCLEAR:
+      case ExitReason.VMLAUNCH:
+      case ExitReason.VMPTRLD:
+      case ExitReason.VMPTRST:
+      case ExitReason.VMREAD:
+      case ExitReason.VMRESUME:
+      case ExitReason.VMWRITE:
+      case ExitReason.VMXOFF:
+      case ExitReason.VMXON:
+        return fault(Vector.UD);
       case ExitReason.TASK_SWITCH:
         vcpu.vm.log('not built: task switch');
         return fault(Vector.GP, this.#qualification() & 0xfffc);
