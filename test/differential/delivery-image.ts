@@ -10,6 +10,8 @@ import { descriptor } from './protection-image.js';
 export const DELIVERY_FIELDS = ['vector', 'error', 'eip', 'cs', 'eflags', 'dr6', 'tr', 'ts'] as const;
 
 const VARS = 0x210000;
+/** Number of the case that runs. */
+export const CASE = VARS;
 const GDT = 0x228000;
 const IDT = 0x220000;
 const [TSS, TASK, NARROW] = [0x230000, 0x231000, 0x232000];
@@ -91,11 +93,52 @@ const GDT_ENTRIES = [
   descriptor(0, 0xfffff, 0x9f, 0xc),
 ];
 
-export function buildDeliveryImage(): Uint8Array {
-  const snippets = DELIVERY_SNIPPETS.map((text, i) => {
-    const own = text.replace(/\b(stopped|skipped|step)\b/g, `$1${i}`);
-    return `s${i}: ${own}\nint 0x30`;
-  }).join('\n');
+/** A vector's gate leads back to the task that was left: the stack of a new task with a bad SS is of no use. */
+const BACK = (vector: number): string =>
+  `mov byte [${IDT + vector * 8 + 5}], 0x85\nmov word [${IDT + vector * 8 + 2}], 0x28\n`;
+
+/**
+ * What a monitor does in the processor's place and QEMU was not asked about: what is wrong with the new task itself, and events that meet it.
+ * Registers of the new task that are good: `DELIVERY_SNIPPETS`.
+ */
+export const SWITCHED_SNIPPETS = [
+  `${BACK(10)}jmp 0x38:0`, // a 16-bit task without a CS
+  `mov word [0x500], 0x30cd\nmov word [${NARROW + 0x0e}], 0x500\nmov word [${NARROW + 0x10}], 3\nmov word [${NARROW + 0x1a}], 0x8000\n` +
+    `mov word [${NARROW + 0x22}], 0x10\nmov word [${NARROW + 0x24}], 0x08\nmov word [${NARROW + 0x26}], 0x10\nmov word [${NARROW + 0x28}], 0x10\ncall 0x38:0`,
+  `${BACK(10)}mov dword [${TASK + 0x4c}], 0x10\njmp 0x30:0`, // CS of data
+  `${BACK(10)}mov dword [${TASK + 0x4c}], 0x7f8\njmp 0x30:0`, // beyond the table
+  `${BACK(11)}mov byte [${GDT + 0x4d}], 0x1f\nmov dword [${TASK + 0x4c}], 0x48\njmp 0x30:0`, // CS not present
+  `${BACK(10)}mov dword [${TASK + 0x50}], 0x08\njmp 0x30:0`, // SS of code
+  `${BACK(10)}mov dword [${TASK + 0x50}], 0\njmp 0x30:0`,
+  `${BACK(12)}mov byte [${GDT + 0x1d}], 0x13\nmov dword [${TASK + 0x50}], 0x18\njmp 0x30:0`, // SS not present
+  `mov dword [${TASK + 0x54}], 0x1b\ncall 0x30:0`, // DS of ring 3: allowed
+  `mov byte [${GDT + 0x1d}], 0x73\nmov dword [${TASK + 0x54}], 0x18\ncall 0x30:0`, // DS not present
+  `${BACK(10)}mov dword [${TASK + 0x60}], 0x10\njmp 0x30:0`, // LDT of data
+  `${BACK(10)}mov dword [${TASK + 0x60}], 0x0c\njmp 0x30:0`, // LDT in the LDT
+  `mov dword [${TASK + 0x24}], 0x1d7\njmp 0x30:0`, // single-stepped from the first instruction
+  `mov byte [${TASK + 0x64}], 1\njmp 0x30:0`, // the T bit
+  `mov byte [${TASK + 0x64}], 1\nint 0x2a`,
+  `mov dword [${TASK + 0x54}], 0x7f8\nint 0x2a`,
+  // Events through a task gate whose task is bad: #UD is benign, #GP makes a double fault of it.
+  `mov byte [${IDT + 6 * 8 + 5}], 0x85\nmov word [${IDT + 6 * 8 + 2}], 0x30\nmov dword [${TASK + 0x54}], 0x7f8\nud2`,
+  `mov byte [${IDT + 13 * 8 + 5}], 0x85\nmov word [${IDT + 13 * 8 + 2}], 0x30\nmov dword [${TASK + 0x54}], 0x7f8\nmov eax, 0x7fc\nmov ds, eax`,
+  `mov byte [${IDT + 13 * 8 + 5}], 0x85\nmov word [${IDT + 13 * 8 + 2}], 0x28\nmov eax, 0x7fc\nmov ds, eax`, // to the running task
+  `mov byte [${IDT + 8 * 8 + 5}], 0x85\nmov word [${IDT + 8 * 8 + 2}], 0x30\nmov dword [${TASK + 0x20}], task_plain\n` +
+    `mov word [${IDT + 13 * 8 + 4}], 0x0e00\nmov eax, 0x7fc\nmov ds, eax`, // a double fault's own task
+  `mov byte [${IDT + 3 * 8 + 5}], 0xe5\nmov word [${IDT + 3 * 8 + 2}], 0x30\nmov dword [${TASK + 0x20}], task_iret\nint3\nmov eax, 1`,
+  'pushfd\nor dword [esp], 0x100\npopfd\njmp 0x30:0',
+  `mov eax, 0x2400\nmov dr7, eax\nnop\nmov eax, dr0`, // general detection
+  `mov eax, 0x401\nmov dr7, eax\nmov eax, ${CELL}\nmov dr0, eax\nmov dword [${TASK + 0x20}], task_iret\ncall 0x30:0\nmov eax, dr7\nmov dr6, eax`,
+  'db 0xf1',
+] as const;
+
+export function buildDeliveryImage(cases: readonly string[] = DELIVERY_SNIPPETS): Uint8Array {
+  const snippets = cases
+    .map((text, i) => {
+      const own = text.replace(/\b(stopped|skipped|step)\b/g, `$1${i}`);
+      return `s${i}: ${own}\nint 0x30`;
+    })
+    .join('\n');
   const stubs = Array.from({ length: VECTORS }, (_, vector) => {
     const hasError = vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;
     return `v${vector}: ${hasError ? '' : 'push 0\n'}push ${vector}\njmp fault`;
@@ -204,7 +247,7 @@ export function buildDeliveryImage(): Uint8Array {
         add edi, ${DELIVERY_FIELDS.length * 4}
         mov [${VARS + 4}], edi
         inc dword [${VARS}]
-        cmp dword [${VARS}], ${DELIVERY_SNIPPETS.length}
+        cmp dword [${VARS}], ${cases.length}
         jb next
  ${writeResults(VARS + 4)}
  task_plain: int 0x30
@@ -222,7 +265,7 @@ export function buildDeliveryImage(): Uint8Array {
         dd ${IDT}
  gdt:   db ${GDT_ENTRIES.join('\n        db ')}
  stubs: dd ${Array.from({ length: VECTORS }, (_, vector) => `v${vector}`).join(', ')}
- table: dd ${DELIVERY_SNIPPETS.map((_, i) => `s${i}`).join(', ')}
+ table: dd ${cases.map((_, i) => `s${i}`).join(', ')}
 `;
   return multiboot(assemble(LOAD_ADDRESS + 32, source).bytes);
 }

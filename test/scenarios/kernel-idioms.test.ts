@@ -14,6 +14,9 @@ const TEXT = 0x300000;
 const DIRECTORY = 0x200000;
 const KERNEL_STACK = 0x90000;
 const OTHER_STACK = 0x98000;
+/** A second address space, and descriptor table and state of a second task. */
+const OTHER_DIRECTORY = 0x202000;
+const TASKS = 0x204000;
 const USER_STACK = 0x9c000;
 const Selector = {
   CODE: 0x08,
@@ -407,6 +410,68 @@ const IDIOMS: Readonly<Record<string, { readonly source: string; readonly esi: n
         retf`,
     ),
     esi: 3 * 0x3f,
+  },
+  'a task of its own with an address space of its own, called, called again, and by an event': {
+    source: `${PAGING}
+        mov esi, own_gdt
+        mov edi, ${TASKS}
+        mov ecx, 0x40
+        cld
+        rep movsb
+        mov dword [edi], ${((((TASKS + 0x100) & 0xffff) << 16) | 0x67) >>> 0}
+        mov dword [edi+4], ${0x8900 | ((TASKS + 0x100) >>> 16)}
+        mov word [own_gdtr], 0x47
+        mov dword [own_gdtr+2], ${TASKS}
+        lgdt [own_gdtr]
+        mov dword [tss+0x1c], ${DIRECTORY}
+        mov dword [${OTHER_DIRECTORY}], 0x87
+        mov dword [${OTHER_DIRECTORY + 4}], 0x87
+        mov edi, ${TASKS + 0x100}
+        mov dword [edi+0x1c], ${OTHER_DIRECTORY}
+        mov dword [edi+0x20], task
+        mov dword [edi+0x24], 2
+        mov dword [edi+0x38], ${OTHER_STACK}
+        mov dword [edi+0x48], ${Selector.DATA}
+        mov dword [edi+0x4c], ${Selector.CODE}
+        mov dword [edi+0x50], ${Selector.DATA}
+        mov dword [edi+0x54], ${Selector.DATA}
+        mov dword [edi+0x58], ${Selector.PERCPU}
+        mov dword [ebp+0x10], 0x1000
+        mov dword [${0x400000 + DATA + 0x10}], 0x20
+        xor esi, esi
+        call 0x40:0
+        add esi, [ebp+0x20]
+        add esi, [${0x400000 + DATA + 0x10}]
+        call 0x40:0
+        add esi, [ebp+0x20]
+        sidt [ebp+0x30]
+        mov edi, [ebp+0x32]
+        mov eax, [edi+0x110]
+        mov edx, [edi+0x114]
+        mov dword [edi+0x110], 0x400000
+        mov dword [edi+0x114], 0x8500
+        int 0x22
+        add esi, [ebp+0x20]
+        mov [edi+0x110], eax
+        mov [edi+0x114], edx
+        mov dword [ebp+0x30], 0
+        mov dword [ebp+0x34], 0
+        mov eax, cr0
+        and eax, 8
+        mov [ebp+0x28], eax
+        mov eax, cr3
+        mov [ebp+0x2c], eax
+        clts
+        jmp show
+ task:  mov eax, [${0x400000 + DATA + 0x10}]
+        inc dword [${DATA + 0x24}]
+        mov [${DATA + 0x20}], eax
+        pushf
+        pop dword [${DATA + 0x38}]
+        iretd
+        jmp task`,
+    // The task sees its own memory at both places; what called it sees another page there.
+    esi: 3 * 0x1000 + 0x20,
   },
   'SYSENTER and SYSEXIT behind STI, with a frame that is built by hand': {
     source: `${PAGING}

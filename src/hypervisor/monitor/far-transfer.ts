@@ -2,10 +2,10 @@
  * Far transfers of the guest: IRET, far JMP, CALL and RET, call gates, SYSENTER and SYSEXIT (SDM vol. 3, 5.8; vol. 2, the
  * instructions). All with 32-bit operands and the guest out; nothing is changed before the last check has passed.
  *
- * As on the processor, task switches (task gates, TSS selectors, IRET with NT) and virtual-8086 mode are not built: they are
- * logged and answered with #GP.
+ * What leads to another task is `task-switch.ts`. Virtual-8086 mode is not built: an IRET to it is logged and answered with #GP.
  */
 import { Attr, Flag, S, Seg, Vector } from '../machine/cpu/state.js';
+import { isTaskGate, isTaskState, Switch } from '../machine/cpu/task-state.js';
 import { hasBreakpoints } from './debug-registers.js';
 import type { GuestDescriptor } from './descriptors.js';
 import { type Effect, JUMPED } from './effect.js';
@@ -28,6 +28,7 @@ import {
   setStackPointer,
   writeFrame,
 } from './guest-segments.js';
+import { returnToTask, transferToTask } from './task-switch.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 const gp = (code: number): GuestFault => fault(Vector.GP, code);
@@ -80,11 +81,14 @@ function returnOutward(
   return undefined;
 }
 
-/** IRETD: all frames (same ring, to an outer ring). Restores IF and IOPL as far as the guest's CPL allows. */
-export function iret(vcpu: VirtualCpu): Effect {
+/**
+ * IRETD: all frames (same ring, to an outer ring), and with NT back to another task, which is left with `behind` for its EIP. Restores IF and
+ * IOPL as far as the guest's CPL allows.
+ */
+export function iret(vcpu: VirtualCpu, behind: number): Effect {
   const { cpl } = vcpu;
   const flags = vcpu.eflags;
-  if ((flags & Flag.NT) !== 0) return notBuilt(vcpu, 'IRET with NT (task return)', 0);
+  if ((flags & Flag.NT) !== 0) return returnToTask(vcpu, behind);
   const eip = peekStack(vcpu, 0, 4);
   if (isFault(eip)) return eip;
   const selector = peekStack(vcpu, 4, 2);
@@ -196,20 +200,21 @@ function openGate(vcpu: VirtualCpu, selector: number, gate: GuestDescriptor): Op
 
 const CALL_GATE = 0x0c;
 
-function notCode(vcpu: VirtualCpu, selector: number, attr: number, what: string): GuestFault {
-  const isTask = (attr & Attr.S) === 0 && ((attr & 7) === 1 || (attr & 7) === 5);
-  return isTask ? notBuilt(vcpu, `task switch by far ${what}`, selector & 0xfffc) : gp(selector & 0xfffc);
+/** A task state or a task gate, or #GP for what is none. */
+function notCode(vcpu: VirtualCpu, selector: number, target: GuestDescriptor, kind: number, returnEip: number): Effect {
+  const isTask = isTaskState(target.attr) || isTaskGate(target.attr);
+  return isTask ? transferToTask(vcpu, selector, target, kind, returnEip) : gp(selector & 0xfffc);
 }
 
-/** JMP ptr16:32 and m16:32. */
-export function jumpFar(vcpu: VirtualCpu, selector: number, offset: number): Effect {
+/** JMP ptr16:32 and m16:32. `returnEip` is behind the instruction: a task that is left keeps it. */
+export function jumpFar(vcpu: VirtualCpu, selector: number, offset: number, returnEip: number): Effect {
   if (isNull(selector)) return gp(0);
   const target = readDescriptor(vcpu, selector, Vector.GP);
   if (isFault(target)) return target;
   if (isCode(target.attr)) {
     return checkDirect(vcpu, selector, target) ?? enterCode(vcpu, selector, offset, target) ?? JUMPED;
   }
-  if ((target.attr & 0x1f) !== CALL_GATE) return notCode(vcpu, selector, target.attr, 'jump');
+  if ((target.attr & 0x1f) !== CALL_GATE) return notCode(vcpu, selector, target, Switch.JUMP, returnEip);
   const gate = openGate(vcpu, selector, target);
   if (isFault(gate)) return gate;
   const dpl = dplOf(vcpu, gate.code.attr);
@@ -225,7 +230,7 @@ export function callFar(vcpu: VirtualCpu, selector: number, offset: number, retu
   if (isCode(target.attr)) {
     return checkDirect(vcpu, selector, target) ?? callSameRing(vcpu, selector, offset, target, returnEip);
   }
-  if ((target.attr & 0x1f) !== CALL_GATE) return notCode(vcpu, selector, target.attr, 'call');
+  if ((target.attr & 0x1f) !== CALL_GATE) return notCode(vcpu, selector, target, Switch.CALL, returnEip);
   const gate = openGate(vcpu, selector, target);
   if (isFault(gate)) return gate;
   const ring = dplOf(vcpu, gate.code.attr);

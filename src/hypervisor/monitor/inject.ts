@@ -2,11 +2,12 @@
  * Delivers an exception, a software interrupt or an external interrupt to the guest through its own IDT, as its processor
  * would (SDM vol. 3, 6.12.1): gate checks, stack switch by the guest's TSS, frame, virtual IF, CR2, double and triple faults.
  *
- * It knows 32-bit interrupt and trap gates. Task gates that lead to a good task state, and 16-bit gates, are logged and
- * answered with #GP, as a bad gate would be.
+ * It knows 32-bit interrupt and trap gates, and task gates (`task-switch.ts`). 16-bit gates are logged and answered with #GP, as a bad gate
+ * would be.
  */
 import { Dr7 } from '../machine/cpu/breakpoints.js';
 import { Attr, Flag, Seg, Vector } from '../machine/cpu/state.js';
+import { Switch } from '../machine/cpu/task-state.js';
 import { hasBreakpoints } from './debug-registers.js';
 import { fault, type GuestFault, isFault } from './guest-fault.js';
 import {
@@ -20,6 +21,7 @@ import {
   readDescriptor,
   writeFrame,
 } from './guest-segments.js';
+import { type Switched, switchTask, taskBehindGate } from './task-switch.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 export interface Event {
@@ -58,13 +60,13 @@ export function deliver(vcpu: VirtualCpu, event: Event): Delivery {
   let current = event;
   for (;;) {
     if (current.cr2 !== undefined) vcpu.cr2 = current.cr2;
-    const trouble = attempt(vcpu, current);
+    const { fault: trouble, switched } = attempt(vcpu, current);
     if (trouble === undefined) return DELIVERED;
     if (current.vector === Vector.DF && current.kind === 'exception') {
       return { kind: 'stopped', reason: tripleFault(vcpu, trouble.vector) };
     }
     // The fault of a software interrupt's delivery is a fault of the instruction.
-    if (current.kind === 'software') vcpu.eip = (vcpu.eip - (current.instructionBytes ?? 2)) | 0;
+    if (current.kind === 'software' && !switched) vcpu.eip = (vcpu.eip - (current.instructionBytes ?? 2)) | 0;
     if (trouble.cr2 !== undefined) vcpu.cr2 = trouble.cr2;
     current = isDouble(current, trouble) ? { kind: 'exception', vector: Vector.DF, errorCode: 0 } : eventOf(trouble);
   }
@@ -88,51 +90,55 @@ export function tripleFault(vcpu: VirtualCpu, vector: number): string {
   );
 }
 
-/** What a task gate's selector faults with where it names no available task state (SDM vol. 2, "INT"). */
-function badTask(vcpu: VirtualCpu, selector: number, external: number): GuestFault | undefined {
-  const code = (selector & 0xfffc) | external;
-  if (isNull(selector) || (selector & 4) !== 0) return fault(Vector.GP, code);
-  const task = readDescriptor(vcpu, selector, Vector.GP, external);
-  if (isFault(task)) return task;
-  if ((task.attr & 0x1f) !== 0x09 && (task.attr & 0x1f) !== 0x01) return fault(Vector.GP, code);
-  return (task.attr & Attr.P) === 0 ? fault(Vector.NP, code) : undefined;
-}
-
 /**
  * The image of EFLAGS in the frame. As the processor has it (`exceptions.ts`), RF is in it only while the guest has breakpoints: of
  * faults, but not of the breakpoint's own #DB.
  */
-function pushedFlags(vcpu: VirtualCpu, event: Event): number {
+export function pushedFlags(vcpu: VirtualCpu, event: Pick<Event, 'kind' | 'vector'>): number {
   const flags = vcpu.eflags;
   if (!hasBreakpoints(vcpu)) return flags;
   if (event.kind === 'exception') return event.vector === Vector.DB ? flags : flags | Flag.RF;
   return event.kind === 'external' ? flags : flags & ~Flag.RF;
 }
 
-/** One attempt; changes nothing but memory below the stack unless it succeeds. */
-function attempt(vcpu: VirtualCpu, event: Event): GuestFault | undefined {
+/** One attempt; changes nothing but memory below the stack unless it succeeds, or unless another task runs now. */
+function attempt(vcpu: VirtualCpu, event: Event): Switched {
   const { memory, cpl } = vcpu;
+  const no = (trouble: GuestFault): Switched => ({ switched: false, fault: trouble });
   const external = event.kind === 'software' ? 0 : 1;
   const gateCode = event.vector * 8 + 2 + external;
-  if (event.vector * 8 + 7 > vcpu.idtLimit >>> 0) return fault(Vector.GP, gateCode);
+  if (event.vector * 8 + 7 > vcpu.idtLimit >>> 0) return no(fault(Vector.GP, gateCode));
   const gateAt = (vcpu.idtBase + event.vector * 8) >>> 0;
   const low = memory.read(gateAt, 4, false);
-  if (isFault(low)) return low;
+  if (isFault(low)) return no(low);
   const high = memory.read((gateAt + 4) >>> 0, 4, false);
-  if (isFault(high)) return high;
+  if (isFault(high)) return no(high);
   const type = (high >>> 8) & 0x1f;
-  if (type !== 0x0e && type !== 0x0f && (type < 0x05 || type > 0x07)) return fault(Vector.GP, gateCode);
+  if (type !== 0x0e && type !== 0x0f && (type < 0x05 || type > 0x07)) return no(fault(Vector.GP, gateCode));
   const gateDpl = Math.max((high >>> 13) & 3, vcpu.kernelCpl);
-  if (event.kind === 'software' && gateDpl < cpl) return fault(Vector.GP, gateCode);
-  if ((high & 0x8000) === 0) return fault(Vector.NP, gateCode);
+  if (event.kind === 'software' && gateDpl < cpl) return no(fault(Vector.GP, gateCode));
+  if ((high & 0x8000) === 0) return no(fault(Vector.NP, gateCode));
 
   const selector = low >>> 16;
-  if (type <= 0x07) {
-    const bad = type === 0x05 ? badTask(vcpu, selector, external) : undefined;
-    if (bad !== undefined) return bad;
-    vcpu.vm.log(`not built: ${type === 0x05 ? 'task gate' : '16-bit gate'} in the IDT, vector ${event.vector}`);
-    return fault(Vector.GP, gateCode);
+  if (type === 0x05) {
+    const task = taskBehindGate(vcpu, selector, external);
+    if (isFault(task)) return no(task);
+    const flags = pushedFlags(vcpu, event);
+    const how = { kind: Switch.CALL, returnEip: vcpu.eip, flags, external, errorCode: event.errorCode };
+    return switchTask(vcpu, selector, task, how);
   }
+  if (type <= 0x07) {
+    vcpu.vm.log(`not built: 16-bit gate in the IDT, vector ${event.vector}`);
+    return no(fault(Vector.GP, gateCode));
+  }
+  return { switched: false, fault: enterGate(vcpu, event, low, high) };
+}
+
+/** Through a 32-bit interrupt or trap gate that may be used. */
+function enterGate(vcpu: VirtualCpu, event: Event, low: number, high: number): GuestFault | undefined {
+  const { cpl } = vcpu;
+  const external = event.kind === 'software' ? 0 : 1;
+  const selector = low >>> 16;
   if (isNull(selector)) return fault(Vector.GP, external);
   const code = readDescriptor(vcpu, selector, Vector.GP, external);
   if (isFault(code)) return code;
@@ -170,7 +176,8 @@ function attempt(vcpu: VirtualCpu, event: Event): GuestFault | undefined {
     vcpu.esp = (vcpu.esp & ~mask) | bottom;
   }
   vcpu.eip = offset;
-  const cleared = Flag.TF | Flag.NT | Flag.RF | Flag.VM | (type === 0x0e ? Flag.IF : 0);
+  const isInterruptGate = ((high >>> 8) & 0x1f) === 0x0e;
+  const cleared = Flag.TF | Flag.NT | Flag.RF | Flag.VM | (isInterruptGate ? Flag.IF : 0);
   vcpu.eflags = vcpu.eflags & ~cleared;
   vcpu.interruptShadow = false;
   return undefined;

@@ -70,6 +70,13 @@ function softwareInterrupt(vcpu: VirtualCpu, instruction: Decoded, vector: numbe
   return delivery.kind === 'stopped' ? delivery : JUMPED;
 }
 
+/** INT1: a debug exception behind the instruction, whatever the gate's privilege level (SDM vol. 2, "INT n"). */
+function int1(vcpu: VirtualCpu, instruction: Decoded): Effect {
+  vcpu.eip = behind(vcpu, instruction);
+  const delivery = deliver(vcpu, { kind: 'exception', vector: Vector.DB });
+  return delivery.kind === 'stopped' ? delivery : JUMPED;
+}
+
 function mov(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {
   const { op0Register: to, op1Register: from } = instruction;
   const toSegment = segmentOf(to);
@@ -199,7 +206,7 @@ function farBranch(vcpu: VirtualCpu, instruction: Decoded, call: boolean): Effec
   } else {
     return undefined;
   }
-  return call ? callFar(vcpu, selector, offset, behind(vcpu, instruction)) : jumpFar(vcpu, selector, offset);
+  return (call ? callFar : jumpFar)(vcpu, selector, offset, behind(vcpu, instruction));
 }
 
 const LAR_TYPES = (1 << 1) | (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 9) | (1 << 11) | (1 << 12);
@@ -334,7 +341,7 @@ const HANDLERS: ReadonlyMap<Mnemonic, Handler> = new Map<Mnemonic, Handler>([
   [Mnemonic.Pushf, vcpu => pushFlags(vcpu, 2)],
   [Mnemonic.Popfd, vcpu => popFlagsFrom(vcpu, 4)],
   [Mnemonic.Popf, vcpu => popFlagsFrom(vcpu, 2)],
-  [Mnemonic.Iretd, vcpu => iret(vcpu)],
+  [Mnemonic.Iretd, (vcpu, i) => iret(vcpu, behind(vcpu, i))],
   [Mnemonic.Sysenter, vcpu => sysenter(vcpu)],
   [Mnemonic.Sysexit, vcpu => sysexit(vcpu)],
   [Mnemonic.Push, pushSegment],
@@ -348,6 +355,7 @@ const HANDLERS: ReadonlyMap<Mnemonic, Handler> = new Map<Mnemonic, Handler>([
   [Mnemonic.Jmp, (vcpu, i) => farBranch(vcpu, i, false)],
   [Mnemonic.Retf, leave],
   [Mnemonic.Int, (vcpu, i) => softwareInterrupt(vcpu, i, i.immediate8)],
+  [Mnemonic.Int1, int1],
   [Mnemonic.Int3, (vcpu, i) => softwareInterrupt(vcpu, i, Vector.BP)],
   [Mnemonic.Into, (vcpu, i) => ((vcpu.eflags & Flag.OF) !== 0 ? softwareInterrupt(vcpu, i, Vector.OF) : NEXT)],
   [Mnemonic.Lar, ask('lar')],

@@ -81,6 +81,8 @@ export class VirtualCpu {
   readonly pointers = new Int32Array(PDPTES);
   /** Keep the copies of the guest's descriptor tables current by traces (BT); VMI guests announce changes instead. */
   watchesDescriptors = true;
+  /** Hardware goes by the monitor's copies of the guest's descriptor tables; with hardware assist by the guest's own. */
+  usesOwnTables = true;
   /** Set by the loop: what one linear page, or any, means has changed (INVLPG; CR3, flush, paging mode). */
   onMappingChanged: (linear?: number) => void = () => {};
   /** STI or MOV SS was the last instruction: no interrupt before the next one has completed (SDM vol. 3, 6.8.3). */

@@ -24,7 +24,10 @@ export class Breakpoints {
   active = false;
   /** DR6 bits of data and port breakpoints that the running instruction has met. */
   hits = 0;
-  /** The task just switched to asks for a trap before its first instruction (SDM vol. 3, 17.3.1.5); DR6 says so already. */
+  /**
+   * A trap is due before the first instruction of the task just switched to: it asks for one (SDM vol. 3, 17.3.1.5), or the instruction that
+   * has switched was stepped. DR6 says so already.
+   */
   taskTrap = false;
   /** The debug registers as they were last looked at: DR0..DR3, DR7, and CR4. */
   readonly #seen = new Int32Array(6);

@@ -6,6 +6,7 @@
  *
  * Task switches are in `tasks.ts`, real and virtual-8086 mode in `real-mode.ts` and `virtual-8086.ts`.
  */
+import { Dr6 } from './breakpoints.js';
 import { type Core, Result } from './core.js';
 import { afterTaskSwitch, innerStack, roomFor } from './exceptions.js';
 import { INSTRUCTIONS, READABLE, WRITABLE } from './layout.js';
@@ -24,7 +25,8 @@ import {
   readDescriptor,
 } from './segments.js';
 import { Attr, Flag, S, Seg, segAttr, segSelector, Vector } from './state.js';
-import { isTaskGate, isTaskState, returnToTask, Switch, transferToTask } from './tasks.js';
+import { isTaskGate, isTaskState, Switch } from './task-state.js';
+import { returnToTask, transferToTask } from './tasks.js';
 import { returnAgain } from './transitions.js';
 import { enterVirtual } from './virtual-8086.js';
 
@@ -41,14 +43,21 @@ function notBuilt(cpu: Core, text: string, code: number): number {
 }
 
 /**
- * The end of an instruction that has switched tasks. It is complete when the new task is there: EIP is its first instruction, also
- * for a fault of the new task.
+ * An instruction that may switch tasks. It is complete when the new task is there: EIP is its first instruction, also for a fault of the new
+ * task. If it began with TF set the trap behind it is taken there.
  */
-function endTaskSwitch(cpu: Core, result: number): number {
+function switchingTasks(cpu: Core, instruction: () => number): number {
+  const stepped = (cpu.s[S.EFLAGS]! & Flag.TF) !== 0;
+  const result = instruction();
   if (!cpu.transitions.switched) return result;
   cpu.transitions.switched = false;
   cpu.clock[INSTRUCTIONS]! += 1;
-  return result === Result.DONE ? afterTaskSwitch(cpu) : result;
+  if (result !== Result.DONE) return result;
+  if (stepped) {
+    cpu.s[S.DR6] = cpu.s[S.DR6]! | Dr6.BS;
+    cpu.breakpoints.taskTrap = true;
+  }
+  return afterTaskSwitch(cpu);
 }
 
 /** Checks a code descriptor that is reached directly by JMP or CALL; the selector's RPL becomes the CPL. */
@@ -92,7 +101,7 @@ export function jumpFar(cpu: Core, selector: number, offset: number): number {
   }
   if ((attr & 0x17) !== 0x04) {
     return isTaskState(attr) || isTaskGate(attr)
-      ? endTaskSwitch(cpu, transferToTask(cpu, selector, descriptor, Switch.JUMP))
+      ? switchingTasks(cpu, () => transferToTask(cpu, selector, descriptor, Switch.JUMP))
       : gp(cpu, selector & 0xfffc);
   }
   const gate = openGate(cpu, selector, descriptor);
@@ -160,7 +169,7 @@ export function callFar(cpu: Core, selector: number, offset: number, size: numbe
   }
   if ((attr & 0x17) !== 0x04) {
     return isTaskState(attr) || isTaskGate(attr)
-      ? endTaskSwitch(cpu, transferToTask(cpu, selector, descriptor, Switch.CALL))
+      ? switchingTasks(cpu, () => transferToTask(cpu, selector, descriptor, Switch.CALL))
       : gp(cpu, selector & 0xfffc);
   }
   const gate = openGate(cpu, selector, descriptor);
@@ -293,7 +302,7 @@ export function interruptReturn(cpu: Core, size = 4): number {
   if (usesParagraphs(cpu)) return interruptReturnReal(cpu, size);
   const s = cpu.s;
   const cpl = s[S.CPL]!;
-  if ((s[S.EFLAGS]! & Flag.NT) !== 0) return endTaskSwitch(cpu, returnToTask(cpu));
+  if ((s[S.EFLAGS]! & Flag.NT) !== 0) return switchingTasks(cpu, () => returnToTask(cpu));
   const eip = popped(cpu.load(Seg.SS, stackOffset(cpu, 0), size), size);
   if (cpu.faultVector >= 0) return Result.FAULT;
   const selector = cpu.load(Seg.SS, stackOffset(cpu, size), size) & 0xffff;

@@ -5,29 +5,25 @@
  * All that can fail before the switch is read and probed first and is a fault of the old task. What the new task's own registers
  * are wrong about is a fault of the new task, with its EIP. Its price is the sum of what it does: loads, stores, segment loads.
  *
- * Not built: a new task in virtual-8086 mode, and tasks where a monitor owns ring 0. Both are reported and answered with #GP.
+ * Where a monitor owns ring 0 it switches tasks itself (`monitor/task-switch.ts`). Not built: a new task in virtual-8086 mode, which is reported
+ * and answered with #GP.
  */
 import { taskSwitchExits } from '../vmx/intercepts.js';
 import { Dr6 } from './breakpoints.js';
 import { type Core, Result } from './core.js';
 import { attrOf, type Descriptor, dplOf, install, isNull, limitOf, markAccessed, readDescriptor } from './segments.js';
 import { Attr, Cr0, Flag, S, Seg, segAttr, segBase, segLimit, segSelector, Vector } from './state.js';
-
-/** What led to the switch, as the exit qualification has it (SDM vol. 3, table 27-2); an event in the IDT is a CALL. */
-export const Switch = { CALL: 0, RETURN: 1, JUMP: 2 } as const;
-/** In the exit qualification: a task gate in the IDT. */
-const TASK_GATE = 3;
-
-/** Offsets in a task state (SDM vol. 3, figures 7-2 and 7-10); a register every `width` bytes. */
-const WIDE = { width: 4, cr3: 0x1c, eip: 0x20, registers: 0x28, segments: 0x48, ldt: 0x60, trap: 0x64, limit: 0x67 };
-const NARROW = { width: 2, cr3: -1, eip: 0x0e, registers: 0x12, segments: 0x22, ldt: 0x2a, trap: -1, limit: 0x2b };
-const layoutOf = (attr: number) => ((attr & 8) !== 0 ? WIDE : NARROW);
-
-const BUSY = 0x200;
-const LOADABLE = Flag.ARITHMETIC | Flag.TF | Flag.IF | Flag.DF | Flag.IOPL | Flag.NT | Flag.RF | Flag.AC | Flag.ID;
-
-export const isTaskState = (attr: number): boolean => (attr & 0x15) === 0x01;
-export const isTaskGate = (attr: number): boolean => (attr & 0x1f) === 0x05;
+import {
+  BUSY,
+  isAvailable,
+  isBusy,
+  isTaskGate,
+  LOADABLE,
+  LOCAL_ENABLES,
+  layoutOf,
+  Switch,
+  savedBytes,
+} from './task-state.js';
 
 function fault(cpu: Core, vector: number, code: number): number {
   cpu.raise(vector, code);
@@ -47,7 +43,7 @@ function throughGate(cpu: Core, selector: number, into: Descriptor, external: nu
 
 function available(cpu: Core, descriptor: Descriptor, code: number): boolean {
   const attr = attrOf(descriptor);
-  if ((attr & 0x17) !== 0x01) return cpu.raise(Vector.GP, code);
+  if (!isAvailable(attr)) return cpu.raise(Vector.GP, code);
   return (attr & Attr.P) !== 0 || cpu.raise(Vector.NP, code);
 }
 
@@ -83,7 +79,7 @@ export function deliverToTask(
 ): number {
   const descriptor = cpu.transitions.code;
   if (!throughGate(cpu, selector, descriptor, external)) return Result.FAULT;
-  if (cpu.s[S.NON_ROOT] !== 0) return taskSwitchExits(cpu, selector, TASK_GATE);
+  if (cpu.s[S.NON_ROOT] !== 0) return taskSwitchExits(cpu, selector, Switch.TASK_GATE);
   const result = switchTask(cpu, selector, descriptor, Switch.CALL, returnEip, flags, external);
   if (result !== Result.DONE || errorCode === undefined) return result;
   const { s } = cpu;
@@ -106,7 +102,7 @@ export function returnToTask(cpu: Core): number {
   if ((selector & 4) !== 0 || isNull(selector)) return fault(cpu, Vector.TS, code);
   if (!readDescriptor(cpu, selector, descriptor, Vector.TS)) return Result.FAULT;
   const attr = attrOf(descriptor);
-  if ((attr & 0x17) !== 0x03) return fault(cpu, Vector.TS, code);
+  if (!isBusy(attr)) return fault(cpu, Vector.TS, code);
   if ((attr & Attr.P) === 0) return fault(cpu, Vector.NP, code);
   return switchTask(cpu, selector, descriptor, Switch.RETURN, cpu.nextEip, cpu.readEflags(), 0);
 }
@@ -144,7 +140,7 @@ function switchTask(
   const eip = read(to.eip, width);
   const image = read(to.eip + width, width);
   const registers = Array.from({ length: 8 }, (_, i) => read(to.registers + i * width, width));
-  const selectors = Array.from({ length: to === WIDE ? 6 : 4 }, (_, i) => read(to.segments + i * width, 2));
+  const selectors = Array.from({ length: to.segmentCount }, (_, i) => read(to.segments + i * width, 2));
   const ldt = read(to.ldt, 2);
   const trap = to.trap >= 0 && (read(to.trap, 2) & 1) !== 0;
   if (cpu.faultVector >= 0) return Result.FAULT;
@@ -154,8 +150,7 @@ function switchTask(
     return fault(cpu, Vector.GP, code);
   }
   const oldAt = (s[S.GDT_BASE]! + (s[segSelector(Seg.TR)]! & 0xfff8) + 4) | 0;
-  const written = 8 * from.width + 6 * from.width + 2 * from.width;
-  if (!cpu.probeLinear((oldBase + from.eip) | 0, written, true, false)) return Result.FAULT;
+  if (!cpu.probeLinear((oldBase + from.eip) | 0, savedBytes(from), true, false)) return Result.FAULT;
   if (kind !== Switch.CALL && !cpu.probeLinear(oldAt, 4, true, false)) return Result.FAULT;
   if (kind !== Switch.RETURN && !cpu.probeLinear((descriptor.at + 4) | 0, 4, true, false)) return Result.FAULT;
   if (kind === Switch.CALL && !cpu.probeLinear(newBase, 2, true, false)) return Result.FAULT;
@@ -165,7 +160,7 @@ function switchTask(
   write(oldBase + from.eip, from.width, returnEip);
   write(oldBase + from.eip + from.width, from.width, kind === Switch.RETURN ? flags & ~Flag.NT : flags);
   for (let i = 0; i < 8; i++) write(oldBase + from.registers + i * from.width, from.width, s[i]!);
-  for (let i = 0; i < (from === WIDE ? 6 : 4); i++) {
+  for (let i = 0; i < from.segmentCount; i++) {
     write(oldBase + from.segments + i * from.width, 2, s[segSelector(i)]!);
   }
   if (kind === Switch.CALL) write(newBase, 2, s[segSelector(Seg.TR)]!);
@@ -180,11 +175,11 @@ function switchTask(
   install(cpu, Seg.TR, selector, descriptor);
   s[S.CR0] = s[S.CR0]! | Cr0.TS;
   let pointersAreGood = true;
-  if (to === WIDE && s[S.CR0]! < 0) {
+  if (to.cr3 >= 0 && s[S.CR0]! < 0) {
     pointersAreGood = cpu.loadCr3(cr3);
     cpu.spend(costs.movCr3);
   }
-  s[S.DR7] = s[S.DR7]! & ~0x55;
+  s[S.DR7] = s[S.DR7]! & ~LOCAL_ENABLES;
   cpu.breakpoints.update(cpu);
   let newFlags = (image & LOADABLE) | (kind === Switch.CALL ? Flag.NT : 0);
   if (!cpu.breakpoints.active) newFlags &= ~Flag.RF;

@@ -3,6 +3,8 @@
  * only string I/O has to be decoded, whose segment this hardware does not tell.
  */
 import { Cr0, type Exit, Flag, S, Vector } from '../../machine/cpu/state.js';
+import { Switch } from '../../machine/cpu/task-state.js';
+import { InterruptionType } from '../../machine/vmx/controls.js';
 import {
   CrAccess,
   CrQualification,
@@ -15,7 +17,8 @@ import { debugRegisterIndex, readDebugRegister, singleStepTrap, writeDebugRegist
 import { type Effect, HALT, NEXT } from '../effect.js';
 import { fault, isFault } from '../guest-fault.js';
 import type { Width } from '../guest-memory.js';
-import { type Delivery, type Event, eventOf } from '../inject.js';
+import { readDescriptor } from '../guest-segments.js';
+import { type Delivery, type Event, eventOf, pushedFlags } from '../inject.js';
 import { readPort, writePort } from '../port-access.js';
 import { cpuid, emulate } from '../privileged.js';
 import {
@@ -25,24 +28,46 @@ import {
   writeControlRegister,
   writeMsr,
 } from '../system-registers.js';
+import { effectOf, switchTask } from '../task-switch.js';
 import type { Outcome } from '../technique.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
 
 const RESUME: Outcome = { kind: 'resume' };
 type VmExit = Extract<Exit, { kind: 'vmExit' }>;
 
+/** An event for the VM-entry interruption information. */
+export interface Injection {
+  readonly vector: number;
+  /** `InterruptionType`. */
+  readonly type: number;
+  readonly errorCode: number | undefined;
+  /** Of the instruction that caused it; 0 for what no instruction asked for. */
+  readonly instructionBytes: number;
+}
+
+/** The events that the next entry would deliver. */
+export interface Events {
+  /** What an exit has interrupted. */
+  readonly interrupted: Injection | undefined;
+  forget(): void;
+  inject(event: Event): Delivery;
+}
+
+const isException = (event: Injection | undefined): boolean => event?.type === InterruptionType.HARDWARE_EXCEPTION;
+
 export class ExitHandlers {
   readonly #vcpu: VirtualCpu;
-  readonly #inject: (event: Event) => Delivery;
+  readonly #events: Events;
 
-  constructor(vcpu: VirtualCpu, inject: (event: Event) => Delivery) {
+  constructor(vcpu: VirtualCpu, events: Events) {
     this.#vcpu = vcpu;
-    this.#inject = inject;
+    this.#events = events;
   }
 
   /** `capture` takes the guest out. */
   handle(exit: Exit, capture: () => void): Outcome {
     const vcpu = this.#vcpu;
+    if (exit.kind === 'monitor') return this.#forward(exit, capture);
     if (exit.kind !== 'vmExit') return { kind: 'stopped', reason: `unexpected ${exit.kind} under hardware assist` };
     vcpu.account(exit.reason === ExitReason.INTERRUPT_WINDOW ? 'injection' : 'trap');
     vcpu.thread.charge(vcpu.costs.vmmEntry);
@@ -51,6 +76,16 @@ export class ExitHandlers {
     capture();
     vcpu.vm.counters.trappedInstructions += 1;
     return this.#finish(exit, this.#perform(exit));
+  }
+
+  /** An exception that exits and is the guest's own affair. */
+  #forward({ vector, errorCode, hasErrorCode }: Extract<Exit, { kind: 'monitor' }>, capture: () => void): Outcome {
+    const vcpu = this.#vcpu;
+    vcpu.account('trueFault');
+    vcpu.thread.charge(vcpu.costs.vmmEntry);
+    capture();
+    vcpu.vm.counters.forwardedFaults += 1;
+    return this.#raise({ kind: 'exception', vector, errorCode: hasErrorCode ? errorCode : undefined });
   }
 
   /** Carries the instruction out for the guest. Where EIP moves by itself that is said by the effect. */
@@ -97,11 +132,39 @@ export class ExitHandlers {
       case ExitReason.VMXON:
         return fault(Vector.UD);
       case ExitReason.TASK_SWITCH:
-        vcpu.vm.log('not built: task switch');
-        return fault(Vector.GP, this.#qualification() & 0xfffc);
+        return this.#switchTask(this.#qualification(), exit.instructionBytes);
       default:
         return { kind: 'stopped', reason: `unexpected VM exit, reason ${exit.reason}` };
     }
+  }
+
+  /**
+   * Hardware has checked gate and task state and leaves the rest to software (SDM vol. 3, 25.4.2). Through a gate of the IDT it was an event
+   * that led here: it is over when the new task has it, and what interrupted it if that fails.
+   */
+  #switchTask(qualification: number, instructionBytes: number): Effect {
+    const vcpu = this.#vcpu;
+    const selector = qualification & 0xffff;
+    const source = qualification >>> 30;
+    const interrupted = source === Switch.TASK_GATE ? this.#events.interrupted : undefined;
+    const software = interrupted !== undefined && interrupted.instructionBytes > 0;
+    const external = interrupted === undefined || software ? 0 : 1;
+    const length = interrupted === undefined ? instructionBytes : interrupted.instructionBytes;
+    const traced = interrupted === undefined && (vcpu.eflags & Flag.TF) !== 0;
+    const task = readDescriptor(vcpu, selector, source === Switch.RETURN ? Vector.TS : Vector.GP, external);
+    if (isFault(task)) return task;
+    const kind = software ? 'software' : isException(interrupted) ? 'exception' : 'external';
+    const switched = switchTask(vcpu, selector, task, {
+      kind: interrupted === undefined ? source : Switch.CALL,
+      returnEip: (vcpu.eip + length) | 0,
+      flags: interrupted === undefined ? vcpu.eflags : pushedFlags(vcpu, { kind, vector: interrupted.vector }),
+      external,
+      errorCode: interrupted?.errorCode,
+    });
+    if (switched.fault === undefined) this.#events.forget();
+    // An instruction that began with TF set traps in the new task.
+    const isTrap = switched.fault === undefined || switched.fault.vector === Vector.DB;
+    return traced && switched.switched && isTrap ? singleStepTrap(vcpu) : effectOf(switched);
   }
 
   #qualification(): number {
@@ -180,7 +243,7 @@ export class ExitHandlers {
   }
 
   #raise(event: Event): Outcome {
-    const delivery = this.#inject(event);
+    const delivery = this.#events.inject(event);
     return delivery.kind === 'stopped' ? delivery : RESUME;
   }
 }

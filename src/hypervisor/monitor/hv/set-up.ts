@@ -7,6 +7,7 @@
  *     runs       all else, interrupts on and off and returns of all kinds with it; other exceptions and INT n go to the guest's IDT
  */
 import type { Mpn } from '../../base/pages.js';
+import { Dr7 } from '../../machine/cpu/breakpoints.js';
 import { Cr0, Cr4, Vector } from '../../machine/cpu/state.js';
 import {
   CPU_ALLOWED,
@@ -38,6 +39,13 @@ const HOST_TASK = 0x18;
 export const cpuControls = ({ thread }: VirtualCpu): number =>
   CPU_CONTROLS | (thread.timeStampOffset === 0 ? 0 : CpuControl.TSC_OFFSETTING);
 
+/**
+ * Exceptions that exit: page faults, and debug exceptions while the guest's general detection is on, since whoever delivers one ends it (SDM
+ * vol. 3, 17.2.4) and hardware's DR7 does not have it.
+ */
+export const exceptionBitmap = ({ debugRegisters }: VirtualCpu): number =>
+  (1 << Vector.PF) | ((debugRegisters[7]! & Dr7.GD) !== 0 ? 1 << Vector.DB : 0);
+
 /** Makes a VMCS the current one. Answers its page, which is the caller's to free. Charges each VMWRITE. */
 export function setUpVmcs(vcpu: VirtualCpu): Mpn {
   const { vm, thread } = vcpu;
@@ -52,7 +60,7 @@ export function setUpVmcs(vcpu: VirtualCpu): Mpn {
     [Field.EXIT_CONTROLS, EXIT_ALLOWED.zero | ExitControl.ACKNOWLEDGE_INTERRUPT],
     [Field.ENTRY_CONTROLS, ENTRY_ALLOWED.zero],
     // Mask and match are 0: every page fault exits.
-    [Field.EXCEPTION_BITMAP, 1 << Vector.PF],
+    [Field.EXCEPTION_BITMAP, exceptionBitmap(vcpu)],
     [Field.CR0_MASK, ~CR0_OWNED],
     [Field.CR4_MASK, ~CR4_OWNED],
     [Field.LINK_POINTER, -1],

@@ -16,13 +16,14 @@
  *
  * The monitor has no hole in the guest's linear space: paging in the host is the host's.
  *
- * Gaps. Real mode, and so whatever begins at a reset vector. Task switches are answered with #GP, as under the other monitors. A guest's
- * general detection (DR7.GD) outlives a #DB that hardware delivers by itself.
+ * Gap. Real mode, and so whatever begins at a reset vector.
  */
 import { assert, MonitorBug } from '../../base/assert.js';
 import type { Mpn } from '../../base/pages.js';
+import { Dr7 } from '../../machine/cpu/breakpoints.js';
 import type { Core } from '../../machine/cpu/core.js';
 import {
+  Attr,
   Cr0,
   type Exit,
   Flag,
@@ -40,12 +41,12 @@ import { Field, nth } from '../../machine/vmx/fields.js';
 import { visibleControl } from '../../machine/vmx/intercepts.js';
 import { guestState } from '../../machine/vmx/vmx.js';
 import { armBreakpoints } from '../debug-registers.js';
-import { type Delivery, type Event, isDouble, tripleFault } from '../inject.js';
+import { type Delivery, deliver, type Event, isDouble, tripleFault } from '../inject.js';
 import type { Outcome, Technique } from '../technique.js';
 import { VcpuPage } from '../vcpu-page.js';
 import type { VirtualCpu } from '../virtual-cpu.js';
-import { ExitHandlers } from './exits.js';
-import { CR0_OWNED, CR4_OWNED, cpuControls, setUpVmcs } from './set-up.js';
+import { ExitHandlers, type Injection } from './exits.js';
+import { CR0_OWNED, CR4_OWNED, cpuControls, exceptionBitmap, setUpVmcs } from './set-up.js';
 
 const DEADLINE: Exit = { kind: 'deadline' };
 const DELIVERED: Delivery = { kind: 'delivered' };
@@ -64,15 +65,6 @@ const EMULATOR_READS = [
   nth(Field.GUEST_ES_RIGHTS, Seg.DS),
 ] as const;
 
-/** An event for the VM-entry interruption information. */
-interface Injection {
-  readonly vector: number;
-  /** `InterruptionType`. */
-  readonly type: number;
-  readonly errorCode: number | undefined;
-  readonly instructionBytes: number;
-}
-
 export class HvTechnique implements Technique {
   readonly mode = 'hv';
   readonly #vcpu: VirtualCpu;
@@ -88,8 +80,18 @@ export class HvTechnique implements Technique {
     this.#vcpu = vcpu;
     vcpu.kernelCpl = 0;
     vcpu.watchesDescriptors = false;
+    vcpu.usesOwnTables = false;
     this.#vmcs = setUpVmcs(vcpu);
-    this.#exits = new ExitHandlers(vcpu, event => this.inject(event));
+    const technique = this;
+    this.#exits = new ExitHandlers(vcpu, {
+      get interrupted() {
+        return technique.#injection;
+      },
+      forget: () => {
+        this.#injection = undefined;
+      },
+      inject: event => this.inject(event),
+    });
   }
 
   destroy(): void {
@@ -143,6 +145,7 @@ export class HvTechnique implements Technique {
     this.#write(Field.CR0_SHADOW, vcpu.cr0);
     this.#write(Field.CR4_SHADOW, vcpu.cr4);
     this.#write(Field.CPU_CONTROLS, cpuControls(vcpu) | (this.#wantsWindow() ? CpuControl.INTERRUPT_WINDOW : 0));
+    this.#write(Field.EXCEPTION_BITMAP, exceptionBitmap(vcpu));
     const event = this.#injection;
     if (event === undefined) return;
     this.#injection = undefined;
@@ -305,6 +308,8 @@ export class HvTechnique implements Technique {
     assert(!vcpu.inHardware, 'the guest is in');
     const interrupted = this.#injection;
     if (event.cr2 !== undefined) vcpu.cr2 = event.cr2;
+    // Entering the handler of a debug exception ends general detection (SDM vol. 3, 17.2.4); an injection does not.
+    if (event.kind === 'exception' && event.vector === Vector.DB) vcpu.debugRegisters[7]! &= ~Dr7.GD;
     const external = event.kind === 'external';
     this.#injection = {
       vector: event.vector,
@@ -312,12 +317,24 @@ export class HvTechnique implements Technique {
       errorCode: event.errorCode,
       instructionBytes: 0,
     };
-    if (interrupted === undefined || interrupted.type !== InterruptionType.HARDWARE_EXCEPTION) return DELIVERED;
+    if (interrupted === undefined || interrupted.type !== InterruptionType.HARDWARE_EXCEPTION) return this.#enterable();
     if (interrupted.vector === Vector.DF) return { kind: 'stopped', reason: tripleFault(vcpu, event.vector) };
     if (isDouble({ kind: 'exception', vector: interrupted.vector }, event)) {
       this.#injection = { ...this.#injection, vector: Vector.DF, errorCode: 0 };
     }
-    return DELIVERED;
+    return this.#enterable();
+  }
+
+  /**
+   * A new task whose CS is no good has a fault, and no state that a VM entry takes (SDM vol. 3, 26.3.1.2): then the event is delivered by
+   * software.
+   */
+  #enterable(): Delivery {
+    const { vcpu } = this;
+    const event = this.#injection;
+    if (event === undefined || (vcpu.attr(Seg.CS) & Attr.P) !== 0) return DELIVERED;
+    this.#injection = undefined;
+    return deliver(vcpu, { kind: 'exception', vector: event.vector, errorCode: event.errorCode });
   }
 
   /** Software carries an instruction out: it fetches the bytes and asks for what segments and flags are. */

@@ -288,7 +288,7 @@ function slowIret(guest: VmiGuest): HypercallResult {
   vcpu.interruptsEnabled = false;
   guest.queue.settleCpuState();
   const { iopl } = vcpu;
-  const effect = iret(vcpu);
+  const effect = iret(vcpu, site >>> 0);
   if (effect.kind === 'fault' || effect.kind === 'stopped') return effect;
   // IOPL is SetIOPLMask's alone: frames that hardware has pushed show its own.
   vcpu.eflags = (vcpu.eflags & ~Flag.IOPL) | (iopl << 12);
