@@ -25,7 +25,9 @@ export type { RegionSource } from './machine/cpu/compile/region-source.js';
 export type { FinishedRegion, Workshop } from './machine/cpu/compile/workshop.js';
 export {
   formatRecording,
+  linesOf,
   parseRecording,
+  type RecordedNews,
   type Recording,
   RecordingWriter,
   recordingOf,

@@ -1,12 +1,10 @@
 /** Writes a session to a file while it goes on: every line is in the file before the next thing happens. */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { type HostConfig, type LoggedCommand, RecordingWriter, type Sample } from '../hypervisor/index.js';
+import { type HostConfig, linesOf, type RecordedNews, RecordingWriter } from '../hypervisor/index.js';
 
-/** What has happened since the call before, each list in order. */
-export interface RecordedNews {
+/** What has happened since the call before. */
+export interface News extends RecordedNews {
   readonly nowCycles: number;
-  readonly samples: readonly Sample[];
-  readonly commands: readonly LoggedCommand[];
 }
 
 export class Recorder {
@@ -28,22 +26,12 @@ export class Recorder {
     return { samples: this.#samples, commands: this.#commands };
   }
 
-  take({ nowCycles, samples, commands }: RecordedNews): void {
+  take({ nowCycles, ...news }: News): void {
     if (this.#closed) return;
-    const lines: string[] = [];
-    let next = 0;
-    for (const sample of samples) {
-      // A sample and a command of the same cycle: the sample closed the quantum before the command took effect.
-      for (; next < commands.length && commands[next]!.atCycles < sample.atCycles; next++) {
-        lines.push(this.#writer.command(commands[next]!));
-      }
-      lines.push(this.#writer.sample(sample));
-    }
-    for (; next < commands.length; next++) lines.push(this.#writer.command(commands[next]!));
-    this.#samples += samples.length;
-    this.#commands += commands.length;
+    this.#samples += news.samples.length;
+    this.#commands += news.commands.length;
     this.#nowCycles = nowCycles;
-    this.#write(lines);
+    this.#write(linesOf(this.#writer, news));
   }
 
   /** Ends the recording where the last news left it. */

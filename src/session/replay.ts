@@ -1,6 +1,6 @@
 /**
- * A session over a recording or a performance log: its samples, one after the other, at the pace at which they were taken or another one. Nothing runs, so nothing can
- * be changed; what was typed and switched then is told as events. What guests wrote on their consoles is not in recordings.
+ * A session over a recording or a performance log: its samples, one after the other, at the pace at which they were taken or another one.
+ * Nothing runs, so nothing can be changed; what was typed and switched then is told as events, beside those that the host had.
  */
 import type {
   CodeAnswer,
@@ -8,10 +8,12 @@ import type {
   CommandResult,
   HostEvent,
   LoggedCommand,
+  Recording,
   Sample,
   ScreenAnswer,
 } from '../hypervisor/index.js';
 import type { Replay, ReplayPosition, Session } from '../tui/session.js';
+import { CONSOLE_CHARS_MAX, EVENTS_MAX } from './view.js';
 
 const REFUSAL = 'this is a replay: nothing in it can be changed';
 const SPEED_MIN = 1 / 8;
@@ -24,23 +26,34 @@ export interface Tape {
   readonly count: number;
   sample(index: number): Sample;
   readonly commands: readonly LoggedCommand[];
+  readonly events: readonly HostEvent[];
   /** What is missing of it, in one line. */
   readonly cutOff?: string | undefined;
 }
 
 /** Samples as JSON, parsed when they are looked at: of a long session few are. */
-export function tapeOf(samples: readonly string[], commands: readonly LoggedCommand[], cutOff?: string): Tape {
-  return { count: samples.length, sample: index => JSON.parse(samples[index]!) as Sample, commands, cutOff };
+export function tapeOf({
+  samples,
+  commands,
+  events,
+  cutOff,
+}: Pick<Recording, 'samples' | 'commands' | 'events' | 'cutOff'>): Tape {
+  return { count: samples.length, sample: index => JSON.parse(samples[index]!) as Sample, commands, events, cutOff };
 }
 
 export class ReplaySession implements Session {
   readonly replay: Replay;
   readonly #tape: Tape;
   readonly #listeners = new Set<() => void>();
+  /** The text that was asked for last: frames ask again and again. */
+  #read: { readonly vm: string; readonly atCycles: number; readonly text: string } | undefined;
   #index = 0;
   #latest: Sample;
   #previous: Sample | undefined;
+  /** Commands, and events but for what guests wrote, oldest first; of them, what has happened by now. */
+  readonly #happened: readonly HostEvent[];
   #events: readonly HostEvent[] = [];
+  readonly #written = new Map<string, Extract<HostEvent, { kind: 'console' }>[]>();
   #speed: number;
   #paused = false;
   #timer: NodeJS.Timeout | undefined;
@@ -51,6 +64,15 @@ export class ReplaySession implements Session {
     this.#tape = tape;
     this.#speed = speed;
     this.#latest = tape.sample(0);
+    this.#happened = [...tape.commands.map(eventOf), ...tape.events.filter(({ kind }) => kind !== 'console')].sort(
+      (a, b) => a.atCycles - b.atCycles,
+    );
+    for (const event of tape.events) {
+      if (event.kind !== 'console') continue;
+      const written = this.#written.get(event.vm) ?? [];
+      this.#written.set(event.vm, written);
+      written.push(event);
+    }
     this.#end = this.#secondsOf(tape.sample(tape.count - 1));
     const session = this;
     this.replay = {
@@ -93,8 +115,20 @@ export class ReplaySession implements Session {
     return this.#events;
   }
 
-  consoleText(): string {
-    return 'What guests write on their consoles is not in files that are replayed.';
+  /** What the guest had written by then. */
+  consoleText(vm: string): string {
+    if (this.#written.size === 0) return 'What guests write on their consoles is not in this file.';
+    const { atCycles } = this.#latest;
+    if (this.#read?.vm === vm && this.#read.atCycles === atCycles) return this.#read.text;
+    const written = this.#written.get(vm) ?? [];
+    const next = written.findIndex(piece => piece.atCycles > atCycles);
+    const pieces = next < 0 ? written : written.slice(0, next);
+    const text = pieces
+      .map(piece => piece.text)
+      .join('')
+      .slice(-CONSOLE_CHARS_MAX);
+    this.#read = { vm, atCycles, text };
+    return text;
   }
 
   speed(): undefined {
@@ -162,9 +196,8 @@ export class ReplaySession implements Session {
     this.#index = Math.max(0, Math.min(this.#tape.count - 1, index));
     this.#latest = this.#tape.sample(this.#index);
     this.#previous = this.#index === 0 ? undefined : this.#tape.sample(this.#index - 1);
-    const { commands } = this.#tape;
-    const done = commands.filter(({ atCycles }) => atCycles <= this.#latest.atCycles);
-    if (done.length !== this.#events.length) this.#events = done.map(eventOf);
+    const done = this.#happened.filter(({ atCycles }) => atCycles <= this.#latest.atCycles).slice(-EVENTS_MAX);
+    if (done.length !== this.#events.length || done.at(-1) !== this.#events.at(-1)) this.#events = done;
   }
 
   #play(): void {

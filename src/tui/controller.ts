@@ -216,8 +216,10 @@ export class ConsoleController implements Desk, Asker {
   #announce(): void {
     const events = this.#session.events();
     const seen = this.#lastEvent === undefined ? -1 : events.lastIndexOf(this.#lastEvent);
+    // A replay that went back has nothing new to tell.
+    const isBack = seen < 0 && (events.at(-1)?.atCycles ?? 0) < (this.#lastEvent?.atCycles ?? 0);
     this.#lastEvent = events.at(-1) ?? this.#lastEvent;
-    for (const event of events.slice(seen + 1)) {
+    for (const event of isBack ? [] : events.slice(seen + 1)) {
       if (event.kind === 'power' && event.state === 'crashed') {
         this.say(`${printable(event.vm)} crashed: ${printable(event.reason)}`, true);
       } else if (event.kind === 'audit') {

@@ -60,6 +60,10 @@ test.each([
   await tui.until('0:00:01 ended');
   tui.send('a');
   await tui.until('command setVmi enabled false');
+  await tui.until(/one +guest +idle/);
+  tui.send('A');
+  await tui.until('Booting paravirtualized kernel on vmi');
+  tui.send('\u001d');
   tui.send('q');
   expect((await tui.exited).exitCode).toBe(0);
 });

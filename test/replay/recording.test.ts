@@ -4,6 +4,7 @@ import {
   formatRecording,
   type Host,
   type HostConfig,
+  type HostEvent,
   parseRecording,
   type Recording,
   RecordingWriter,
@@ -137,6 +138,21 @@ describe('a recording', () => {
       path: 'command powerOn',
       replayed: 'refused: one is on already',
     });
+  });
+
+  test('holds events, which verifying does not ask for', () => {
+    const events: HostEvent[] = [
+      { kind: 'power', atCycles: 5, vm: 'one', state: 'on', reason: 'native' },
+      { kind: 'console', atCycles: recording.commands[0]!.atCycles, vm: 'one', text: '.' },
+    ];
+    const written = formatRecording({ ...recording, events }, images);
+    expect(parseRecording(written, 'x')).toEqual({ ...recording, events });
+    const lines = written.split('\n').map(line => line.slice(0, 20));
+    // The console's text came of the command of the same cycle.
+    expect(lines.slice(1, 6).map(line => /"kind":"(\w+)/.exec(line)![1])).toEqual([
+      ...['event', 'sample', 'sample', 'command', 'event'],
+    ]);
+    expect(verifyRecording({ ...recording, events }, images)).toMatchObject({ identical: true, samples: 12 });
   });
 
   describe('that was not ended, where it is taken for what it holds', () => {

@@ -1,6 +1,6 @@
 /** A recording as a session: what is shown when, and that nothing can be changed. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { LoggedCommand } from '../../src/hypervisor/index.js';
+import type { HostEvent, LoggedCommand } from '../../src/hypervisor/index.js';
 import { ReplaySession, tapeOf } from '../../src/session/replay.js';
 import { inventory } from '../tui/fixtures.js';
 
@@ -13,10 +13,8 @@ const commands: readonly LoggedCommand[] = [
   { atCycles: 3 * HZ, command: { kind: 'setSampleInterval', ms: 1000 } },
 ];
 /** A sample each second, from the first to the tenth. */
-const tape = tapeOf(
-  Array.from({ length: 10 }, (_, index) => JSON.stringify(inventory(index + 1))),
-  commands,
-);
+const samples = Array.from({ length: 10 }, (_, index) => JSON.stringify(inventory(index + 1)));
+const tape = tapeOf({ samples, commands, events: [] });
 const shown = (session: ReplaySession) => session.latest().atCycles / HZ;
 const before = (session: ReplaySession) => (session.previous()?.atCycles ?? 0) / HZ;
 
@@ -108,7 +106,29 @@ test('nothing can be changed, and what is not in the file says so', async () => 
   });
   expect(await session.disassemble()).toMatchObject({ ok: false });
   expect(await session.screen()).toMatchObject({ ok: false });
-  expect(session.consoleText()).toContain('not in files that are replayed');
+  expect(session.consoleText('web-vmi')).toContain('is not in this file');
   await session.close();
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('events and what guests wrote are there up to the sample that is shown', () => {
+  const events: HostEvent[] = [
+    { kind: 'console', atCycles: HZ, vm: 'db-bt', text: 'one\n' },
+    { kind: 'guest', atCycles: 1.5 * HZ, vm: 'db-bt', state: 'idle' },
+    { kind: 'console', atCycles: 2.5 * HZ, vm: 'web-vmi', text: 'other\n' },
+    { kind: 'console', atCycles: 2.5 * HZ, vm: 'db-bt', text: 'two\n' },
+    { kind: 'power', atCycles: 4 * HZ, vm: 'db-bt', state: 'crashed', reason: 'triple fault' },
+  ];
+  const session = new ReplaySession(tapeOf({ samples, commands, events }));
+  const kinds = () => session.events().map(({ kind }) => kind);
+  expect([session.consoleText('db-bt'), kinds()]).toEqual(['one\n', []]);
+  session.replay.jumpTo(3);
+  expect([session.consoleText('db-bt'), session.consoleText('web-vmi')]).toEqual(['one\ntwo\n', 'other\n']);
+  // Commands among the events, by their time.
+  expect(kinds()).toEqual(['log', 'guest', 'log']);
+  session.replay.jumpTo(10);
+  expect(kinds()).toEqual(['log', 'guest', 'log', 'power']);
+  session.replay.jumpTo(2);
+  expect([session.consoleText('db-bt'), kinds()]).toEqual(['one\n', ['log', 'guest']]);
+  expect(session.consoleText('nobody')).toBe('');
 });

@@ -13,7 +13,7 @@ afterEach(() => {
 
 function onReplay() {
   const samples = Array.from({ length: 100 }, (_, index) => JSON.stringify(inventory(index + 1)));
-  const session = new ReplaySession(tapeOf(samples, []));
+  const session = new ReplaySession(tapeOf({ samples, commands: [], events: [] }));
   sessions.push(session);
   // The keys are a session's business, whichever it is.
   return consoleOn(100, 24, session as never);

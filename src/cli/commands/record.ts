@@ -1,6 +1,6 @@
 /** `vmitop record`: a session at the console, or a script, written to a file that `verify` can repeat. */
 import type { CommandModule } from 'yargs';
-import { type HostConfig, UsageError } from '../../hypervisor/index.js';
+import { type HostConfig, type HostEvent, UsageError } from '../../hypervisor/index.js';
 import type { Recorder } from '../../session/recorder.js';
 import { WhenIdle } from '../../session/when-idle.js';
 import { createHost } from '../create-host.js';
@@ -11,6 +11,7 @@ import { ProgressBar } from '../progress-bar.js';
 import { parseScript, runScript, SCRIPT_VERBS, type ScriptEnd, type ScriptStep } from '../script.js';
 import { onSignals, type Streams } from '../streams.js';
 import { logsOf, tellTroubles } from '../vmx/log.js';
+import { writeState } from '../vmx/suspended.js';
 import { type ConsoleArguments, consoleOptions, consoleSetup, hasTerminal, runConsoleSession } from './top.js';
 
 interface RecordArguments extends ConsoleArguments {
@@ -44,7 +45,7 @@ async function recordConsole(argv: RecordArguments, streams: Streams): Promise<n
   let recorder: Recorder | undefined;
   try {
     const code = await runConsoleSession(argv, streams, async config => {
-      const created = await openRecorder(argv.file, config);
+      const created = await openRecorder(argv.file, await withKeptStates(argv.file, config));
       recorder = created;
       return progress => created.take(progress);
     });
@@ -59,26 +60,29 @@ async function recordScript(argv: RecordArguments, streams: Streams): Promise<nu
   const { config, typeWhenIdle, folder } = consoleSetup(argv);
   const { steps, source } = scriptOf(argv);
   const host = await createHost(config);
-  const recorder = await openRecorder(argv.file, config);
+  const recorder = await openRecorder(argv.file, await withKeptStates(argv.file, config));
   const bar = new ProgressBar(streams.stderr);
   const whenIdle = new WhenIdle(host, typeWhenIdle);
   const logs = logsOf(folder, config);
   const interruption = new AbortController();
   const ignoreSignals = onSignals(() => interruption.abort());
   let commandsTaken = 0;
+  let events: HostEvent[] = [];
   const take = (): void => {
     const commands = host.commandLog.slice(commandsTaken);
     commandsTaken += commands.length;
-    recorder.take({ nowCycles: host.nowCycles, samples: host.drainSamples(), commands });
+    recorder.take({ nowCycles: host.nowCycles, samples: host.drainSamples(), commands, events });
+    events = [];
   };
   let end: ScriptEnd;
   try {
     end = await runScript(host, steps, {
       source,
       signal: interruption.signal,
-      onEvents: events => {
-        whenIdle.take(events);
-        logs?.take(events);
+      onEvents: news => {
+        events.push(...news);
+        whenIdle.take(news);
+        logs?.take(news);
       },
       onSlice: (stepsDone, virtualMs) => {
         take();
@@ -110,6 +114,28 @@ function scriptOf({ script, inventory }: RecordArguments): { steps: ScriptStep[]
     throw new UsageError('record: without a terminal, an inventory of your own needs --script');
   }
   return { steps: parseScript(DEMONSTRATION, 'demonstration'), source: 'demonstration' };
+}
+
+/**
+ * VMs that begin suspended: their files go when they go on, so the recording has copies beside it, `FILE.NAME.vmss`, by which it can be repeated.
+ * The configuration with these in place of the files. Throws `UsageError` when one cannot be written.
+ */
+async function withKeptStates(path: string, config: HostConfig): Promise<HostConfig> {
+  const images = { ...config.images };
+  const vms = [...config.vms];
+  for (const [index, vm] of config.vms.entries()) {
+    if (vm.suspended === undefined) continue;
+    const copy = `${path}.${vm.name.replaceAll(/[^\w.-]/g, '_')}.vmss`;
+    try {
+      await writeState(copy, images[vm.suspended]!);
+    } catch (error) {
+      throw new UsageError(`${copy}: ${fileReason(error)}`, { cause: error });
+    }
+    images[copy] = images[vm.suspended]!;
+    delete images[vm.suspended];
+    vms[index] = { ...vm, suspended: copy };
+  }
+  return { ...config, images, vms };
 }
 
 async function openRecorder(path: string, config: HostConfig): Promise<Recorder> {

@@ -59,9 +59,9 @@ export async function loadTape(path: string): Promise<Tape> {
     return tapeOfLog(text, path);
   }
   const { parseRecording } = await import('../../hypervisor/index.js');
-  const { samples, commands, cutOff } = parseRecording(text, path, { cutOff: 'taken' });
-  if (samples.length === 0) throw new UsageError(cutOff ?? `recording ${path}: holds no sample`);
-  return tapeOf(samples, commands, cutOff);
+  const recording = parseRecording(text, path, { cutOff: 'taken' });
+  if (recording.samples.length === 0) throw new UsageError(recording.cutOff ?? `recording ${path}: holds no sample`);
+  return tapeOf(recording);
 }
 
 /** What is missing of a tape that is played without a console, as a line on stderr. */

@@ -47,7 +47,7 @@ export function readState(path: string): Uint8Array {
 }
 
 /** Whole or not at all. */
-async function writeState(path: string, state: Uint8Array): Promise<void> {
+export async function writeState(path: string, state: Uint8Array): Promise<void> {
   const compressed: Buffer = await promisify<Uint8Array, object, Buffer>(deflate)(state, { level: LEVEL });
   putFile(path, Buffer.concat([Buffer.from(`${FORMAT}${hashOf(compressed)}\n`), compressed]));
 }

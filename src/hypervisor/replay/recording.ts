@@ -1,12 +1,14 @@
 /**
- * A recording: the host's configuration, every command with the cycle at which it took effect, and every sample. Since a host
- * is deterministic, the first two determine the third; `verify.ts` checks that they still do.
+ * A recording: the host's configuration, every command with the cycle at which it took effect, every sample, and what happened: events,
+ * with what guests wrote on their consoles. Since a host is deterministic, the first two determine the rest; `verify.ts` checks that the samples
+ * are still determined so. Events are for who looks at a recording, and may be missing.
  *
  * As text it is one JSON object a line, in the order in which things happened:
  *
  *     {"kind":"header","format":"vmitop-recording","version":1,"config":{...},"images":{...},"costs":{...},"hash":"..."}
  *     {"kind":"command","atCycles":N,"command":{...},"hash":"..."}
  *     {"kind":"sample","sample":{...},"hash":"..."}
+ *     {"kind":"event","event":{"kind":"console","atCycles":N,"vm":"...","text":"..."},"hash":"..."}
  *     {"kind":"end","atCycles":N,"hash":"..."}
  *
  * `hash` runs over the lines from the first one on (each line without its own hash), so that a damaged or edited file is
@@ -14,7 +16,7 @@
  */
 import { z } from 'zod';
 import { UsageError } from '../base/assert.js';
-import type { Host, HostConfig, LoggedCommand } from '../index.js';
+import type { Host, HostConfig, HostEvent, LoggedCommand } from '../index.js';
 import { overrideCosts } from '../machine/costs/define.js';
 import { COST_PROFILES } from '../machine/costs/index.js';
 import type { CostProfile } from '../machine/costs/profile.js';
@@ -45,6 +47,7 @@ const vmConfigSchema = z.strictObject({
   cpuReservationMhz: z.number().optional(),
   cpuLimitMhz: z.number().optional(),
   powerOn: z.boolean().optional(),
+  suspended: z.string().optional(),
 });
 
 const configSchema = z.strictObject({
@@ -91,7 +94,21 @@ const headerSchema = z.strictObject({
   costs: z.strictObject({ profile: z.string(), digest: z.string() }),
   hash,
 });
+const eventSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('power'),
+    atCycles: cycles,
+    vm,
+    state: z.enum(['off', 'on', 'suspended', 'crashed']),
+    reason: z.string(),
+  }),
+  z.strictObject({ kind: z.literal('log'), atCycles: cycles, vm, line: z.string() }),
+  z.strictObject({ kind: z.literal('console'), atCycles: cycles, vm, text: z.string() }),
+  z.strictObject({ kind: z.literal('guest'), atCycles: cycles, vm, state: z.string() }),
+  z.strictObject({ kind: z.literal('audit'), atCycles: cycles, vm, finding: z.string() }),
+]);
 const entrySchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('event'), event: eventSchema, hash }),
   z.strictObject({ kind: z.literal('command'), atCycles: cycles, command: commandSchema, hash }),
   z.strictObject({ kind: z.literal('sample'), sample: z.looseObject({ sequence: cycles, atCycles: cycles }), hash }),
   z.strictObject({ kind: z.literal('end'), atCycles: cycles, hash }),
@@ -108,6 +125,7 @@ export interface Recording {
   readonly commands: readonly LoggedCommand[];
   /** Each as JSON, as it was written. */
   readonly samples: readonly string[];
+  readonly events: readonly HostEvent[];
   /** Host clock at the end of the session; of one that is cut off, at the last thing in it. */
   readonly endCycles: number;
   /** Where and why it stops before the end of its session, in one line; only if the reader takes such recordings. */
@@ -155,6 +173,10 @@ export class RecordingWriter {
     return this.#line({ kind: 'sample', sample });
   }
 
+  event(event: HostEvent): string {
+    return this.#line({ kind: 'event', event });
+  }
+
   /** The last line: what the session did after its last sample ends here. */
   end(atCycles: number): string {
     return this.#line({ kind: 'end', atCycles });
@@ -166,7 +188,7 @@ export class RecordingWriter {
   }
 }
 
-/** The session of a host so far. Throws `UsageError` when it is longer than a host remembers. */
+/** The session of a host so far, without its events: whoever drains them has them. Throws `UsageError` when it is longer than a host remembers. */
 export function recordingOf(host: Host): Recording {
   if (!(host instanceof VmHost)) throw new UsageError('this host does not keep its session');
   if (host.history === undefined) throw new UsageError('the session is too long to be recorded afterwards');
@@ -174,6 +196,7 @@ export function recordingOf(host: Host): Recording {
     ...headOf(host.config),
     commands: [...host.commandLog],
     samples: host.history.map(sample => JSON.stringify(sample)),
+    events: [],
     endCycles: host.nowCycles,
   };
 }
@@ -219,6 +242,7 @@ export function parseRecording(text: string, name: string, options: ParseOptions
   const header = read(headerSchema, 0);
   const commands: LoggedCommand[] = [];
   const samples: string[] = [];
+  const events: HostEvent[] = [];
   let endCycles: number | undefined;
   let lastCycles = 0;
   for (let index = 1; index < lines.length; index++) {
@@ -232,6 +256,9 @@ export function parseRecording(text: string, name: string, options: ParseOptions
     } else if (entry.kind === 'sample') {
       samples.push(JSON.stringify(entry.sample));
       lastCycles = entry.sample.atCycles;
+    } else if (entry.kind === 'event') {
+      events.push(entry.event);
+      lastCycles = entry.event.atCycles;
     } else {
       endCycles = entry.atCycles;
     }
@@ -247,6 +274,7 @@ export function parseRecording(text: string, name: string, options: ParseOptions
     costs,
     commands,
     samples,
+    events,
     endCycles: endCycles ?? lastCycles,
     ...(cutOff !== undefined && { cutOff }),
   };
@@ -263,21 +291,33 @@ function isJson(line: string): boolean {
   }
 }
 
-/** The whole recording as text, as a `RecordingWriter` would have written it: commands in order, before later samples. */
+/** What a session consists of, each list in its order. */
+export interface RecordedNews {
+  readonly samples: readonly Sample[];
+  readonly commands: readonly LoggedCommand[];
+  readonly events: readonly HostEvent[];
+}
+
+/**
+ * Lines in the order in which things happened. Of one cycle, samples come first, which closed the quantum, then commands, which took effect
+ * behind it, and what came of them.
+ */
+export function linesOf(writer: RecordingWriter, { samples, commands, events }: RecordedNews): string[] {
+  const happened = [
+    ...samples.map(sample => ({ at: sample.atCycles, write: () => writer.sample(sample) })),
+    ...commands.map(command => ({ at: command.atCycles, write: () => writer.command(command) })),
+    ...events.map(event => ({ at: event.atCycles, write: () => writer.event(event) })),
+  ];
+  return happened.sort((a, b) => a.at - b.at).map(({ write }) => write());
+}
+
+/** The whole recording as text, as a `RecordingWriter` would have written it. */
 export function formatRecording(recording: Recording, images: HostConfig['images']): string {
   const writer = new RecordingWriter();
-  const lines = [writer.header({ ...recording.config, images })];
-  let next = 0;
-  for (const text of recording.samples) {
-    const sample = JSON.parse(text) as Sample;
-    for (; (recording.commands[next]?.atCycles ?? Infinity) < sample.atCycles; next++) {
-      lines.push(writer.command(recording.commands[next]!));
-    }
-    lines.push(writer.sample(sample));
-  }
-  for (const command of recording.commands.slice(next)) lines.push(writer.command(command));
-  lines.push(writer.end(recording.endCycles));
-  return `${lines.join('\n')}\n`;
+  const header = writer.header({ ...recording.config, images });
+  const samples = recording.samples.map(text => JSON.parse(text) as Sample);
+  const lines = linesOf(writer, { ...recording, samples });
+  return `${[header, ...lines, writer.end(recording.endCycles)].join('\n')}\n`;
 }
 
 /** The first issue, with the path to it. */

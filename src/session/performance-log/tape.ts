@@ -21,6 +21,7 @@ export function tapeOfLog(text: string, name: string): Tape {
   return {
     count: times.count,
     commands: [],
+    events: [],
     sample: row => ({
       sequence: row,
       atCycles: times.seconds(row) * HZ,

@@ -13,11 +13,18 @@ import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { inventoryOf } from '../../../src/cli/inventory.js';
+import { hostConfig, inventoryOf } from '../../../src/cli/inventory.js';
 import { askConsole, Door } from '../../../src/cli/vmx/door.js';
 import { createVm, deleteVm, openFolder, setInVm } from '../../../src/cli/vmx/folder.js';
-import { readState, SuspendedFiles, stateFileOf } from '../../../src/cli/vmx/suspended.js';
-import type { Command, CommandResult, HostEvent, PowerState, Sample } from '../../../src/hypervisor/index.js';
+import { readState, SuspendedFiles, stateFileOf, writeState } from '../../../src/cli/vmx/suspended.js';
+import {
+  type Command,
+  type CommandResult,
+  createHost,
+  type HostEvent,
+  type PowerState,
+  type Sample,
+} from '../../../src/hypervisor/index.js';
 import { Tui } from '../../tui/pty-screen.js';
 import { LAUNCHER, runCli } from '../run-cli.js';
 
@@ -173,4 +180,26 @@ test('a VM is suspended in one console and goes on in the next', { timeout: 60_0
   console.send('q');
   expect((await console.exited).exitCode).toBe(0);
   expect(existsSync(join(lab, 'web01', 'web01.vmss'))).toBe(false);
+});
+
+test('a recording that begins with a suspended VM has a copy of it, and can be repeated', {
+  timeout: 60_000,
+}, async () => {
+  const host = createHost(hostConfig(inventoryOf(openFolder(lab)), 1000));
+  const second = host.cyclesPerSecond;
+  host.advance(0.02 * second);
+  expect(host.execute({ kind: 'suspend', vm: 'web01' })).toEqual({ ok: true });
+  await writeState(stateFileOf(fileOf()), host.suspendedState('web01')!);
+  const [recording, script] = [join(lab, 'session.rec'), join(lab, 'script')];
+  writeFileSync(script, 'at 5 resume web01\nat 400 end\n');
+  const words = ['record', recording, '--inventory', lab, '--script', script, '-d', '0.1'];
+  expect(await runCli(words)).toMatchObject({ code: 0, stderr: '' });
+  // As when a console lets it go on.
+  rmSync(stateFileOf(fileOf()));
+  expect(readState(`${recording}.web01.vmss`)).toEqual(host.suspendedState('web01'));
+  expect(await runCli(['verify', recording])).toMatchObject({ code: 0, stdout: 'identical: 4 samples, 1 commands\n' });
+  const replayed = await runCli(['replay', recording]);
+  expect(replayed.stdout).toMatch(/web01 .* idle/);
+  truncateSync(`${recording}.web01.vmss`, 1000);
+  expect(await runCli(['verify', recording])).toMatchObject({ code: 2, stdout: '' });
 });
