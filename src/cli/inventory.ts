@@ -26,6 +26,8 @@ const vmSchema = z.strictObject({
   append: z.string().max(1024).default(''),
   /** What CPUID says. */
   cpu: z.enum(CPU_MODELS).optional(),
+  /** Local APIC and I/O APIC. */
+  apic: z.boolean().optional(),
   countExecutions: z.boolean().optional(),
   cpuShares: z.int().min(1).max(100_000).optional(),
   cpuReservationMhz: z.int().min(0).optional(),
@@ -149,6 +151,7 @@ function vmOf(file: VmFile): Inventory['vms'][number] {
     vmi,
     append,
     cpu,
+    apic,
     cpuShares,
     cpuReservationMhz,
     cpuLimitMhz,
@@ -171,6 +174,7 @@ function vmOf(file: VmFile): Inventory['vms'][number] {
     nics: nicsOf(settings),
     append,
     cpu,
+    ...(apic !== 'automatic' && { apic: apic === 'true' }),
     cpuShares,
     cpuReservationMhz,
     ...(cpuLimitMhz !== 'unlimited' && { cpuLimitMhz }),

@@ -204,6 +204,12 @@ export const VMX_KEYS = {
     DEFAULT_CPU,
     'what CPUID says; prices are those of the host’s processor',
   ),
+  apic: meaning(
+    'vmitop.apic',
+    word(['automatic', 'true', 'false']),
+    'automatic',
+    'a local APIC and an I/O APIC; `automatic`: for Linux kernels',
+  ),
   start: meaning('vmitop.start', text('text', 256), '', 'typed at the shell of the guest when it has booted'),
   powerOn: meaning('vmitop.powerOn', FLAG, 'TRUE', 'power the VM on when the host starts'),
   native: meaning('vmitop.native', FLAG, 'FALSE', 'no monitor: the guest has a machine of its own, for comparison'),

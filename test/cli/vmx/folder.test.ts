@@ -70,6 +70,14 @@ describe('an inventory', () => {
     expect(typedWhenIdle(inventory)).toEqual({ 'web 01': 'getppid\n' });
   });
 
+  test('APICs are what the file says, or what the kernel decides', () => {
+    put('a.vmx');
+    put('b.vmx', 'vmitop.apic = "TRUE"');
+    put('c.vmx', 'vmitop.apic = "FALSE"');
+    const { vms } = hostConfig(loadInventory(lab).inventory, 1000);
+    expect(vms.map(({ apic }) => apic)).toEqual([undefined, true, false]);
+  });
+
   test('without host.json is the default host', () => {
     put('a.vmx');
     expect(loadInventory(lab).inventory).toMatchObject({ name: 'esx01', pcpus: 4, memoryMib: 5120 });

@@ -42,6 +42,7 @@ test('an empty file is a VM with the defaults', () => {
     native: false,
     countExecutions: false,
     cpu: 'xeon-5160',
+    apic: 'automatic',
   });
 });
 
@@ -80,6 +81,7 @@ test.each([
   ['vmitop.native', 'TRUE', { native: true }],
   ['vmitop.countExecutions', 'TRUE', { countExecutions: true }],
   ['vmitop.cpu', 'Pentium2', { cpu: 'pentium2' }],
+  ['vmitop.apic', 'TRUE', { apic: 'true' }],
 ])('%s = "%s"', (key, value, said) => {
   expect(read(`${key} = "${value}"`)).toEqual({ ...read(), ...said });
 });
@@ -116,6 +118,7 @@ const BAD = [
   ['vmitop.powerOn', '1', 'must be TRUE or FALSE, not "1"'],
   ['vmitop.native', '', 'must be TRUE or FALSE, not ""'],
   ['vmitop.countExecutions', 'on', 'must be TRUE or FALSE, not "on"'],
+  ['vmitop.apic', '1', 'must be one of automatic, true, false, not "1"'],
   ['vmitop.cpu', '486', 'must be one of pentium2, pentium4, xeon-5160, not "486"'],
 ] as const;
 
