@@ -9,7 +9,7 @@ import { EVERY_ROW, type Row } from './rows.js';
 import { columnsOf, SCREENS, type ScreenColumn } from './screens.js';
 import { screenRows } from './table.js';
 
-/** Samples that are kept; of 64 VMs they take some 7 MB. */
+/** Samples that are kept; of 64 VMs they take some 9 MB. */
 export const HISTORY_MAX = 600;
 
 /** Screens whose figures are remembered. */
