@@ -49,11 +49,7 @@ export async function runConsole(session: Session, options: ConsoleOptions): Pro
   const size = () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 });
 
   const controller = new ConsoleController(session, {
-    config: options.config,
-    configFile: options.configFile,
-    snapshotFile: options.snapshotFile,
-    programs: options.programs,
-    symbols: options.symbols,
+    ...options,
     theme,
     ...size(),
     quit: () => finish(),

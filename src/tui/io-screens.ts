@@ -49,6 +49,13 @@ const latency = (
   ...(alarm && { alarm: (row: DiskRow) => row.rates[id] >= 25 }),
 });
 
+/** A part of a VM: by the VM and what it is called there. */
+const ofVm = (id: string, title: string, help: string, name: (row: DiskRow) => string | undefined): DiskColumn => ({
+  ...text<DiskRow>(id, title, 29, 16, Number.POSITIVE_INFINITY, help, row => `${row.vm.name} ${name(row) ?? ''}`),
+  sort: row => row.vm.gid,
+  rising: true,
+});
+
 /** What batch files have of the devices already. */
 const uncounted = (columns: readonly DiskColumn[]): DiskColumn[] => columns.map(({ counter: _, ...column }) => column);
 
@@ -84,21 +91,7 @@ const ERRORS = disk(
 
 /** The host has no adapters of its own, since disks are images: these are the ones that its VMs see. */
 export const DISK_ADAPTER_FIELDS: readonly Field<DiskColumn>[] = [
-  field('ADAPTR', 'Adapter Name', [
-    {
-      ...text<DiskRow>(
-        'adapter',
-        'ADAPTR',
-        29,
-        16,
-        Number.POSITIVE_INFINITY,
-        'VM and virtual adapter',
-        row => `${row.vm.name} ${row.adapter ?? ''}`,
-      ),
-      sort: row => row.vm.gid,
-      rising: true,
-    },
-  ]),
+  field('ADAPTR', 'Adapter Name', [ofVm('adapter', 'ADAPTR', 'VM and virtual adapter', row => row.adapter)]),
   noField('PATH', 'Path Name'),
   field('NPTH', 'Num of Paths', [
     {
@@ -124,15 +117,7 @@ export const DISK_ADAPTER_FIELDS: readonly Field<DiskColumn>[] = [
 ];
 
 export const DISK_DEVICE_FIELDS: readonly Field<DiskColumn>[] = [
-  field('DEVICE', 'Device Name', [
-    {
-      ...text<DiskRow>('device', 'DEVICE', 29, 16, Number.POSITIVE_INFINITY, 'VM and virtual disk', row =>
-        row.disk === undefined ? row.vm.name : `${row.vm.name} ${row.disk.name}`,
-      ),
-      sort: row => row.vm.gid,
-      rising: true,
-    },
-  ]),
+  field('DEVICE', 'Device Name', [ofVm('device', 'DEVICE', 'VM and virtual disk', row => row.disk?.name)]),
   noField('ID', 'Path/World/Partition Id'),
   noField('NUM', 'Num of Objects'),
   noField('SHARES', 'Shares'),

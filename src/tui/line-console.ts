@@ -147,11 +147,7 @@ export async function runLineConsole(session: Session, options: ConsoleOptions):
   // Raw mode: a line end does not bring the cursor back by itself everywhere.
   const write = (text: string): void => void stdout.write(text.replaceAll('\n', '\r\n'));
   const controller = new ConsoleController(session, {
-    config: options.config,
-    configFile: options.configFile,
-    snapshotFile: options.snapshotFile,
-    programs: options.programs,
-    symbols: options.symbols,
+    ...options,
     theme: PLAIN_THEME,
     ...SIZE,
     quit: () => finish(),
