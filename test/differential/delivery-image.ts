@@ -128,6 +128,7 @@ export const SWITCHED_SNIPPETS = [
   `mov byte [${IDT + 3 * 8 + 5}], 0xe5\nmov word [${IDT + 3 * 8 + 2}], 0x30\nmov dword [${TASK + 0x20}], task_iret\nint3\nmov eax, 1`,
   'pushfd\nor dword [esp], 0x100\npopfd\njmp 0x30:0',
   `mov eax, 0x2400\nmov dr7, eax\nnop\nmov eax, dr0`, // general detection
+  `mov eax, 0x2400\nmov dr7, eax\npushfd\nor dword [esp], 0x100\npopfd\nnop\nnop`, // and a step that ends it
   `mov eax, 0x401\nmov dr7, eax\nmov eax, ${CELL}\nmov dr0, eax\nmov dword [${TASK + 0x20}], task_iret\ncall 0x30:0\nmov eax, dr7\nmov dr6, eax`,
   'db 0xf1',
 ] as const;

@@ -461,6 +461,9 @@ const IDIOMS: Readonly<Record<string, { readonly source: string; readonly esi: n
         mov [ebp+0x28], eax
         mov eax, cr3
         mov [ebp+0x2c], eax
+        mov eax, [${TASKS + 0x124}]
+        and eax, 0x4000
+        mov [ebp+0x3c], eax
         clts
         jmp show
  task:  mov eax, [${0x400000 + DATA + 0x10}]

@@ -167,6 +167,22 @@ describe('what is not in the file', () => {
   });
 });
 
+test('samples of one second in a file that does not say more are spread over it', () => {
+  const lines = ['10', '10', '10', '11'].map(second => `"06/01/2010 10:00:${second}","8191"`);
+  const text = ['"(PDH-CSV 4.0) (UTC)(0)","\\\\a\\Memory\\Machine MBytes"', ...lines].join('\n');
+  const seconds = samplesOf(tapeOfLog(text, 'x')).map(({ atCycles, cyclesPerSecond }) => atCycles / cyclesPerSecond);
+  for (const [index, second] of [1 / 3, 2 / 3, 1, 4 / 3].entries()) expect(seconds[index]).toBeCloseTo(second, 6);
+});
+
+test('a group is what its own figure says, whatever the rounded ones of its worlds sum up to', () => {
+  // 3.336 % three times: rounded each for itself they are 10.02.
+  const part = { usedCycles: 333.6, runCycles: 333.6 };
+  const worlds = ['vmm0:a', 'vcpu0:a', 'vmx:a'].map((name, index) => world(index, name, part));
+  const text = written([sample(10 * HZ, [vm(1, 'a', { worlds })])]);
+  const [only] = samplesOf(tapeOfLog(text, 'x')) as [Sample];
+  expect(textTable('cpu', only, undefined, 200)[1]!.trim().split(/ +/)[4]).toBe('10.01');
+});
+
 test('a file of another host: groups without worlds, counters that we do not have, no uptime', () => {
   const paths = [
     'Memory\\Machine MBytes',

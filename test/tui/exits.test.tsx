@@ -1,7 +1,7 @@
 /** The exits screen: which figures it shows, and what its keys do to them. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { CAUSE_NAMES, CAUSES, COUNTERS, type VmSample } from '../../src/hypervisor/index.js';
-import { causeRows, exitsSubject } from '../../src/tui/exits.js';
+import { causeDifferences, causeRows, exitsSubject, whyLine } from '../../src/tui/exits.js';
 import { closeConsoles, consoleOn, shape } from './console-on.js';
 import { FakeSession } from './fake-session.js';
 import { causes, counters, HZ, sample, vm } from './fixtures.js';
@@ -69,6 +69,16 @@ describe('figures', () => {
     expect(byShare.slice(0, 3)).toEqual(['guestUser', 'syscall', 'trueFault']);
     expect(byShare.at(-1)).toBe('sum');
     expect(rowsAt(at(4), undefined, undefined, 'events')[0]!.cause).toBe('trueFault');
+  });
+
+  test('two VMs are compared by the time that each has run', () => {
+    // 1000 cycles a second each, though one has run for a quarter of the time.
+    const [long, late] = [at(4), at(1, { gid: 18, name: 'late', poweredOnAtCycles: 3 * HZ })];
+    const now = sample(4 * HZ, [long, late]);
+    const subjects = [long, late].map(one => exitsSubject(one, now, undefined, undefined));
+    const differences = causeDifferences(subjects, causeRows(subjects, 'cause'));
+    expect(differences.map(({ perSecond }) => perSecond)).toEqual(differences.map(() => 0));
+    expect(whyLine(subjects, 100)).toMatch(/^late takes 0\.0% more cycles\/s than db-bt *$/);
   });
 
   test('every counter belongs to one cause at most, and is none that falls', () => {

@@ -37,6 +37,25 @@ test('keys', async () => {
   expect(await press('A')).toContain('What guests write on their consoles is not in');
 });
 
+test('a crash is said when it comes, and not again by going back', async () => {
+  const samples = Array.from({ length: 10 }, (_, index) => JSON.stringify(inventory(index + 1)));
+  const crash = (second: number, vm: string) =>
+    ({ kind: 'power', atCycles: second * 1000, vm, state: 'crashed', reason: 'triple fault' }) as const;
+  const events = [crash(2, 'web-vmi'), crash(6, 'db-bt')];
+  const session = new ReplaySession(tapeOf({ samples, commands: [], events }));
+  sessions.push(session);
+  const { press, controller, screen } = consoleOn(100, 24, session as never);
+  const jump = async (to: string) => {
+    await press(`j${to}\r`);
+    controller.catchUp();
+    return screen();
+  };
+  await press('P');
+  expect(await jump('3')).toContain('web-vmi crashed: triple fault');
+  expect(await jump('8')).toContain('db-bt crashed: triple fault');
+  expect(await jump('4')).not.toContain('crashed: triple fault');
+});
+
 test('a host that runs has no use for them', async () => {
   const { press } = consoleOn();
   for (const key of '[]{}<>j') expect(await press(key)).toContain('that is for replays');
