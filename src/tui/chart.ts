@@ -128,8 +128,8 @@ export function chartLines(view: ChartView): string[] {
   const { chart, rows, times, theme, width, height } = view;
   const to = times.at(-1) ?? 0;
   const cursor = chart.cursor ?? to;
-  // The span ends at the newest sample, or further back, so that the cursor is in it.
-  const end = Math.max(Math.min(to, cursor + chart.spanSeconds / 2), Math.min(to, chart.spanSeconds));
+  // The span ends at the newest sample, or further back, so that the cursor is in it; and does not begin before the host was started.
+  const end = Math.max(Math.min(to, cursor + chart.spanSeconds / 2), chart.spanSeconds);
   const from = end - chart.spanSeconds;
   const series = chart.marked.map(key => view.moments(key).filter(({ seconds }) => seconds >= from && seconds <= end));
   const top = scaleOf(

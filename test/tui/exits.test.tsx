@@ -185,6 +185,9 @@ cmitxba:screens  v:toggle VMI  p:power  r:run  A:attach  s:delay  h:help  q:quit
     // The second before was of 1000 cycles as the last one: 40, 30 and 30 percent.
     const chart = await press('2xG');
     expect(chart).toMatch(/%NOW in 5 min, 3 of 14 rows/);
+    // A host of three seconds is at the left edge of five minutes.
+    expect(chart).toMatch(/^ +0:00:00 +0:05:00$/m);
+    expect(chart).toMatch(/│[┊⠀-⣿]/);
     expect(chart).toMatch(/> A guest user, db-bt +40\.00/);
     expect(chart).toMatch(/ B syscall forwarding, db-bt +30\.00/);
     fake.tick();
