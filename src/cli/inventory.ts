@@ -9,7 +9,7 @@ import { COST_PROFILES, CPU_MODELS, type HostConfig, UsageError, type VmConfig }
 import { loadImages, OWN_GUEST, readText } from './files.js';
 import { hostFileOf, type InventoryFolder, openFolder, type VmFile } from './vmx/folder.js';
 import { DISKS_MAX, disksOf, NICS_MAX, nicsOf } from './vmx/settings.js';
-import { isSuspended, readState, stateFileOf } from './vmx/suspended.js';
+import { isSuspended, readStates, stateFileOf } from './vmx/suspended.js';
 
 const vmSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores'),
@@ -202,7 +202,7 @@ export function hostConfig(
         inventory.vms.flatMap(vm => (vm.initrd === undefined ? [vm.image] : [vm.image, vm.initrd])),
         inventory.vms.flatMap(vm => vm.disks ?? []),
       ),
-      ...Object.fromEntries(inventory.vms.flatMap(({ suspended: path }) => (path ? [[path, readState(path)]] : []))),
+      ...readStates(inventory.vms),
     },
     vms: inventory.vms.map(vmConfig),
     sampleIntervalMs,

@@ -13,7 +13,7 @@ import type {
   ScreenAnswer,
 } from '../hypervisor/index.js';
 import type { Replay, ReplayPosition, Session } from '../tui/session.js';
-import { CONSOLE_CHARS_MAX, EVENTS_MAX } from './view.js';
+import { SessionView } from './view.js';
 
 const REFUSAL = 'this is a replay: nothing in it can be changed';
 const SPEED_MIN = 1 / 8;
@@ -45,15 +45,13 @@ export class ReplaySession implements Session {
   readonly replay: Replay;
   readonly #tape: Tape;
   readonly #listeners = new Set<() => void>();
-  /** The text that was asked for last: frames ask again and again. */
-  #read: { readonly vm: string; readonly atCycles: number; readonly text: string } | undefined;
   #index = 0;
   #latest: Sample;
   #previous: Sample | undefined;
-  /** Commands, and events but for what guests wrote, oldest first; of them, what has happened by now. */
-  readonly #happened: readonly HostEvent[];
-  #events: readonly HostEvent[] = [];
-  readonly #written = new Map<string, Extract<HostEvent, { kind: 'console' }>[]>();
+  /** Commands and events, oldest first; of them so many have happened by now, and the view has them. */
+  readonly #history: readonly HostEvent[];
+  #happened = 0;
+  #view = new SessionView();
   #speed: number;
   #paused = false;
   #timer: NodeJS.Timeout | undefined;
@@ -64,15 +62,7 @@ export class ReplaySession implements Session {
     this.#tape = tape;
     this.#speed = speed;
     this.#latest = tape.sample(0);
-    this.#happened = [...tape.commands.map(eventOf), ...tape.events.filter(({ kind }) => kind !== 'console')].sort(
-      (a, b) => a.atCycles - b.atCycles,
-    );
-    for (const event of tape.events) {
-      if (event.kind !== 'console') continue;
-      const written = this.#written.get(event.vm) ?? [];
-      this.#written.set(event.vm, written);
-      written.push(event);
-    }
+    this.#history = [...tape.commands.map(eventOf), ...tape.events].sort((a, b) => a.atCycles - b.atCycles);
     this.#end = this.#secondsOf(tape.sample(tape.count - 1));
     const session = this;
     this.replay = {
@@ -112,23 +102,14 @@ export class ReplaySession implements Session {
   }
 
   events(): readonly HostEvent[] {
-    return this.#events;
+    return this.#view.events;
   }
 
   /** What the guest had written by then. */
   consoleText(vm: string): string {
-    if (this.#written.size === 0) return 'What guests write on their consoles is not in this file.';
-    const { atCycles } = this.#latest;
-    if (this.#read?.vm === vm && this.#read.atCycles === atCycles) return this.#read.text;
-    const written = this.#written.get(vm) ?? [];
-    const next = written.findIndex(piece => piece.atCycles > atCycles);
-    const pieces = next < 0 ? written : written.slice(0, next);
-    const text = pieces
-      .map(piece => piece.text)
-      .join('')
-      .slice(-CONSOLE_CHARS_MAX);
-    this.#read = { vm, atCycles, text };
-    return text;
+    if (!this.#tape.events.some(({ kind }) => kind === 'console'))
+      return 'What guests write on their consoles is not in this file.';
+    return this.#view.consoleText(vm);
   }
 
   speed(): undefined {
@@ -196,8 +177,14 @@ export class ReplaySession implements Session {
     this.#index = Math.max(0, Math.min(this.#tape.count - 1, index));
     this.#latest = this.#tape.sample(this.#index);
     this.#previous = this.#index === 0 ? undefined : this.#tape.sample(this.#index - 1);
-    const done = this.#happened.filter(({ atCycles }) => atCycles <= this.#latest.atCycles).slice(-EVENTS_MAX);
-    if (done.length !== this.#events.length || done.at(-1) !== this.#events.at(-1)) this.#events = done;
+    const next = this.#history.findIndex(({ atCycles }) => atCycles > this.#latest.atCycles);
+    const happened = next < 0 ? this.#history.length : next;
+    if (happened < this.#happened) {
+      this.#view = new SessionView();
+      this.#happened = 0;
+    }
+    this.#view.take(this.#history.slice(this.#happened, happened));
+    this.#happened = happened;
   }
 
   #play(): void {

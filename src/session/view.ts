@@ -2,9 +2,9 @@
 import type { HostEvent, Sample } from '../hypervisor/index.js';
 
 /** Newest events that are kept. */
-export const EVENTS_MAX = 500;
+const EVENTS_MAX = 500;
 /** Console text that is kept of each VM, characters. */
-export const CONSOLE_CHARS_MAX = 256 * 1024;
+const CONSOLE_CHARS_MAX = 256 * 1024;
 
 export class SessionView {
   readonly #console = new Map<string, string>();

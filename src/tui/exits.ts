@@ -189,7 +189,7 @@ export interface CauseDifference {
   readonly percent: number;
 }
 
-/** For each row the right VM's rate less the left one's. */
+/** For each row, of which the last one is the sum, the right VM's rate less the left one's. */
 export function causeDifferences(
   [first, second]: readonly ExitsSubject[],
   rows: readonly CauseRow[],
@@ -198,7 +198,7 @@ export function causeDifferences(
     ratio(a!.cycles, first!.secondsSince),
     ratio(b!.cycles, second!.secondsSince),
   ]) as [number, number][];
-  const all = rates[rows.findIndex(({ cause }) => cause === 'sum')]![0];
+  const all = rates.at(-1)![0];
   return rows.map(({ cause }, index) => {
     const perSecond = rates[index]![1] - rates[index]![0];
     return { cause, perSecond, percent: percentOf(perSecond, all) };

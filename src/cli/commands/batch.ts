@@ -117,7 +117,7 @@ async function replayed(argv: BatchArguments, path: string, streams: Streams): P
 async function batch(argv: BatchArguments, streams: Streams): Promise<ExitCode> {
   const wanted = wantedOf(argv);
   const { config, typeWhenIdle, folder, ...setup } = consoleSetup(
-    { ...argv, speed: 'max', mouse: undefined, 'screen-reader': undefined },
+    { ...argv, speed: 'max', mouse: undefined },
     DELAY_SECONDS,
   );
   const output = outputOf(argv.output, streams);

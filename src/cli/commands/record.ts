@@ -45,7 +45,7 @@ async function recordConsole(argv: RecordArguments, streams: Streams): Promise<n
   let recorder: Recorder | undefined;
   try {
     const code = await runConsoleSession(argv, streams, async config => {
-      const created = await openRecorder(argv.file, await withKeptStates(argv.file, config));
+      const created = await openRecorder(argv.file, config);
       recorder = created;
       return progress => created.take(progress);
     });
@@ -60,7 +60,7 @@ async function recordScript(argv: RecordArguments, streams: Streams): Promise<nu
   const { config, typeWhenIdle, folder } = consoleSetup(argv);
   const { steps, source } = scriptOf(argv);
   const host = await createHost(config);
-  const recorder = await openRecorder(argv.file, await withKeptStates(argv.file, config));
+  const recorder = await openRecorder(argv.file, config);
   const bar = new ProgressBar(streams.stderr);
   const whenIdle = new WhenIdle(host, typeWhenIdle);
   const logs = logsOf(folder, config);
@@ -141,8 +141,9 @@ async function withKeptStates(path: string, config: HostConfig): Promise<HostCon
 async function openRecorder(path: string, config: HostConfig): Promise<Recorder> {
   // Recordings know hosts, so they load the hypervisor.
   const { Recorder } = await import('../../session/recorder.js');
+  const kept = await withKeptStates(path, config);
   try {
-    return new Recorder(path, config);
+    return new Recorder(path, kept);
   } catch (error) {
     throw new UsageError(`recording ${path}: ${fileReason(error)}`, { cause: error });
   }

@@ -80,12 +80,7 @@ function parseSize(text: string, least: { readonly columns: number; readonly row
 }
 
 async function snapshot(argv: SnapshotArguments, { stderr }: Streams): Promise<ExitCode> {
-  const { config, typeWhenIdle, ...setup } = consoleSetup({
-    ...argv,
-    speed: 'max',
-    mouse: undefined,
-    'screen-reader': undefined,
-  });
+  const { config, typeWhenIdle, ...setup } = consoleSetup({ ...argv, speed: 'max', mouse: undefined });
   const seconds = positive(argv.at, '--at', 'more than 0 seconds');
   // Loaded late: React and Ink are of no use to the other commands.
   const [{ ConsoleController }, { splitKeys }, { COLOUR_THEME, REVERSE_THEME }, { COLUMNS_MIN, ROWS_MIN }] =

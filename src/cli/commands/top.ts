@@ -87,7 +87,7 @@ export const hasTerminal = ({ stdin, stdout }: Streams): boolean => stdin.isTTY 
 
 /** What the arguments of a console ask for. Throws `UsageError`. */
 export function consoleSetup(
-  argv: ConsoleArguments,
+  argv: Omit<ConsoleArguments, 'screen-reader'>,
   delaySeconds = '1',
 ): {
   readonly config: HostConfig;

@@ -7,7 +7,7 @@ import { loadImages, readText } from '../files.js';
 import { COST_OPTION, parseCosts } from '../options.js';
 import { ProgressBar } from '../progress-bar.js';
 import type { Streams } from '../streams.js';
-import { readState } from '../vmx/suspended.js';
+import { readStates } from '../vmx/suspended.js';
 
 interface VerifyArguments {
   file: string;
@@ -32,12 +32,9 @@ async function verify(argv: VerifyArguments, streams: Streams): Promise<ExitCode
   const { parseRecording, verifyRecording } = await import('../../hypervisor/index.js');
   const costOverrides = parseCosts(argv.cost);
   const recording = parseRecording(readText(argv.file, 'recording'), argv.file);
-  const states = new Set(recording.config.vms.flatMap(({ suspended }) => suspended ?? []));
-  const files = Object.keys(recording.images).filter(path => !states.has(path));
-  const images = {
-    ...loadImages(files, disksIn(recording)),
-    ...Object.fromEntries([...states].map(path => [path, readState(path)])),
-  };
+  const states = readStates(recording.config.vms);
+  const files = Object.keys(recording.images).filter(path => !(path in states));
+  const images = { ...loadImages(files, disksIn(recording)), ...states };
   const bar = new ProgressBar(streams.stderr);
   const verification = verifyRecording(recording, images, {
     workshop: openWorkshop(),

@@ -46,6 +46,12 @@ export function readState(path: string): Uint8Array {
   return new Uint8Array(inflateSync(compressed));
 }
 
+/** The states that VMs begin with, by their files. Throws `UsageError`. */
+export const readStates = (
+  vms: readonly { readonly suspended?: string | undefined }[],
+): Readonly<Record<string, Uint8Array>> =>
+  Object.fromEntries(vms.flatMap(({ suspended: path }) => (path === undefined ? [] : [[path, readState(path)]])));
+
 /** Whole or not at all. */
 export async function writeState(path: string, state: Uint8Array): Promise<void> {
   const compressed: Buffer = await promisify<Uint8Array, object, Buffer>(deflate)(state, { level: LEVEL });

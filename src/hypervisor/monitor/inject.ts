@@ -21,7 +21,7 @@ import {
   readDescriptor,
   writeFrame,
 } from './guest-segments.js';
-import { type Switched, switchTask, taskBehindGate } from './task-switch.js';
+import { type Switched, stays, switchTask, taskBehindGate } from './task-switch.js';
 import type { VirtualCpu } from './virtual-cpu.js';
 
 export interface Event {
@@ -104,34 +104,33 @@ export function pushedFlags(vcpu: VirtualCpu, event: Pick<Event, 'kind' | 'vecto
 /** One attempt; changes nothing but memory below the stack unless it succeeds, or unless another task runs now. */
 function attempt(vcpu: VirtualCpu, event: Event): Switched {
   const { memory, cpl } = vcpu;
-  const no = (trouble: GuestFault): Switched => ({ switched: false, fault: trouble });
   const external = event.kind === 'software' ? 0 : 1;
   const gateCode = event.vector * 8 + 2 + external;
-  if (event.vector * 8 + 7 > vcpu.idtLimit >>> 0) return no(fault(Vector.GP, gateCode));
+  if (event.vector * 8 + 7 > vcpu.idtLimit >>> 0) return stays(fault(Vector.GP, gateCode));
   const gateAt = (vcpu.idtBase + event.vector * 8) >>> 0;
   const low = memory.read(gateAt, 4, false);
-  if (isFault(low)) return no(low);
+  if (isFault(low)) return stays(low);
   const high = memory.read((gateAt + 4) >>> 0, 4, false);
-  if (isFault(high)) return no(high);
+  if (isFault(high)) return stays(high);
   const type = (high >>> 8) & 0x1f;
-  if (type !== 0x0e && type !== 0x0f && (type < 0x05 || type > 0x07)) return no(fault(Vector.GP, gateCode));
+  if (type !== 0x0e && type !== 0x0f && (type < 0x05 || type > 0x07)) return stays(fault(Vector.GP, gateCode));
   const gateDpl = Math.max((high >>> 13) & 3, vcpu.kernelCpl);
-  if (event.kind === 'software' && gateDpl < cpl) return no(fault(Vector.GP, gateCode));
-  if ((high & 0x8000) === 0) return no(fault(Vector.NP, gateCode));
+  if (event.kind === 'software' && gateDpl < cpl) return stays(fault(Vector.GP, gateCode));
+  if ((high & 0x8000) === 0) return stays(fault(Vector.NP, gateCode));
 
   const selector = low >>> 16;
   if (type === 0x05) {
     const task = taskBehindGate(vcpu, selector, external);
-    if (isFault(task)) return no(task);
+    if (isFault(task)) return stays(task);
     const flags = pushedFlags(vcpu, event);
     const how = { kind: Switch.CALL, returnEip: vcpu.eip, flags, external, errorCode: event.errorCode };
     return switchTask(vcpu, selector, task, how);
   }
   if (type <= 0x07) {
     vcpu.vm.log(`not built: 16-bit gate in the IDT, vector ${event.vector}`);
-    return no(fault(Vector.GP, gateCode));
+    return stays(fault(Vector.GP, gateCode));
   }
-  return { switched: false, fault: enterGate(vcpu, event, low, high) };
+  return stays(enterGate(vcpu, event, low, high));
 }
 
 /** Through a 32-bit interrupt or trap gate that may be used. */

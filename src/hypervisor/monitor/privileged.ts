@@ -62,19 +62,21 @@ const privileged =
 
 const behind = (vcpu: VirtualCpu, instruction: Decoded): number => (vcpu.eip + instruction.length) | 0;
 
+function delivered(vcpu: VirtualCpu, event: Event): Effect {
+  const delivery = deliver(vcpu, event);
+  return delivery.kind === 'stopped' ? delivery : JUMPED;
+}
+
 /** INT n, INT3, INTO: EIP moves behind the instruction and the event goes through the guest's IDT. */
 function softwareInterrupt(vcpu: VirtualCpu, instruction: Decoded, vector: number): Effect {
   vcpu.eip = behind(vcpu, instruction);
-  const event: Event = { kind: 'software', vector, instructionBytes: instruction.length };
-  const delivery = deliver(vcpu, event);
-  return delivery.kind === 'stopped' ? delivery : JUMPED;
+  return delivered(vcpu, { kind: 'software', vector, instructionBytes: instruction.length });
 }
 
 /** INT1: a debug exception behind the instruction, whatever the gate's privilege level (SDM vol. 2, "INT n"). */
 function int1(vcpu: VirtualCpu, instruction: Decoded): Effect {
   vcpu.eip = behind(vcpu, instruction);
-  const delivery = deliver(vcpu, { kind: 'exception', vector: Vector.DB });
-  return delivery.kind === 'stopped' ? delivery : JUMPED;
+  return delivered(vcpu, { kind: 'exception', vector: Vector.DB });
 }
 
 function mov(vcpu: VirtualCpu, instruction: Decoded): Effect | undefined {

@@ -46,7 +46,8 @@ export interface TaskSwitch {
 /** A fault tells by `switched` whose it is. */
 export type Switched = { readonly switched: boolean; readonly fault: GuestFault | undefined };
 
-const old = (trouble: GuestFault): Switched => ({ switched: false, fault: trouble });
+/** The old task goes on, with the fault if there is one. */
+export const stays = (trouble: GuestFault | undefined): Switched => ({ switched: false, fault: trouble });
 
 /** The available task state that a task gate's selector names (SDM vol. 2, "JMP", "CALL" and "INT"). */
 export function taskBehindGate(vcpu: VirtualCpu, selector: number, external: number): GuestDescriptor | GuestFault {
@@ -152,18 +153,18 @@ export function switchTask(vcpu: VirtualCpu, selector: number, task: GuestDescri
   const { s } = vcpu.thread;
   const code = (selector & 0xfffc) | external;
   const to = layoutOf(task.attr);
-  if (task.limit >>> 0 < to.limit) return old(fault(Vector.TS, code));
+  if (task.limit >>> 0 < to.limit) return stays(fault(Vector.TS, code));
   const oldSelector = vcpu.selector(Seg.TR);
   const oldBase = vcpu.base(Seg.TR);
   const from = layoutOf(vcpu.attr(Seg.TR));
   if ((vcpu.attr(Seg.TR) & 0x95) !== 0x81 || vcpu.limit(Seg.TR) < from.limit) {
-    return old(fault(Vector.TS, (oldSelector & 0xfffc) | external));
+    return stays(fault(Vector.TS, (oldSelector & 0xfffc) | external));
   }
   const next = readTask(vcpu, task);
-  if (isFault(next)) return old(next);
+  if (isFault(next)) return stays(next);
   if ((next.flags & Flag.VM) !== 0) {
     vcpu.vm.log(`not built: task in virtual-8086 mode at 0x${(vcpu.eip >>> 0).toString(16)}`);
-    return old(fault(Vector.GP, code));
+    return stays(fault(Vector.GP, code));
   }
   const oldAt = (vcpu.gdtBase + (oldSelector & 0xfff8) + 4) >>> 0;
   const trouble =
@@ -171,7 +172,7 @@ export function switchTask(vcpu: VirtualCpu, selector: number, task: GuestDescri
     (kind === Switch.CALL ? undefined : probe(vcpu, oldAt, 4)) ??
     (kind === Switch.RETURN ? undefined : probe(vcpu, task.at + 4, 4)) ??
     (kind === Switch.CALL ? probe(vcpu, task.base, 2) : undefined);
-  if (trouble !== undefined) return old(trouble);
+  if (trouble !== undefined) return stays(trouble);
 
   save(vcpu, oldBase, how);
   if (kind !== Switch.CALL) {

@@ -86,12 +86,4 @@ export class LoggedFigures {
   total(increment: Figure): Figure {
     return total(increment, this.#times, this.#since);
   }
-
-  /** Is anything of it in a sample? */
-  isIn(row: number): boolean {
-    return (
-      this.#object !== undefined &&
-      [...this.#object.counters.values()].some(at => !Number.isNaN(this.#log.rows[row]![at]))
-    );
-  }
 }

@@ -5,7 +5,7 @@
 import type { HostMemorySample, PcpuSample, Sample } from '../../hypervisor/index.js';
 import { LOAD_COUNTERS, MEMORY_STATES, STATE_COUNTER, UPTIME_COUNTER } from '../../tui/host-figures.js';
 import type { Tape } from '../replay.js';
-import { type Figure, HZ, LoggedFigures, type Times } from './figures.js';
+import { type Figure, HZ, LoggedFigures, type Times, valuesOf } from './figures.js';
 import { type LoggedObject, type PerformanceLog, readPerformanceLog } from './read.js';
 import { loggedVms } from './vms.js';
 
@@ -63,9 +63,14 @@ function loggedHost(log: PerformanceLog, times: Times): (row: number) => HostPar
     new LoggedFigures(log, times, objectOf(log, object, instance));
   const memory = of('Memory');
   const mb = (name: string): Figure => memory.at(`${name} MBytes`, 1024);
-  const [totalKb, kernelKb, otherKb, freeKb, minFreeKb, reservedKb] = (
-    ['Machine', 'Kernel', 'NonKernel', 'Free', 'Kernel MinFree', 'Kernel Reserved'] as const
-  ).map(mb) as [Figure, Figure, Figure, Figure, Figure, Figure];
+  const sizes = valuesOf({
+    totalKb: mb('Machine'),
+    kernelKb: mb('Kernel'),
+    otherKb: mb('NonKernel'),
+    freeKb: mb('Free'),
+    minFreeKb: mb('Kernel MinFree'),
+    reservedKb: mb('Kernel Reserved'),
+  } satisfies Record<Exclude<keyof HostMemorySample, 'state'>, Figure>);
   const state = memory.at(STATE_COUNTER);
   const load = of('Physical Cpu Load');
   const loads = LOAD_COUNTERS.map(name => load.at(name));
@@ -81,15 +86,7 @@ function loggedHost(log: PerformanceLog, times: Times): (row: number) => HostPar
     cpuModel: 'unknown',
     loadAverages: loads.map(figure => figure(row)) as unknown as Sample['host']['loadAverages'],
     worldCount: worlds(row),
-    memory: {
-      totalKb: totalKb(row),
-      kernelKb: kernelKb(row),
-      otherKb: otherKb(row),
-      freeKb: freeKb(row),
-      minFreeKb: minFreeKb(row),
-      reservedKb: reservedKb(row),
-      state: MEMORY_STATES[state(row)] ?? 'unknown',
-    } satisfies HostMemorySample,
+    memory: { ...sizes(row), state: MEMORY_STATES[state(row)] ?? 'unknown' },
   });
   const pcpu = (row: number): PcpuSample[] =>
     pcpus.map(({ id, used }) => ({

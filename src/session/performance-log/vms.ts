@@ -2,9 +2,9 @@
 import {
   CAUSE_NAMES,
   CAUSES,
-  type CauseCycles,
+  type Cause,
   COUNTER_NAMES,
-  type Counters,
+  type CounterName,
   type InterruptSample,
   type VmSample,
   type WorldSample,
@@ -60,7 +60,8 @@ export class LoggedVm {
   }
 
   isIn(row: number): boolean {
-    return this.objects.some(object => this.of(object).isIn(row));
+    const values = this.#log.rows[row]!;
+    return this.objects.some(({ counters }) => [...counters.values()].some(at => !Number.isNaN(values[at])));
   }
 }
 
@@ -184,21 +185,21 @@ function loggedWorlds(vm: LoggedVm, group: LoggedFigures): (row: number) => Worl
       perWorld[index]![name] = total(perSample, vm.times);
     });
   }
+  const values = perWorld.map(valuesOf);
+  const nothing = Object.fromEntries(WORLD_FIGURE_NAMES.map(name => [name, 0])) as Record<WorldFigure, number>;
   return row => {
     const count = members(row);
-    const made = worlds.map(({ id, name }, index): WorldSample => {
-      const figures = Object.fromEntries(WORLD_FIGURE_NAMES.map(figure => [figure, perWorld[index]![figure](row)]));
-      return {
+    const made = worlds.map(
+      ({ id, name }, index): WorldSample => ({
         id,
         name,
         kind: name.startsWith('vmm') ? 'vmm' : name.startsWith('vcpu') ? 'vcpu' : 'vmx',
         state: index >= count ? 'off' : 'unknown',
         pcpu: undefined,
-        ...(figures as Pick<WorldSample, WorldFigure>),
-      };
-    });
+        ...values[index]!(row),
+      }),
+    );
     const more = logged.length > 0 || Number.isNaN(count) ? 0 : Math.max(0, count - made.length);
-    const nothing = Object.fromEntries(WORLD_FIGURE_NAMES.map(figure => [figure, 0])) as Pick<WorldSample, WorldFigure>;
     for (let index = 1; index <= more; index++) made.push({ ...made[0]!, ...nothing, id: -index });
     return made;
   };
@@ -210,23 +211,20 @@ function loggedExits(vm: LoggedVm): (row: number) => Pick<VmSample, 'counters' |
   const of = (label: string): LoggedFigures => vm.of(parts.find(part => part.parts[2] === safe(label))?.object);
   const all = of('_Total');
   const charged = all.at('Cycles');
-  const known = new Map<keyof Counters, Figure>([['exits', either(all.at('Exits'), all.sumOfRate('Exits/sec'))]]);
-  const cycles = CAUSE_NAMES.map(cause => {
+  const counters = Object.fromEntries(COUNTER_NAMES.map(name => [name, UNKNOWN])) as Record<CounterName, Figure>;
+  const causes = {} as Record<Cause, Figure>;
+  counters.exits = either(all.at('Exits'), all.sumOfRate('Exits/sec'));
+  for (const cause of CAUSE_NAMES) {
     const figures = of(CAUSES[cause].label);
     const [first, ...others] = CAUSES[cause].counters;
-    if (first !== undefined) known.set(first, either(figures.at('Events'), figures.sumOfRate('Events/sec')));
-    for (const other of others) known.set(other, () => 0);
-    return [cause, figures.at('Cycles')] as const;
-  });
+    if (first !== undefined) counters[first] = either(figures.at('Events'), figures.sumOfRate('Events/sec'));
+    for (const other of others) counters[other] = () => 0;
+    causes[cause] = figures.at('Cycles');
+  }
   // The CPU screen has them, too.
-  known.set('hostTimers', either(known.get('hostTimers')!, vm.figures('Group Cpu').sumOfRate('Timers/sec')));
-  return row => ({
-    counters: Object.fromEntries(
-      COUNTER_NAMES.map(name => [name, known.get(name)?.(row) ?? Number.NaN]),
-    ) as unknown as Counters,
-    causes: Object.fromEntries(cycles.map(([cause, figure]) => [cause, figure(row)])) as unknown as CauseCycles,
-    chargedCycles: charged(row),
-  });
+  counters.hostTimers = either(counters.hostTimers, vm.figures('Group Cpu').sumOfRate('Timers/sec'));
+  const [counted, caused] = [valuesOf(counters), valuesOf(causes)];
+  return row => ({ counters: counted(row), causes: caused(row), chargedCycles: charged(row) });
 }
 
 function loggedMemory(vm: LoggedVm): (row: number) => VmSample['memory'] {

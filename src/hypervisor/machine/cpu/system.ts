@@ -535,11 +535,6 @@ function invalidOpcode(cpu: Core): number {
   return fault(cpu, Vector.UD);
 }
 
-/** VMCALL, VMXON and their like (SDM vol. 3, 30.3), outside of VMX operation: CR4.VMXE is no bit that a guest can set. */
-function vmxInstruction(cpu: Core): number {
-  return invalidOpcode(cpu);
-}
-
 /** Helpers by number: the `helper` argument of a `SYSTEM` op. */
 const HELPERS = {
   unimplemented,
@@ -579,7 +574,8 @@ const HELPERS = {
   readMsr,
   writeMsr,
   cpuid,
-  vmxInstruction,
+  // VMCALL, VMXON and their like (SDM vol. 3, 30.3), outside of VMX operation: CR4.VMXE is no bit that a guest can set.
+  vmxInstruction: invalidOpcode,
   compareExchange8,
   bound,
   enter: enterFrame,
